@@ -1,0 +1,59 @@
+//! Measures what the README claims, each figure against the bare thing in the same process and minute.
+//!
+//! `ocelot-bench --ocelot target/release/ocelot start host idle log` writes `bench/out/*.json` and ends with 1 when a
+//! figure is below 0.7 of its target.
+
+mod docker;
+mod host;
+mod idle;
+mod log;
+mod report;
+mod server;
+mod start;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+#[derive(Parser)]
+struct Options {
+    /// The executable to measure; a release build.
+    #[arg(long, default_value = "target/release/ocelot")]
+    ocelot: PathBuf,
+    /// Repetitions; medians are reported.
+    #[arg(long, default_value_t = 7)]
+    times: usize,
+    /// What to measure; everything when absent.
+    which: Vec<Which>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Which {
+    /// A build of one `true` stage in Docker against the bare Docker API; the cost of a further stage.
+    Start,
+    /// Trigger to command on the host executor against a bare git fetch and checkout.
+    Host,
+    /// Idle memory with 1,000 builds; time to ready.
+    Idle,
+    /// 200 MB of log through a Docker stage against the engine's attach stream.
+    Log,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> anyhow::Result<ExitCode> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let options = Options::parse();
+    let all = [Which::Start, Which::Host, Which::Log, Which::Idle];
+    let which = if options.which.is_empty() { all.to_vec() } else { options.which.clone() };
+    let mut good = true;
+    for one in which {
+        good &= match one {
+            Which::Start => start::measure(&options.ocelot, options.times).await?,
+            Which::Host => host::measure(&options.ocelot, options.times).await?,
+            Which::Idle => idle::measure(&options.ocelot, options.times).await?,
+            Which::Log => log::measure(&options.ocelot, options.times.min(5)).await?,
+        };
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

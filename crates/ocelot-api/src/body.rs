@@ -1,0 +1,426 @@
+//! The JSON bodies of `/api/v1`. Times are RFC 3339 in UTC, durations milliseconds.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use ocelot_model::access::Role;
+use ocelot_model::{EventKind, Status};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// One page of a listing.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Give it back as `cursor` to go on; null at the end.
+    pub next: Option<String>,
+}
+
+/// A build.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Build {
+    /// Global, ever rising.
+    pub number: i64,
+    /// Handle of the repository.
+    pub repo: String,
+    /// Where it stands.
+    #[schema(value_type = String, example = "passed")]
+    pub status: Status,
+    /// What made it.
+    #[schema(value_type = String, example = "push")]
+    pub event: EventKind,
+    /// Branch.
+    pub branch: String,
+    /// Whole commit id.
+    pub commit: String,
+    /// First line and more of the commit's message.
+    pub message: String,
+    /// Author of the commit.
+    pub author: String,
+    /// When it was queued.
+    #[schema(value_type = String, format = DateTime)]
+    pub queued_at: Timestamp,
+    /// When its first job was claimed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// When it became terminal.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+    /// Time from queued to started.
+    pub queue_ms: Option<i64>,
+    /// Time from started to finished.
+    pub duration_ms: Option<i64>,
+    /// Why it is in `error`, `cancelled` …; for a broken `ocelot.yml` with file, line and column.
+    pub reason: Option<String>,
+    /// Where the fault stands, when it stands in `ocelot.yml`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<ConfigProblem>,
+    /// The build whose success made this one.
+    pub upstream: Option<i64>,
+    /// The build that this one does again.
+    pub retry_of: Option<i64>,
+    /// When someone asked to cancel it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub cancel_requested_at: Option<Timestamp>,
+    /// Who asked for it, when a person did.
+    pub triggered_by: Option<String>,
+    /// Its jobs; left out in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<Vec<Job>>,
+}
+
+/// A fault in `ocelot.yml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigProblem {
+    /// Stable word, for example `unknown_key`.
+    pub code: String,
+    /// What is wrong.
+    pub message: String,
+    /// `ocelot.yml`.
+    pub file: String,
+    /// From 1.
+    pub line: u32,
+    /// From 1, in characters.
+    pub column: u32,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// A job of a build.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Job {
+    /// Id.
+    pub id: i64,
+    /// `default` for a file with top-level stages.
+    pub name: String,
+    /// Where it stands.
+    #[schema(value_type = String, example = "passed")]
+    pub status: Status,
+    /// Number of its newest attempt.
+    pub attempt: u32,
+    /// Name of the worker of the newest attempt.
+    pub worker: Option<String>,
+    /// Labels that its worker must have.
+    pub labels: BTreeMap<String, String>,
+    /// Names of the jobs that it needs.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// All attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// Stages of the newest attempt; the first one is `setup`.
+    pub stages: Vec<Stage>,
+}
+
+/// One try at a job.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Attempt {
+    /// 1, 2, …
+    pub number: u32,
+    /// Where it stands.
+    #[schema(value_type = String, example = "passed")]
+    pub status: Status,
+    /// Name of its worker.
+    pub worker: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A stage of an attempt.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Stage {
+    /// Id; names its log.
+    pub id: i64,
+    /// `setup`, or as in the file.
+    pub name: String,
+    /// Where it stands.
+    #[schema(value_type = String, example = "passed")]
+    pub status: Status,
+    /// Exit code of its script.
+    pub exit_code: Option<i32>,
+    /// When it began.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// How long it took.
+    pub duration_ms: Option<i64>,
+    /// Bytes of its log that are durable.
+    pub log_bytes: i64,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Body of `POST /api/v1/builds`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewBuild {
+    /// Handle of the repository.
+    pub repo: String,
+    /// Default: the repository's default branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// Whole commit id; default: head of the branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Parameters; refused until `params` is supported.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, String>,
+    /// Build even when the rules of the file would skip it.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Body of `POST /api/v1/builds/{number}/retry`; may be left out.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryBuild {
+    /// Carry over what passed, do again only what did not.
+    #[serde(default)]
+    pub failed: bool,
+}
+
+/// A repository.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Repo {
+    /// Its handle, for example `git/example`.
+    pub repo: String,
+    /// Short name of its forge.
+    pub forge: String,
+    /// Owner; empty for plain git.
+    pub owner: String,
+    /// Name.
+    pub name: String,
+    /// Where it is cloned from.
+    pub clone_url: String,
+    /// Its default branch.
+    pub default_branch: String,
+    /// Readable without a token.
+    pub public: bool,
+}
+
+/// Body of `POST /api/v1/repos`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRepo {
+    /// `https://…`, `ssh://…`, `git@host:path`, or a local path where the server allows it.
+    pub clone_url: String,
+    /// Short name of the forge; default `git`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forge: Option<String>,
+    /// Default: the last segment of the URL without `.git`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Readable without a token.
+    #[serde(default)]
+    pub public: bool,
+}
+
+/// A worker.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Worker {
+    /// Id.
+    pub id: i64,
+    /// Name.
+    pub name: String,
+    /// `connected`, `unreachable` or `gone`.
+    pub state: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Jobs that it runs at most.
+    pub slots: u32,
+    /// Jobs that it runs now.
+    pub busy: u32,
+    /// Version of its program.
+    pub version: String,
+    /// How it shares folders with its engine.
+    pub sharing: String,
+    /// Last heartbeat.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_seen_at: Timestamp,
+    /// What it runs, as far as the caller may see.
+    pub jobs: Vec<WorkerJob>,
+}
+
+/// A job that a worker runs.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct WorkerJob {
+    /// Build; null when it belongs to a repository that the caller may not read.
+    pub build: Option<i64>,
+    /// Repository; `another repo's job` when the caller may not read it.
+    pub repo: String,
+    /// Job.
+    pub job: Option<String>,
+}
+
+/// A waiting job.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct QueueItem {
+    /// From 1, in the order in which jobs would start.
+    pub position: u32,
+    /// Build; null when the caller may not read its repository.
+    pub build: Option<i64>,
+    /// Repository, or `another repo's job`.
+    pub repo: String,
+    /// Job.
+    pub job: Option<String>,
+    /// Labels that its worker must have.
+    pub labels: BTreeMap<String, String>,
+    /// When it was queued.
+    #[schema(value_type = String, format = DateTime)]
+    pub queued_at: Timestamp,
+    /// Why it waits, in words.
+    pub reason: String,
+}
+
+/// A configured forge.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Forge {
+    /// Short name, the first segment of handles.
+    pub name: String,
+    /// `git`; more kinds come with their forges.
+    pub kind: String,
+    /// Base URL; empty for plain git.
+    pub base_url: String,
+}
+
+/// Whom the server takes the caller for.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct WhoAmI {
+    /// Name of the token.
+    pub name: String,
+    /// Its role.
+    #[schema(value_type = String, example = "read")]
+    pub role: Role,
+    /// Repositories it is limited to; empty for all.
+    pub repos: Vec<String>,
+}
+
+/// An access token, without its secret.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Token {
+    /// Id.
+    pub id: i64,
+    /// Name.
+    pub name: String,
+    /// Role.
+    #[schema(value_type = String, example = "read")]
+    pub role: Role,
+    /// Repositories it is limited to: handles, or prefixes ending in `/`; empty for all.
+    pub repos: Vec<String>,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it ends.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used (to the minute).
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// Body of `POST /api/v1/tokens`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// Name, unique.
+    pub name: String,
+    /// Role.
+    #[schema(value_type = String, example = "read")]
+    pub role: Role,
+    /// Repositories it is limited to; empty for all.
+    #[serde(default)]
+    pub repos: Vec<String>,
+    /// Days until it ends; absent for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_days: Option<u32>,
+}
+
+/// Answer of `POST /api/v1/tokens`: the only time that the secret is shown.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct CreatedToken {
+    /// The token's row.
+    #[serde(flatten)]
+    pub token: Token,
+    /// The secret.
+    pub secret: String,
+}
+
+/// Something changed: the data of an event stream's `build`, `job` and `stage` events, and what
+/// wakes readers of a log (`log` events).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    /// A build changed.
+    Build {
+        /// Build.
+        build: i64,
+        /// Repository.
+        repo: String,
+        /// New status.
+        #[schema(value_type = String)]
+        status: Status,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A job changed.
+    Job {
+        /// Build.
+        build: i64,
+        /// Job id.
+        job: i64,
+        /// Job name.
+        name: String,
+        /// New status.
+        #[schema(value_type = String)]
+        status: Status,
+        /// Attempt.
+        attempt: u32,
+        /// Worker.
+        worker: Option<String>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A stage changed.
+    Stage {
+        /// Build.
+        build: i64,
+        /// Job id.
+        job: i64,
+        /// Stage id.
+        stage: i64,
+        /// Stage name.
+        name: String,
+        /// New status.
+        #[schema(value_type = String)]
+        status: Status,
+        /// Exit code.
+        exit_code: Option<i32>,
+        /// How long it took.
+        duration_ms: Option<i64>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Log bytes, as text (bytes that are not UTF-8 replaced).
+    Log {
+        /// Build.
+        build: i64,
+        /// Stage id.
+        stage: i64,
+        /// Offset of the first byte.
+        offset: i64,
+        /// Bytes that this event covers; the next one begins at `offset + bytes`.
+        bytes: i64,
+        /// The text.
+        text: String,
+    },
+    /// Nothing more comes for this build.
+    End {
+        /// Build.
+        build: i64,
+        /// Final status.
+        #[schema(value_type = String)]
+        status: Status,
+    },
+}

@@ -1,0 +1,243 @@
+//! The HTTP client of `/api/v1`, for the command line and the tests.
+//!
+//! One method per route, typed on both sides. It decides nothing: no printing, no exit codes, no
+//! second try of a request that changes something.
+
+mod error;
+mod events;
+mod http;
+pub mod sse;
+
+pub use error::ClientError;
+pub use events::{Events, Happened};
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use reqwest::Method;
+
+use crate::body::{
+    Build, CreatedToken, NewBuild, NewRepo, NewToken, Page, QueueItem, Repo, RetryBuild, Token, WhoAmI,
+    Worker,
+};
+
+/// Answers of this module.
+pub type Result<T> = std::result::Result<T, ClientError>;
+
+/// A server, and the token to speak to it with. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: reqwest::Url,
+    token: Option<String>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("base", &self.base.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// Which builds to list; all fields are optional.
+#[derive(Debug, Clone, Default)]
+pub struct BuildQuery {
+    /// Handle of a repository.
+    pub repo: Option<String>,
+    /// Branch.
+    pub branch: Option<String>,
+    /// Commit, 7 characters or more.
+    pub commit: Option<String>,
+    /// Status word.
+    pub status: Option<String>,
+    /// At most so many; the server's default is 50.
+    pub limit: Option<u32>,
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// Which part of a stage's log to get.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogQuery {
+    /// Byte to begin with; without timestamps only.
+    pub from: u64,
+    /// Each line begins with its time.
+    pub timestamps: bool,
+    /// Only the last so many lines.
+    pub tail: Option<u32>,
+}
+
+impl Client {
+    /// A client of the server at `url` (`http://host:port`, a path in front is fine).
+    pub fn new(url: &str, token: Option<&str>) -> Result<Client> {
+        http::client(url, token)
+    }
+
+    /// Address of the server, without a slash at the end.
+    pub fn url(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    /// The page of a build.
+    pub fn page(&self, build: i64) -> String {
+        format!("{}/builds/{build}", self.url())
+    }
+
+    /// One page of builds, newest first.
+    pub async fn builds(&self, query: &BuildQuery) -> Result<Page<Build>> {
+        let limit = query.limit.map(|n| n.to_string());
+        let pairs = [
+            ("repo", query.repo.as_deref()),
+            ("branch", query.branch.as_deref()),
+            ("commit", query.commit.as_deref()),
+            ("status", query.status.as_deref()),
+            ("limit", limit.as_deref()),
+            ("cursor", query.cursor.as_deref()),
+        ];
+        self.get("builds", &pairs).await
+    }
+
+    /// A build with its jobs and stages.
+    pub async fn build(&self, number: i64) -> Result<Build> {
+        self.get(&format!("builds/{number}"), &[]).await
+    }
+
+    /// Queues a build.
+    pub async fn start(&self, build: &NewBuild) -> Result<Build> {
+        self.send(Method::POST, "builds", Some(build)).await
+    }
+
+    /// Asks for the end of a build.
+    pub async fn cancel(&self, number: i64) -> Result<Build> {
+        self.send(Method::POST, &format!("builds/{number}/cancel"), None::<&()>).await
+    }
+
+    /// Queues a new build of the same commit.
+    pub async fn retry(&self, number: i64, how: &RetryBuild) -> Result<Build> {
+        self.send(Method::POST, &format!("builds/{number}/retry"), Some(how)).await
+    }
+
+    /// The log of all stages, as plain text.
+    pub async fn log(&self, number: i64) -> Result<String> {
+        let answer = self.ask(&format!("builds/{number}/log"), &[], None).await?;
+        let body = answer.bytes().await.map_err(|e| self.broken(&e))?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// The log of one stage, piece by piece as it arrives.
+    pub async fn stage_log(
+        &self,
+        number: i64,
+        stage: i64,
+        query: LogQuery,
+    ) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
+        let tail = query.tail.map(|n| n.to_string());
+        let pairs = [("timestamps", query.timestamps.then_some("true")), ("tail", tail.as_deref())];
+        let range = (query.from > 0).then(|| format!("bytes={}-", query.from));
+        let path = format!("builds/{number}/stages/{stage}/log");
+        let client = self.clone();
+        let answer = match self.ask(&path, &pairs, range.as_deref()).await {
+            Ok(answer) => Some(answer),
+            // The range begins where the log ends: nothing more is there.
+            Err(error) if error.status() == Some(416) => None,
+            Err(error) => return Err(error),
+        };
+        let body = answer.map(reqwest::Response::bytes_stream);
+        Ok(futures_util::stream::iter(body)
+            .flatten()
+            .map(move |piece| piece.map_err(|error| client.broken(&error))))
+    }
+
+    /// What happens to a build, from its beginning or after `last_id`, until its end. Reconnects by itself.
+    pub fn events(&self, number: i64, last_id: Option<String>) -> Events {
+        Events::new(self.clone(), format!("builds/{number}/events"), last_id)
+    }
+
+    /// All repositories that the token may read.
+    pub async fn repos(&self) -> Result<Vec<Repo>> {
+        self.all("repos").await
+    }
+
+    /// One repository.
+    pub async fn repo(&self, handle: &str) -> Result<Repo> {
+        self.get(&format!("repos/{handle}"), &[]).await
+    }
+
+    /// Adds a repository.
+    pub async fn add_repo(&self, repo: &NewRepo) -> Result<Repo> {
+        self.send(Method::POST, "repos", Some(repo)).await
+    }
+
+    /// Forgets a repository with its builds.
+    pub async fn remove_repo(&self, handle: &str) -> Result<()> {
+        self.delete(&format!("repos/{handle}")).await
+    }
+
+    /// All workers.
+    pub async fn workers(&self) -> Result<Vec<Worker>> {
+        self.all("workers").await
+    }
+
+    /// All waiting jobs, in the order in which they would start.
+    pub async fn queue(&self) -> Result<Vec<QueueItem>> {
+        self.all("queue").await
+    }
+
+    /// All tokens, without their secrets.
+    pub async fn tokens(&self) -> Result<Vec<Token>> {
+        self.all("tokens").await
+    }
+
+    /// Makes a token; the answer holds its secret, once.
+    pub async fn create_token(&self, token: &NewToken) -> Result<CreatedToken> {
+        self.send(Method::POST, "tokens", Some(token)).await
+    }
+
+    /// Ends a token.
+    pub async fn revoke_token(&self, id: i64) -> Result<()> {
+        self.delete(&format!("tokens/{id}")).await
+    }
+
+    /// Who the server takes us for.
+    pub async fn whoami(&self) -> Result<WhoAmI> {
+        self.get("whoami", &[]).await
+    }
+
+    /// Asks `/readyz`: fails with the server's own words when it is not ready.
+    pub async fn ready(&self) -> Result<()> {
+        let mut url = self.base.clone();
+        let path = format!("{}/readyz", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        self.check(self.http.get(url)).await.map(drop)
+    }
+
+    /// Every page of a listing.
+    async fn all<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Vec<T>> {
+        let mut rows = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let page: Page<T> =
+                self.get(path, &[("limit", Some("500")), ("cursor", cursor.as_deref())]).await?;
+            rows.extend(page.items);
+            // The same cursor twice would go round for ever.
+            if page.next.is_none() || page.next == cursor {
+                return Ok(rows);
+            }
+            cursor = page.next;
+        }
+    }
+}
+
+/// The causes of an error after its own words: `a: b: c`.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            let _ = write!(text, ": {words}");
+        }
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,21 @@
+//! All that crosses a process boundary: the worker protocol, the JSON bodies of the REST
+//! interface, `problem+json`, and the HTTP client that the command line and the tests use.
+
+pub mod body;
+pub mod client;
+pub mod problem;
+
+pub use problem::Problem;
+
+/// The gRPC protocol between server and worker, generated from `proto/worker.proto`.
+#[expect(missing_docs, clippy::pedantic, clippy::allow_attributes_without_reason, reason = "generated code")]
+pub mod proto {
+    tonic::include_proto!("ocelot.v1");
+}
+
+/// Oldest version of the worker protocol that this build speaks.
+pub const PROTOCOL_MIN: u32 = 1;
+/// Newest version of the worker protocol that this build speaks.
+pub const PROTOCOL_MAX: u32 = 1;
+/// Largest log chunk, in bytes.
+pub const LOG_CHUNK_MAX: usize = 1 << 20;

@@ -1,0 +1,309 @@
+//! Plain git: which commit a branch is at, and a file and the message of a commit.
+//!
+//! Uses the git program with a bare cache per URL below `mirrors-server` in the data folder, which
+//! holds single commits without their history. Never checks anything out.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+use crate::batch;
+use crate::process;
+use crate::url::{self, Allowed, CloneUrl};
+
+/// The largest file that is read of a commit; one byte more is read to show that there is more.
+pub const FILE_MAX: usize = 256 << 10;
+/// Fetching all of a history may take longer than one commit.
+const HISTORY_TIME: Duration = Duration::from_mins(2);
+
+/// Why git did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// The URL is none, or not allowed.
+    #[error("{0}")]
+    BadUrl(String),
+    /// No such repository, or no right to read it.
+    #[error("repository not found: {0} (it does not exist, or Ocelot may not read it)")]
+    NotFound(String),
+    /// No such branch.
+    #[error("there is no branch `{branch}` in {url}")]
+    NoBranch {
+        /// The branch; empty when the repository has none at all.
+        branch: String,
+        /// The repository.
+        url: String,
+    },
+    /// No such commit.
+    #[error("there is no commit {commit} in {url}")]
+    NoCommit {
+        /// The commit.
+        commit: String,
+        /// The repository.
+        url: String,
+    },
+    /// The answer is larger than what is read.
+    #[error("{0}")]
+    TooLarge(String),
+    /// It took too long.
+    #[error("git did not answer within {seconds} s for {url}")]
+    Timeout {
+        /// The repository.
+        url: String,
+        /// The limit.
+        seconds: u64,
+    },
+    /// Git's own words.
+    #[error("git says: {0}")]
+    Failed(String),
+    /// Git cannot be started, or the cache cannot be written.
+    #[error("git cannot be used: {0}")]
+    Io(std::io::Error),
+}
+
+/// What is read of one commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The file's bytes, at most [`FILE_MAX`] + 1; `None` when the commit has no such file.
+    pub file: Option<Vec<u8>>,
+    /// Message of the commit.
+    pub message: String,
+    /// Author of the commit, without the address.
+    pub author: String,
+}
+
+/// Repositories as git sees them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Git(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    folder: PathBuf,
+    allowed: Allowed,
+    prepared: OnceCell<()>,
+    /// One fetch per cache at a time. An entry lives as long as someone uses it.
+    busy: Mutex<HashMap<PathBuf, std::sync::Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Git {
+    /// Keeps its files below `data`; `allow_local` permits `file://` and absolute paths.
+    pub fn new(data: &Path, allow_local: bool) -> Git {
+        Git::with(data, Allowed { local: allow_local, insecure_http: false })
+    }
+
+    /// Like [`Git::new`], and plain `http://` to any host is permitted when `insecure_http` is set.
+    pub fn with_http(data: &Path, allow_local: bool, insecure_http: bool) -> Git {
+        Git::with(data, Allowed { local: allow_local, insecure_http })
+    }
+
+    fn with(data: &Path, allowed: Allowed) -> Git {
+        let folder = std::path::absolute(data).unwrap_or_else(|_| data.to_owned()).join("mirrors-server");
+        Git(Arc::new(Inner { folder, allowed, prepared: OnceCell::new(), busy: Mutex::default() }))
+    }
+
+    /// The only way to a [`CloneUrl`]; the error says what to do.
+    pub fn check_url(&self, text: &str) -> Result<CloneUrl, GitError> {
+        url::check(text, self.0.allowed).map_err(GitError::BadUrl)
+    }
+
+    /// The branch that the repository's HEAD names.
+    pub async fn default_branch(&self, url: &CloneUrl) -> Result<String, GitError> {
+        let out = self.ls_remote(url, &["--symref"], &["HEAD"]).await?;
+        out.lines()
+            .find_map(|line| line.strip_prefix("ref: refs/heads/")?.strip_suffix("\tHEAD").map(str::to_owned))
+            .ok_or_else(|| GitError::NoBranch { branch: String::new(), url: url.to_string() })
+    }
+
+    /// The commit that `branch` is at.
+    pub async fn resolve(&self, url: &CloneUrl, branch: &str) -> Result<String, GitError> {
+        let wanted = format!("refs/heads/{branch}");
+        let none = || GitError::NoBranch { branch: branch.to_owned(), url: url.to_string() };
+        if branch.is_empty() || branch.len() > 500 || branch.chars().any(|c| c.is_control() || c == ' ') {
+            return Err(none());
+        }
+        let out = self.ls_remote(url, &[], &[&wanted]).await?;
+        // The pattern also finds refs that merely end so.
+        refs(&out).find(|(_, name)| *name == wanted).map(|(id, _)| id.to_owned()).ok_or_else(none)
+    }
+
+    /// The branch or tag that reaches `commit`: `prefer` when it is one of them, then any branch,
+    /// then any tag. `None` when no one reaches it.
+    pub async fn contains(
+        &self,
+        url: &CloneUrl,
+        commit: &str,
+        prefer: &str,
+    ) -> Result<Option<String>, GitError> {
+        let out = self.ls_remote(url, &["--heads", "--tags"], &[]).await?;
+        let heads = refs(&out).filter(|(id, _)| *id == commit).map(|(_, name)| name.to_owned()).collect();
+        if let Some(name) = choose(heads, prefer) {
+            return Ok(Some(name));
+        }
+        let cache = self.0.folder.join(format!("{}.history", key(url)));
+        let guard = self.lock(&cache);
+        let _one = guard.lock().await;
+        self.init(&cache, url, commit).await?;
+        let mut fetch = self.command(Some(url), &cache);
+        fetch.args(["fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--end-of-options"]);
+        fetch.args([url.as_str(), "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]);
+        process::run_for(&mut fetch, HISTORY_TIME, url).await?;
+        let mut ask = self.command(None, &cache);
+        ask.args(["for-each-ref", "--format=%(refname)", &format!("--contains={commit}")]);
+        match process::run(ask, url).await {
+            Ok(names) => {
+                let names = String::from_utf8_lossy(&names).lines().map(str::to_owned).collect();
+                Ok(choose(names, prefer))
+            }
+            // It does not know the commit.
+            Err(GitError::Failed(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The file `path` of `commit`, and who made the commit with which words. Fetches that one
+    /// commit when it is not in the cache; `branch` is where to look when the server gives out
+    /// nothing but branches.
+    pub async fn read(
+        &self,
+        url: &CloneUrl,
+        commit: &str,
+        branch: &str,
+        path: &str,
+    ) -> Result<Snapshot, GitError> {
+        if !is_commit(commit) {
+            return Err(GitError::NoCommit { commit: commit.to_owned(), url: url.to_string() });
+        }
+        let cache = self.0.folder.join(key(url));
+        if let Some(found) = self.look(url, &cache, commit, path).await? {
+            return Ok(found);
+        }
+        let guard = self.lock(&cache);
+        let _one = guard.lock().await;
+        self.init(&cache, url, commit).await?;
+        if let Err(error) = self.fetch(url, &cache, &[commit], 1).await {
+            // Servers may refuse to give out what is not the head of a branch.
+            if !matches!(error, GitError::Failed(_)) {
+                return Err(error);
+            }
+            self.fetch(url, &cache, &[&format!("refs/heads/{branch}")], 100).await?;
+        }
+        let none = || GitError::NoCommit { commit: commit.to_owned(), url: url.to_string() };
+        self.look(url, &cache, commit, path).await?.ok_or_else(none)
+    }
+
+    async fn look(
+        &self,
+        url: &CloneUrl,
+        cache: &Path,
+        commit: &str,
+        path: &str,
+    ) -> Result<Option<Snapshot>, GitError> {
+        if !tokio::fs::try_exists(cache.join("HEAD")).await.unwrap_or(false) {
+            return Ok(None);
+        }
+        let mut command = self.command(None, cache);
+        command.args(["cat-file", "--batch"]).stdin(Stdio::piped()).stderr(Stdio::null());
+        tokio::time::timeout(process::TIME, batch::read(command, commit, path))
+            .await
+            .map_err(|_| GitError::Timeout { url: url.to_string(), seconds: process::TIME.as_secs() })?
+    }
+
+    async fn fetch(&self, url: &CloneUrl, cache: &Path, what: &[&str], depth: u32) -> Result<(), GitError> {
+        let mut command = self.command(Some(url), cache);
+        command.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]);
+        command.args([&format!("--depth={depth}"), "--end-of-options", url.as_str()]).args(what);
+        process::run(command, url).await.map(drop)
+    }
+
+    async fn ls_remote(&self, url: &CloneUrl, flags: &[&str], patterns: &[&str]) -> Result<String, GitError> {
+        self.prepare().await?;
+        let mut command = process::git(&self.config(), Some(url));
+        command.current_dir(&self.0.folder).arg("ls-remote").arg("--quiet").args(flags);
+        command.args(["--end-of-options", url.as_str()]).args(patterns);
+        let out = process::run(command, url).await?;
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    fn command(&self, url: Option<&CloneUrl>, cache: &Path) -> Command {
+        let mut command = process::git(&self.config(), url);
+        command.current_dir(cache).env("GIT_DIR", cache);
+        command
+    }
+
+    fn config(&self) -> PathBuf {
+        self.0.folder.join("gitconfig")
+    }
+
+    /// Makes the folder and the configuration that all git processes share, once.
+    async fn prepare(&self) -> Result<(), GitError> {
+        // A local repository may belong to another user of this machine: the admin allowed it.
+        let safe = if self.0.allowed.local { "[safe]\n\tdirectory = *\n" } else { "" };
+        let text = format!(
+            "{safe}[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[core]\n\thooksPath = /dev/null\n\
+             [credential]\n\thelper =\n[transfer]\n\tfsckObjects = true\n[fetch]\n\twriteCommitGraph = false\n"
+        );
+        let work = async {
+            tokio::fs::create_dir_all(&self.0.folder).await?;
+            tokio::fs::write(self.config(), text).await
+        };
+        self.0.prepared.get_or_try_init(|| work).await.copied().map_err(GitError::Io)
+    }
+
+    async fn init(&self, cache: &Path, url: &CloneUrl, commit: &str) -> Result<(), GitError> {
+        self.prepare().await?;
+        if tokio::fs::try_exists(cache.join("HEAD")).await.unwrap_or(false) {
+            return Ok(());
+        }
+        let mut command = process::git(&self.config(), None);
+        command.current_dir(&self.0.folder).args(["init", "--quiet", "--bare", "--template="]);
+        command.arg(if commit.len() == 64 { "--object-format=sha256" } else { "--object-format=sha1" });
+        command.arg("--end-of-options").arg(cache);
+        process::run(command, url).await.map(drop)
+    }
+
+    fn lock(&self, cache: &Path) -> Arc<tokio::sync::Mutex<()>> {
+        let mut busy = self.0.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = busy.get(cache).and_then(std::sync::Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::default();
+        busy.insert(cache.to_owned(), Arc::downgrade(&lock));
+        lock
+    }
+}
+
+/// True for a whole commit id: 40 or 64 hexadecimal digits, small letters.
+pub fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Name of the cache of a URL.
+fn key(url: &CloneUrl) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(url.as_str()).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// Ids and names of what `ls-remote` printed; a tag's own object is shown by its commit (`^{}`).
+fn refs(out: &str) -> impl Iterator<Item = (&str, &str)> {
+    out.lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(id, name)| (id, name.strip_suffix("^{}").unwrap_or(name)))
+}
+
+fn choose(mut names: Vec<String>, prefer: &str) -> Option<String> {
+    names.sort_by_key(|name| {
+        (name.strip_prefix("refs/heads/") != Some(prefer), name.starts_with("refs/tags/"))
+    });
+    let first = names.into_iter().next()?;
+    let short = first.strip_prefix("refs/heads/").or(first.strip_prefix("refs/tags/"));
+    short.map(str::to_owned)
+}

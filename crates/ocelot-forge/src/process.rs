@@ -1,0 +1,132 @@
+//! Runs git: arguments only (never a shell), a closed environment, bounded time and bounded output.
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+
+use crate::git::GitError;
+use crate::url::CloneUrl;
+
+/// The longest that one git process may take.
+pub(crate) const TIME: Duration = Duration::from_secs(30);
+/// The most that is read of what git prints.
+const OUTPUT: u64 = 16 << 20;
+/// The most that is read of what git complains.
+const WORDS: u64 = 64 << 10;
+
+/// git with nothing of the machine's or the user's configuration. `url` opens its own protocol only.
+pub(crate) fn git(config: &Path, url: Option<&CloneUrl>) -> Command {
+    let mut command = Command::new("git");
+    command
+        .env_clear()
+        .envs(kept())
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_ASKPASS", "true")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", config)
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=10")
+        .env("GIT_ALLOW_PROTOCOL", url.map_or("none", |url| url.scheme().protocol()))
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// What git and ssh need of our own environment: programs, keys, proxies, certificates.
+fn kept() -> impl Iterator<Item = (String, String)> {
+    const KEPT: [&str; 12] = [
+        "PATH",
+        "HOME",
+        "SSH_AUTH_SOCK",
+        "TMPDIR",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "http_proxy",
+        "https_proxy",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "no_proxy",
+        "NO_PROXY",
+    ];
+    std::env::vars().filter(|(name, _)| KEPT.contains(&name.as_str()))
+}
+
+/// Runs to the end and gives what it printed; a bad end is an error in git's own words.
+pub(crate) async fn run(mut command: Command, url: &CloneUrl) -> Result<Vec<u8>, GitError> {
+    run_for(&mut command, TIME, url).await
+}
+
+/// [`run`] with another limit.
+pub(crate) async fn run_for(
+    command: &mut Command,
+    limit: Duration,
+    url: &CloneUrl,
+) -> Result<Vec<u8>, GitError> {
+    let output = tokio::time::timeout(limit, collect(command))
+        .await
+        .map_err(|_| GitError::Timeout { url: url.to_string(), seconds: limit.as_secs() })??;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(complaint(&output.stderr, url))
+}
+
+async fn collect(command: &mut Command) -> Result<Output, GitError> {
+    let mut child = command.spawn().map_err(GitError::Io)?;
+    let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(GitError::Io(std::io::Error::other("git has no output")));
+    };
+    let (stdout, stderr) =
+        tokio::try_join!(bounded(out, OUTPUT), bounded(err, WORDS)).map_err(GitError::Io)?;
+    if stdout.len() as u64 > OUTPUT {
+        return Err(GitError::TooLarge("git's answer has more than 16 MiB".to_owned()));
+    }
+    let status = child.wait().await.map_err(GitError::Io)?;
+    Ok(Output { status, stdout, stderr })
+}
+
+/// Up to one byte more than `limit`; of what follows nothing is kept, but it is read, so that git can end.
+async fn bounded(from: impl AsyncRead + Unpin, limit: u64) -> std::io::Result<Vec<u8>> {
+    let mut from = from.take(limit + 1);
+    let mut data = Vec::new();
+    from.read_to_end(&mut data).await?;
+    if limit == WORDS {
+        tokio::io::copy(&mut from.into_inner(), &mut tokio::io::sink()).await?;
+    }
+    Ok(data)
+}
+
+/// Git's own words, without its decoration, as the error they stand for.
+pub(crate) fn complaint(stderr: &[u8], url: &CloneUrl) -> GitError {
+    let text = String::from_utf8_lossy(stderr);
+    let missing = [
+        "not found",
+        "does not appear to be a git repository",
+        "does not exist",
+        "could not read Username",
+        "Repository not found",
+    ];
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("warning:") && !line.starts_with("hint:"))
+        .collect();
+    if lines.iter().any(|line| missing.iter().any(|words| line.contains(words))) {
+        return GitError::NotFound(url.to_string());
+    }
+    let words = lines
+        .iter()
+        .find(|line| line.starts_with("fatal:") || line.starts_with("error:"))
+        .or(lines.last())
+        .map_or("git failed without a word", |line| {
+            line.trim_start_matches("fatal:").trim_start_matches("error:")
+        });
+    let clean: String = words.trim().chars().filter(|c| !c.is_control()).take(500).collect();
+    GitError::Failed(clean)
+}

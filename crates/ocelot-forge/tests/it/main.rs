@@ -1,0 +1,123 @@
+//! Git against real repositories on this machine's disk.
+#![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use ocelot_forge::git::FILE_MAX;
+use ocelot_forge::{CloneUrl, Git, GitError};
+use tempfile::TempDir;
+
+struct Room {
+    folder: TempDir,
+    git: Git,
+    url: CloneUrl,
+}
+
+fn git(folder: &Path, args: &[&str]) -> String {
+    let out = Command::new("git")
+        .current_dir(folder)
+        .args(["-c", "user.name=Ann", "-c", "user.email=ann@example.com"])
+        .args(args)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap().trim().to_owned()
+}
+
+fn commit(folder: &Path, file: &str, text: &str) -> String {
+    std::fs::write(folder.join(file), text).unwrap();
+    git(folder, &["add", "-A"]);
+    git(folder, &["commit", "-q", "-m", &format!("change {file}\n\nand more")]);
+    git(folder, &["rev-parse", "HEAD"])
+}
+
+fn room() -> Room {
+    let folder = tempfile::tempdir().unwrap();
+    let repo = folder.path().join("app");
+    std::fs::create_dir(&repo).unwrap();
+    git(&repo, &["init", "-q", "-b", "main"]);
+    let client = Git::new(&folder.path().join("data"), true);
+    let url = client.check_url(repo.to_str().unwrap()).unwrap();
+    Room { folder, git: client, url }
+}
+
+impl Room {
+    fn repo(&self) -> std::path::PathBuf {
+        self.folder.path().join("app")
+    }
+}
+
+#[tokio::test]
+async fn a_branch_is_resolved_and_a_file_read_at_that_commit() {
+    let room = room();
+    let first = commit(&room.repo(), "ocelot.yml", "one");
+    assert_eq!(room.git.default_branch(&room.url).await.unwrap(), "main");
+    assert_eq!(room.git.resolve(&room.url, "main").await.unwrap(), first);
+    let second = commit(&room.repo(), "ocelot.yml", "two");
+    let begin = Instant::now();
+    assert_eq!(room.git.resolve(&room.url, "main").await.unwrap(), second);
+    for (id, text) in [(&second, "two"), (&first, "one"), (&second, "two")] {
+        let found = room.git.read(&room.url, id, "main", "ocelot.yml").await.unwrap();
+        assert_eq!(found.file.as_deref(), Some(text.as_bytes()));
+        assert_eq!((found.author.as_str(), found.message.as_str()), ("Ann", "change ocelot.yml\n\nand more"));
+        println!("{:?}", begin.elapsed());
+    }
+    assert_eq!(room.git.read(&room.url, &second, "main", "none.yml").await.unwrap().file, None);
+}
+
+#[tokio::test]
+async fn what_is_missing_is_said() {
+    let room = room();
+    commit(&room.repo(), "ocelot.yml", "one");
+    let error = room.git.resolve(&room.url, "mai").await.unwrap_err();
+    assert!(matches!(error, GitError::NoBranch { .. }), "{error:?}");
+    let error = room.git.read(&room.url, &"0".repeat(40), "main", "x").await.unwrap_err();
+    assert!(matches!(error, GitError::NoCommit { .. }), "{error:?}");
+    let gone = room.git.check_url("/nowhere/at/all").unwrap();
+    let error = room.git.default_branch(&gone).await.unwrap_err();
+    assert!(matches!(error, GitError::NotFound(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn branch_names_are_only_names() {
+    let room = room();
+    let id = commit(&room.repo(), "ocelot.yml", "one");
+    for name in ["--upload-pack=touch", "$(id)", "<script>", "feature/a"] {
+        git(&room.repo(), &["update-ref", &format!("refs/heads/{name}"), &id]);
+        assert_eq!(room.git.resolve(&room.url, name).await.unwrap(), id, "{name}");
+    }
+    for name in ["../main", "*", "main*", "heads/main", "", "a\nb"] {
+        assert!(room.git.resolve(&room.url, name).await.is_err(), "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_commit_is_found_on_its_branch_or_on_none() {
+    let room = room();
+    let old = commit(&room.repo(), "a", "1");
+    let head = commit(&room.repo(), "a", "2");
+    git(&room.repo(), &["checkout", "-q", "-b", "side"]);
+    let side = commit(&room.repo(), "a", "3");
+    git(&room.repo(), &["checkout", "-q", "--detach", "main"]);
+    let loose = commit(&room.repo(), "a", "4");
+    for (id, prefer, want) in [
+        (&head, "main", Some("main")),
+        (&old, "main", Some("main")),
+        (&old, "side", Some("side")),
+        (&side, "main", Some("side")),
+        (&loose, "main", None),
+    ] {
+        assert_eq!(room.git.contains(&room.url, id, prefer).await.unwrap().as_deref(), want);
+    }
+}
+
+#[tokio::test]
+async fn a_large_file_is_cut_one_byte_past_the_limit() {
+    let room = room();
+    let id = commit(&room.repo(), "ocelot.yml", &"x".repeat(FILE_MAX * 4));
+    let found = room.git.read(&room.url, &id, "main", "ocelot.yml").await.unwrap();
+    assert_eq!(found.file.unwrap().len(), FILE_MAX + 1);
+}

@@ -1,0 +1,185 @@
+//! Who may do what. One function decides for HTTP, gRPC, lists and event streams.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{RepoName, WorkerId};
+
+/// What a token or session may do, within its scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Everything, on the whole server.
+    Admin,
+    /// Read, and start, cancel and retry builds.
+    Write,
+    /// Read.
+    Read,
+    /// Claim jobs and report on them.
+    Worker,
+    /// Read `/metrics`.
+    Metrics,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Role; 5] = [Role::Admin, Role::Write, Role::Read, Role::Worker, Role::Metrics];
+
+    /// The word for it, as stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Role::Admin => "admin",
+            Role::Write => "write",
+            Role::Read => "read",
+            Role::Worker => "worker",
+            Role::Metrics => "metrics",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The text is no role.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is no role; one of admin, write, read, worker, metrics")]
+pub struct UnknownRole(pub String);
+
+impl std::str::FromStr for Role {
+    type Err = UnknownRole;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Role::ALL.into_iter().find(|r| r.as_str() == text).ok_or_else(|| UnknownRole(text.to_owned()))
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// No token and no session.
+    Anonymous,
+    /// A token, or a session that began with one.
+    Token {
+        /// Its name, for the record of who did what.
+        name: String,
+        /// Its role.
+        role: Role,
+        /// Repositories it is limited to; empty for all. An entry is a whole handle
+        /// (`github/acme/app`) or a prefix ending in `/` (`github/acme/`).
+        scope: Vec<String>,
+    },
+    /// A worker, known by its own token.
+    Worker(WorkerId),
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// See a repository, its builds and logs.
+    ReadRepo,
+    /// Start, cancel, retry builds of a repository.
+    WriteRepo,
+    /// Add, change and remove repositories; delete logs.
+    AdminRepo,
+    /// See workers and the queue (rows of repositories one may not read are blurred).
+    ReadFleet,
+    /// Tokens, workers, forges, settings.
+    Administer,
+    /// Read `/metrics`.
+    ReadMetrics,
+    /// Take jobs.
+    Work,
+}
+
+/// What is asked about: its handle, and whether an admin made it public.
+#[derive(Debug, Clone, Copy)]
+pub struct RepoView<'a> {
+    /// The repository.
+    pub name: &'a RepoName,
+    /// Readable by anyone.
+    pub public: bool,
+}
+
+/// The one decision. `repo` is `None` for what belongs to no repository.
+pub fn may(actor: &Actor, action: Action, repo: Option<RepoView<'_>>) -> bool {
+    match actor {
+        Actor::Anonymous => action == Action::ReadRepo && repo.is_some_and(|r| r.public),
+        Actor::Worker(_) => action == Action::Work,
+        Actor::Token { role, scope, .. } => {
+            let reads_public = action == Action::ReadRepo && repo.is_some_and(|r| r.public);
+            let in_scope = match repo {
+                Some(repo) => covers(scope, repo.name),
+                // A token limited to some repositories has no say over the whole server.
+                None => scope.is_empty() || matches!(action, Action::ReadFleet | Action::ReadMetrics),
+            };
+            reads_public || (in_scope && role_allows(*role, action))
+        }
+    }
+}
+
+fn role_allows(role: Role, action: Action) -> bool {
+    match role {
+        Role::Admin => action != Action::Work,
+        Role::Write => matches!(action, Action::ReadRepo | Action::WriteRepo | Action::ReadFleet),
+        Role::Read => matches!(action, Action::ReadRepo | Action::ReadFleet),
+        Role::Metrics => action == Action::ReadMetrics,
+        Role::Worker => false,
+    }
+}
+
+fn covers(scope: &[String], repo: &RepoName) -> bool {
+    let handle = repo.to_string();
+    scope.is_empty()
+        || scope.iter().any(|entry| {
+            if entry.ends_with('/') { handle.starts_with(entry.as_str()) } else { *entry == handle }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(role: Role, scope: &[&str], action: Action, repo: Option<(&str, bool)>, want: bool) {
+        let actor =
+            Actor::Token { name: "t".into(), role, scope: scope.iter().map(|s| (*s).to_owned()).collect() };
+        let named = repo.map(|(name, public)| (name.parse::<RepoName>().unwrap(), public));
+        let view = named.as_ref().map(|(name, public)| RepoView { name, public: *public });
+        assert_eq!(may(&actor, action, view), want, "{role} {scope:?} {action:?} {repo:?}");
+    }
+
+    #[test]
+    fn roles() {
+        let app = Some(("github/acme/app", false));
+        check(Role::Admin, &[], Action::Administer, None, true);
+        check(Role::Admin, &[], Action::Work, None, false);
+        check(Role::Write, &[], Action::WriteRepo, app, true);
+        check(Role::Write, &[], Action::AdminRepo, app, false);
+        check(Role::Read, &[], Action::WriteRepo, app, false);
+        check(Role::Read, &[], Action::ReadRepo, app, true);
+        check(Role::Metrics, &[], Action::ReadMetrics, None, true);
+        check(Role::Metrics, &[], Action::ReadRepo, app, false);
+        check(Role::Read, &[], Action::ReadMetrics, None, false);
+        check(Role::Worker, &[], Action::ReadRepo, app, false);
+    }
+
+    #[test]
+    fn scopes() {
+        check(Role::Write, &["github/acme/app"], Action::WriteRepo, Some(("github/acme/app", false)), true);
+        check(Role::Write, &["github/acme/app"], Action::WriteRepo, Some(("github/acme/app2", false)), false);
+        check(Role::Write, &["github/acme/"], Action::WriteRepo, Some(("github/acme/x", false)), true);
+        check(Role::Write, &["github/acme/"], Action::ReadRepo, Some(("github/acme2/x", false)), false);
+        check(Role::Admin, &["github/acme/"], Action::Administer, None, false);
+    }
+
+    #[test]
+    fn anyone_reads_what_is_public_and_no_more() {
+        let name: RepoName = "git/x".parse().unwrap();
+        let public = Some(RepoView { name: &name, public: true });
+        let private = Some(RepoView { name: &name, public: false });
+        assert!(may(&Actor::Anonymous, Action::ReadRepo, public));
+        assert!(!may(&Actor::Anonymous, Action::ReadRepo, private));
+        assert!(!may(&Actor::Anonymous, Action::WriteRepo, public));
+        assert!(!may(&Actor::Anonymous, Action::ReadFleet, None));
+    }
+}

@@ -1,0 +1,470 @@
+//! The state machine of a build: what follows from what happened.
+//!
+//! [`advance`] is the only place that decides a status. It gets a picture of the build and one
+//! [`Happening`], changes the picture and answers with the [`Change`]s to write down, in order.
+
+#![warn(clippy::wildcard_enum_match_arm, reason = "a new status must be thought about here")]
+
+use crate::pipeline::Retry;
+use crate::{JobId, Status};
+
+/// A build as the state machine sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BuildState {
+    /// Its status.
+    pub status: Status,
+    /// Someone asked to cancel it.
+    pub cancel_requested: bool,
+    /// Its jobs, in the order of the file.
+    pub jobs: Vec<JobState>,
+}
+
+/// A job as the state machine sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobState {
+    /// Its id.
+    pub id: JobId,
+    /// Its name; `needs` of others refer to it.
+    pub name: String,
+    /// Its status.
+    pub status: Status,
+    /// True when it stands in the queue, so that a worker may claim it.
+    pub ready: bool,
+    /// Names of the jobs that it needs.
+    pub needs: Vec<String>,
+    /// Runs even when a job that it needs failed.
+    pub always: bool,
+    /// Its failure counts as passed.
+    pub allow_failure: bool,
+    /// Number of its newest attempt, from 1.
+    pub attempt: u32,
+    /// New attempts that it may get by itself.
+    pub retry: Retry,
+    /// New attempts that it already got, by cause.
+    pub retried: Retry,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Happening {
+    /// The build was just made: find what is ready.
+    Created,
+    /// A worker says that its attempt is over.
+    Finished {
+        /// The job.
+        job: JobId,
+        /// Which attempt.
+        attempt: u32,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The lease of an attempt ran out, or its worker is gone.
+    Lost {
+        /// The job.
+        job: JobId,
+        /// Which attempt.
+        attempt: u32,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Someone wants it stopped.
+    CancelRequested {
+        /// Who or what, in words.
+        reason: String,
+    },
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// A terminal status.
+    pub status: Status,
+    /// Why, in words.
+    pub reason: Option<String>,
+    /// With `error`: the infrastructure was at fault, another attempt may do better.
+    pub infrastructure: bool,
+}
+
+/// What must be written down, or done after it was.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// An attempt became terminal; its stages that never started get `rest`.
+    Attempt {
+        /// The job.
+        job: JobId,
+        /// Which attempt.
+        attempt: u32,
+        /// Its status.
+        status: Status,
+        /// Why.
+        reason: Option<String>,
+        /// What becomes of stages that did not start.
+        rest: Status,
+    },
+    /// A job changed.
+    Job {
+        /// The job.
+        job: JobId,
+        /// Its status.
+        status: Status,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A further attempt begins to wait, not to be claimed before `delay_ms` have passed.
+    NewAttempt {
+        /// The job.
+        job: JobId,
+        /// Its number.
+        attempt: u32,
+        /// How long it must wait.
+        delay_ms: u64,
+    },
+    /// A job may be claimed from now on.
+    Enqueue {
+        /// The job.
+        job: JobId,
+    },
+    /// A job leaves the queue.
+    Dequeue {
+        /// The job.
+        job: JobId,
+    },
+    /// The worker of this attempt is told to stop it.
+    Stop {
+        /// The job.
+        job: JobId,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// The build changed.
+    Build {
+        /// Its status.
+        status: Status,
+        /// Why.
+        reason: Option<String>,
+    },
+}
+
+/// The attempt is not the job's newest or no longer runs: nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this attempt is over, or a newer one took its place")]
+pub struct Stale;
+
+/// Applies one happening. On [`Stale`] the picture is as before.
+pub fn advance(build: &mut BuildState, what: Happening) -> Result<Vec<Change>, Stale> {
+    let mut changes = Vec::new();
+    let mut reason = None;
+    match what {
+        Happening::Created => {}
+        Happening::Finished { job, attempt, outcome } => {
+            let cancelled = build.cancel_requested;
+            end_attempt(running(build, job, attempt)?, outcome, cancelled, &mut changes);
+        }
+        Happening::Lost { job, attempt, reason } => {
+            let cancelled = build.cancel_requested;
+            let outcome = Outcome { status: Status::Error, reason: Some(reason), infrastructure: true };
+            end_attempt(running(build, job, attempt)?, outcome, cancelled, &mut changes);
+        }
+        Happening::CancelRequested { reason: why } => {
+            if !build.status.is_terminal() {
+                build.cancel_requested = true;
+                build.jobs.iter_mut().for_each(|job| cancel_job(job, &why, &mut changes));
+                reason = Some(why);
+            }
+        }
+    }
+    settle_jobs(build, &mut changes);
+    settle_build(build, reason, &mut changes);
+    Ok(changes)
+}
+
+fn running(build: &mut BuildState, id: JobId, attempt: u32) -> Result<&mut JobState, Stale> {
+    build
+        .jobs
+        .iter_mut()
+        .find(|job| job.id == id && job.attempt == attempt && job.status == Status::Running)
+        .ok_or(Stale)
+}
+
+fn end_attempt(job: &mut JobState, outcome: Outcome, cancelled: bool, changes: &mut Vec<Change>) {
+    let rest =
+        if cancelled || outcome.status == Status::Cancelled { Status::Cancelled } else { Status::Skipped };
+    changes.push(Change::Attempt {
+        job: job.id,
+        attempt: job.attempt,
+        status: outcome.status,
+        reason: outcome.reason.clone(),
+        rest,
+    });
+    if let Some(delay_ms) = retry_delay(job, &outcome).filter(|_| !cancelled) {
+        job.attempt += 1;
+        job.status = Status::Queued;
+        job.ready = true;
+        changes.push(Change::Job { job: job.id, status: Status::Queued, reason: outcome.reason });
+        changes.push(Change::NewAttempt { job: job.id, attempt: job.attempt, delay_ms });
+        return;
+    }
+    // A worker that is lost while the build is being cancelled leaves a cancelled job.
+    job.status = if cancelled && outcome.infrastructure { Status::Cancelled } else { outcome.status };
+    changes.push(Change::Job { job: job.id, status: job.status, reason: outcome.reason });
+}
+
+/// How long a further attempt waits, when there is to be one. Counts it.
+fn retry_delay(job: &mut JobState, outcome: &Outcome) -> Option<u64> {
+    if outcome.status == Status::Error
+        && outcome.infrastructure
+        && job.retried.infrastructure < job.retry.infrastructure
+    {
+        job.retried.infrastructure += 1;
+        return Some(5_000 << (job.retried.infrastructure - 1).min(6));
+    }
+    if outcome.status == Status::Failed && job.retried.script < job.retry.script {
+        job.retried.script += 1;
+        return Some(0);
+    }
+    None
+}
+
+fn cancel_job(job: &mut JobState, why: &str, changes: &mut Vec<Change>) {
+    match job.status {
+        Status::Blocked | Status::Queued => {
+            if job.ready {
+                changes.push(Change::Dequeue { job: job.id });
+            }
+            job.ready = false;
+            job.status = Status::Cancelled;
+            let reason = Some(why.to_owned());
+            changes.push(Change::Attempt {
+                job: job.id,
+                attempt: job.attempt,
+                status: Status::Cancelled,
+                reason: reason.clone(),
+                rest: Status::Cancelled,
+            });
+            changes.push(Change::Job { job: job.id, status: Status::Cancelled, reason });
+        }
+        Status::Running => changes.push(Change::Stop { job: job.id, attempt: job.attempt }),
+        Status::Passed
+        | Status::Failed
+        | Status::Error
+        | Status::TimedOut
+        | Status::Cancelled
+        | Status::Skipped => {}
+    }
+}
+
+/// Queues the jobs whose needs are met and skips those whose needs cannot be met any more.
+fn settle_jobs(build: &mut BuildState, changes: &mut Vec<Change>) {
+    // A skipped job may decide over another one further up, so go round until nothing moves.
+    while let Some((at, verdict)) = (0..build.jobs.len()).find_map(|at| Some((at, verdict(build, at)?))) {
+        let job = &mut build.jobs[at];
+        match verdict {
+            Ok(()) => {
+                job.ready = true;
+                changes.push(Change::Enqueue { job: job.id });
+            }
+            Err(reason) => {
+                job.status = Status::Skipped;
+                changes.push(Change::Attempt {
+                    job: job.id,
+                    attempt: job.attempt,
+                    status: Status::Skipped,
+                    reason: Some(reason.clone()),
+                    rest: Status::Skipped,
+                });
+                changes.push(Change::Job { job: job.id, status: Status::Skipped, reason: Some(reason) });
+            }
+        }
+    }
+}
+
+/// For a queued job that is not in the queue yet: `Ok` to enqueue, `Err` with the reason to skip
+/// it, `None` to go on waiting.
+fn verdict(build: &BuildState, at: usize) -> Option<Result<(), String>> {
+    let job = &build.jobs[at];
+    if job.status != Status::Queued || job.ready {
+        return None;
+    }
+    if !job.always
+        && let Some(bad) = bad_need(build, job)
+    {
+        return Some(Err(format!("it needs job `{}`, which ended as {}", bad.name, bad.status)));
+    }
+    needs(build, job).all(|n| n.status.is_terminal()).then_some(Ok(()))
+}
+
+fn needs<'a>(build: &'a BuildState, job: &'a JobState) -> impl Iterator<Item = &'a JobState> {
+    build.jobs.iter().filter(|other| job.needs.contains(&other.name))
+}
+
+/// The need that keeps a job from running. A job that was skipped by a rule is no hindrance, one
+/// that was skipped because of its own needs is: it hands their failure on.
+fn bad_need<'a>(build: &'a BuildState, job: &'a JobState) -> Option<&'a JobState> {
+    needs(build, job).find(|n| {
+        if n.status == Status::Skipped {
+            !n.always && bad_need(build, n).is_some()
+        } else {
+            n.status.is_terminal() && !counts_as(n).is_good()
+        }
+    })
+}
+
+fn counts_as(job: &JobState) -> Status {
+    let failed = matches!(job.status, Status::Failed | Status::Error | Status::TimedOut);
+    if failed && job.allow_failure { Status::Passed } else { job.status }
+}
+
+fn settle_build(build: &mut BuildState, reason: Option<String>, changes: &mut Vec<Change>) {
+    let status = whole(&build.jobs);
+    if build.status.is_terminal() || status == build.status {
+        return;
+    }
+    build.status = status;
+    // Without a reason of its own, a build has that of the job that decided.
+    let reason = reason.or_else(|| {
+        changes.iter().rev().find_map(|change| {
+            let Change::Job { status: s, reason, .. } = change else { return None };
+            reason.clone().filter(|_| *s == status && !status.is_good())
+        })
+    });
+    changes.push(Change::Build { status, reason });
+}
+
+/// The status of a build with these jobs: its worst one once all are terminal.
+pub fn whole(jobs: &[JobState]) -> Status {
+    if jobs.iter().all(|job| job.status.is_terminal()) {
+        return jobs.iter().map(counts_as).max_by_key(|s| s.severity()).unwrap_or(Status::Skipped);
+    }
+    if jobs.iter().all(|job| job.status == Status::Blocked || job.status.is_terminal()) {
+        return Status::Blocked;
+    }
+    let started =
+        jobs.iter().any(|job| job.status == Status::Running || job.attempt > 1 || job.status.is_terminal());
+    if started { Status::Running } else { Status::Queued }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(text: &str, id: i64) -> JobState {
+        // "name<need,need?!" : `?` allows failure, `!` always
+        let (name, rest) = text.split_once('<').unwrap_or((text, ""));
+        let flags: String = text.chars().filter(|c| matches!(c, '?' | '!')).collect();
+        let clean = |s: &str| s.trim_matches(['?', '!']).to_owned();
+        JobState {
+            id: JobId(id),
+            name: clean(name),
+            status: Status::Queued,
+            ready: false,
+            needs: rest.split(',').map(clean).filter(|s| !s.is_empty()).collect(),
+            always: flags.contains('!'),
+            allow_failure: flags.contains('?'),
+            attempt: 1,
+            retry: Retry { infrastructure: 1, script: 0 },
+            retried: Retry { infrastructure: 0, script: 0 },
+        }
+    }
+
+    /// Plays `events` ("a passed, b failed, b lost, cancel") on jobs ("a b<a c<b!") and compares
+    /// the picture at the end ("running: a passed, b queued").
+    fn check(jobs: &str, events: &str, want: &str) {
+        let jobs = jobs.split(' ').zip(1..).map(|(text, id)| job(text, id)).collect();
+        let mut build = BuildState { status: Status::Queued, cancel_requested: false, jobs };
+        advance(&mut build, Happening::Created).unwrap();
+        for event in events.split(", ").filter(|e| !e.is_empty()) {
+            if event == "cancel" {
+                advance(&mut build, Happening::CancelRequested { reason: "asked".into() }).unwrap();
+                continue;
+            }
+            let (name, how) = event.split_once(' ').unwrap();
+            let at = build.jobs.iter().position(|j| j.name == name).unwrap();
+            let (id, attempt) = (build.jobs[at].id, build.jobs[at].attempt);
+            if how == "claimed" {
+                assert!(build.jobs[at].ready, "{name} is not in the queue");
+                build.jobs[at].status = Status::Running;
+                continue;
+            }
+            build.jobs[at].status = Status::Running;
+            let what = if how == "lost" {
+                Happening::Lost { job: id, attempt, reason: "gone".into() }
+            } else {
+                let outcome = Outcome { status: how.parse().unwrap(), reason: None, infrastructure: false };
+                Happening::Finished { job: id, attempt, outcome }
+            };
+            advance(&mut build, what).unwrap();
+        }
+        let jobs: Vec<_> = build
+            .jobs
+            .iter()
+            .map(|j| {
+                format!(
+                    "{} {}{}",
+                    j.name,
+                    j.status,
+                    if j.ready && j.status == Status::Queued { "*" } else { "" }
+                )
+            })
+            .collect();
+        assert_eq!(format!("{}: {}", build.status, jobs.join(", ")), want, "{events}");
+    }
+
+    #[test]
+    fn needs_hold_a_job_back() {
+        check("a b<a", "", "queued: a queued*, b queued");
+        check("a b<a", "a passed", "running: a passed, b queued*");
+        check("a b<a", "a passed, b passed", "passed: a passed, b passed");
+    }
+
+    #[test]
+    fn a_failure_skips_what_needs_it_all_the_way_down() {
+        check("a b<a c<b", "a failed", "failed: a failed, b skipped, c skipped");
+    }
+
+    #[test]
+    fn allowed_failures_count_as_passed() {
+        check("a? b<a", "a failed, b passed", "passed: a failed, b passed");
+    }
+
+    #[test]
+    fn always_goes_on() {
+        check("a b<a!", "a failed", "running: a failed, b queued*");
+        check("a b<a!", "a failed, b passed", "failed: a failed, b passed");
+    }
+
+    #[test]
+    fn the_worst_job_decides() {
+        check("a b c", "a failed, b timed_out, c error", "error: a failed, b timed_out, c error");
+        check("a b", "a cancelled, b failed", "failed: a cancelled, b failed");
+        check("a b", "a skipped, b skipped", "skipped: a skipped, b skipped");
+    }
+
+    #[test]
+    fn a_lost_worker_gives_a_new_attempt_as_long_as_allowed() {
+        check("a", "a lost", "running: a queued*");
+        check("a", "a lost, a lost", "error: a error");
+        check("a", "a lost, a passed", "passed: a passed");
+    }
+
+    #[test]
+    fn cancel() {
+        check("a b<a", "cancel", "cancelled: a cancelled, b cancelled");
+        check("a b<a", "a claimed, cancel", "running: a running, b cancelled");
+        check("a b<a", "a claimed, cancel, a cancelled", "cancelled: a cancelled, b cancelled");
+        check("a", "a claimed, cancel, a lost", "cancelled: a cancelled");
+        check("a", "a passed, cancel", "passed: a passed");
+    }
+
+    #[test]
+    fn a_stale_attempt_changes_nothing() {
+        let mut build =
+            BuildState { status: Status::Running, cancel_requested: false, jobs: vec![job("a", 1)] };
+        build.jobs[0].status = Status::Running;
+        build.jobs[0].attempt = 2;
+        let before = build.clone();
+        let outcome = Outcome { status: Status::Passed, reason: None, infrastructure: false };
+        let late = Happening::Finished { job: JobId(1), attempt: 1, outcome };
+        assert_eq!(advance(&mut build, late), Err(Stale));
+        assert_eq!(build, before);
+    }
+}

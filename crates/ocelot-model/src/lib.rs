@@ -1,0 +1,17 @@
+//! The rules of Ocelot, pure: no I/O, no async, no clock.
+//!
+//! Everything here is a value or a function of values. What talks to a database,
+//! a forge or an engine lives in the other crates and asks this one what is right.
+
+pub mod access;
+pub mod build;
+pub mod event;
+pub mod id;
+pub mod pipeline;
+pub mod repo;
+pub mod status;
+
+pub use event::EventKind;
+pub use id::{AttemptId, BuildNumber, ForgeId, JobId, RepoId, StageId, TokenId, WorkerId};
+pub use repo::RepoName;
+pub use status::Status;

@@ -1,0 +1,34 @@
+//! `ocelot.yml`: from text to a checked plan.
+//!
+//! The way of a file: `yaml` makes a tree of the bytes, `shape` checks it against the tables in
+//! `keys`, `read` makes a [`Pipeline`] of it. No part of it reads a file or a clock. Anchors, aliases
+//! and `<<` merges are allowed, and count as what they unfold to.
+
+mod env;
+mod image;
+mod init;
+mod keys;
+mod matrix;
+mod needs;
+mod parse;
+pub mod problem;
+mod read;
+mod render;
+mod schema;
+mod shape;
+pub mod spec;
+mod stage;
+mod text;
+mod tree;
+mod trigger;
+mod yaml;
+
+pub use env::{EnvNameError, check_env_name};
+pub use init::{ProjectKind, starter};
+pub use keys::NOT_SUPPORTED_YET;
+pub use parse::parse;
+pub use problem::{Problem, Problems};
+pub use render::render;
+pub use schema::json_schema;
+pub use spec::{AllowFailure, Checkout, Job, Pipeline, Pull, Resources, Retry, Run, Stage};
+pub use trigger::branch_matches;

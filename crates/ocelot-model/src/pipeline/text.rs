@@ -1,0 +1,388 @@
+//! The kinds of text that a single value may hold, and what is wrong with it otherwise.
+//!
+//! Pure functions of one value; where it stands and what goes with it is for others.
+
+use globset::GlobBuilder;
+
+use super::env::check_env_name;
+use super::problem::{Fault, printable, quote};
+use super::{image, trigger};
+
+const SECOND: u64 = 1_000;
+/// Longest time that may be asked for: 7 days.
+const MAX_DURATION: u64 = 7 * 24 * 3_600 * SECOND;
+const MIN_MEMORY: u64 = 6 << 20;
+const MAX_MEMORY: u64 = 16 << 40;
+const MAX_NAME: usize = 100;
+
+/// What one piece of text must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Any text that is not blank.
+    Any,
+    /// A line or a block of a script, or an argument.
+    Script,
+    /// A value of a variable; may be empty.
+    EnvValue,
+    StageName,
+    JobName,
+    Image,
+    Duration,
+    Memory,
+    Cpu,
+    User,
+    Path,
+    Branches,
+    Glob,
+    EnvName,
+    /// `NAME=value`.
+    Assignment,
+    Label,
+    /// A line of `triggers`.
+    Directive,
+    /// `upstream:here`.
+    BranchPair,
+}
+
+impl Kind {
+    /// Most bytes.
+    pub(super) fn longest(self) -> usize {
+        match self {
+            Kind::Script => 128 * 1024,
+            Kind::EnvValue | Kind::Assignment => 64 * 1024,
+            Kind::Any | Kind::Path | Kind::Glob | Kind::Directive | Kind::BranchPair => 4_096,
+            // Those that say more precisely themselves what is too long.
+            Kind::Image
+            | Kind::StageName
+            | Kind::JobName
+            | Kind::Branches
+            | Kind::EnvName
+            | Kind::Label
+            | Kind::Duration
+            | Kind::Memory
+            | Kind::Cpu
+            | Kind::User => 1_024,
+        }
+    }
+
+    pub(super) fn check(self, text: &str) -> Result<(), Fault> {
+        if text.len() > self.longest() {
+            let message =
+                format!("this value has {} bytes, at most {} are allowed", text.len(), self.longest());
+            return Err(Fault::new("field_length", message));
+        }
+        match self {
+            Kind::Any if text.trim().is_empty() => {
+                Err(Fault::new("empty_value", "this value must not be blank"))
+            }
+            Kind::Any | Kind::Script | Kind::EnvValue => Ok(()),
+            Kind::StageName => stage_name(text),
+            Kind::JobName => job_name(text),
+            Kind::Image => image::check(text),
+            Kind::Duration => duration(text).map(|_| ()),
+            Kind::Memory => memory(text).map(|_| ()),
+            Kind::Cpu => cpu(text).map(|_| ()),
+            Kind::User => user(text).map(|_| ()),
+            Kind::Path => path(text).map(|_| ()),
+            Kind::Branches => trigger::check(text),
+            Kind::Glob => glob(text),
+            Kind::EnvName => env_name(text),
+            Kind::Assignment => assignment(text).and_then(|(name, _)| env_name(name)),
+            Kind::Label => label(text),
+            Kind::Directive => directive(text),
+            Kind::BranchPair => branch_pair(text),
+        }
+    }
+
+    /// The pattern for the JSON Schema, where one says it well enough.
+    pub(super) fn pattern(self) -> Option<&'static str> {
+        match self {
+            Kind::Duration => Some("^(\\d+d)?(\\d+h)?(\\d+m)?(\\d+s)?$"),
+            Kind::JobName => Some("^[a-z0-9][a-z0-9._-]*$"),
+            Kind::EnvName => Some("^[A-Za-z_][A-Za-z0-9_]*$"),
+            Kind::Assignment => Some("^[A-Za-z_][A-Za-z0-9_]*="),
+            Kind::Memory => Some("^\\d+ ?([kKmMgGtT]([iI]?[bB])?|[bB])$"),
+            Kind::User => Some("^\\d+(:\\d+)?$"),
+            Kind::Path => Some("^[^/]"),
+            Kind::BranchPair => Some("^[^:]+:[^:]+$"),
+            Kind::Directive => Some("^\\s*\\\\"),
+            Kind::Any
+            | Kind::Script
+            | Kind::EnvValue
+            | Kind::StageName
+            | Kind::Image
+            | Kind::Cpu
+            | Kind::Branches
+            | Kind::Glob
+            | Kind::Label => None,
+        }
+    }
+}
+
+/// `1h30m` in milliseconds.
+pub(super) fn duration(text: &str) -> Result<u64, Fault> {
+    const HINT: &str = "write `60m`, `1h30m` or `90s`";
+    let range = || {
+        let message = format!("{} is not between 1s and 7d", quote(text));
+        Fault::new("range", message)
+    };
+    if let Some(digits) = bare_integer(text) {
+        // Without a unit nobody knows what it means; if it were seconds, would it at least be possible?
+        let possible = digits.parse::<u64>().is_ok_and(|n| n > 0 && n <= MAX_DURATION / SECOND)
+            && !text.starts_with('-');
+        let unit = Fault::new("type", format!("a time needs a unit, {} has none", quote(text)));
+        return Err(if possible { unit } else { range() }.hint(HINT));
+    }
+    let wrong = || Fault::new("type", format!("{} is not a time", quote(text))).hint(HINT);
+    let mut total: u64 = 0;
+    let mut rest = text;
+    let mut last_unit = u64::MAX;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).filter(|end| *end > 0).ok_or_else(wrong)?;
+        let unit = match rest.as_bytes()[end] {
+            b'd' => 24 * 3_600,
+            b'h' => 3_600,
+            b'm' => 60,
+            b's' => 1,
+            _ => return Err(wrong()),
+        };
+        if unit >= last_unit {
+            return Err(wrong());
+        }
+        last_unit = unit;
+        let number: u64 = rest[..end].parse().map_err(|_| range())?;
+        total = number.checked_mul(unit * SECOND).and_then(|ms| ms.checked_add(total)).ok_or_else(range)?;
+        rest = &rest[end + 1..];
+    }
+    match total {
+        _ if text.is_empty() => Err(wrong()),
+        SECOND..=MAX_DURATION => Ok(total),
+        _ => Err(range().hint(HINT)),
+    }
+}
+
+fn bare_integer(text: &str) -> Option<&str> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(digits)
+}
+
+/// `4GiB` in bytes. One letter counts in 1024s as Docker does, so do `KiB` and its like; `KB` counts in 1000s.
+pub(super) fn memory(text: &str) -> Result<u64, Fault> {
+    let wrong = || {
+        Fault::new("type", format!("{} is not an amount of memory", quote(text)))
+            .hint("write `4GiB` or `512MiB`")
+    };
+    let range = || Fault::new("range", format!("{} is not between 6MiB and 16TiB", quote(text)));
+    let end = text.find(|c: char| !c.is_ascii_digit()).filter(|end| *end > 0).ok_or_else(wrong)?;
+    let unit = text[end..].trim_start().to_ascii_lowercase();
+    let (letter, rest) = (unit.chars().next(), unit.get(1..).unwrap_or_default());
+    let power = match letter {
+        Some('b') if rest.is_empty() => 0,
+        Some('k') => 1,
+        Some('m') => 2,
+        Some('g') => 3,
+        Some('t') => 4,
+        _ => return Err(wrong()),
+    };
+    let base: u64 = match rest {
+        "" | "i" | "ib" => 1024,
+        "b" => 1000,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..end].parse().map_err(|_| range())?;
+    let bytes = number.checked_mul(base.pow(power)).ok_or_else(range)?;
+    if (MIN_MEMORY..=MAX_MEMORY).contains(&bytes) { Ok(bytes) } else { Err(range()) }
+}
+
+/// `2` or `0.5` cores.
+pub(super) fn cpu(text: &str) -> Result<f64, Fault> {
+    let number =
+        text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.').then(|| text.parse().ok()).flatten();
+    match number {
+        None if bare_integer(text).is_none() => {
+            Err(Fault::new("type", format!("{} is not a number of cores", quote(text)))
+                .hint("write `2` or `0.5`"))
+        }
+        Some(cores) if (0.01..=1024.0).contains(&cores) => Ok(cores),
+        Some(_) | None => {
+            Err(Fault::new("range", format!("{} is not between 0.01 and 1024 cores", quote(text))))
+        }
+    }
+}
+
+/// `uid:gid`, where a group left out is the number of the user.
+pub(super) fn user(text: &str) -> Result<String, Fault> {
+    let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+    let number = |part: &str| {
+        bare_integer(part).is_some_and(|digits| digits.len() == part.len() && part.parse::<u32>().is_ok())
+    };
+    if number(uid) && number(gid) {
+        return Ok(format!("{uid}:{gid}"));
+    }
+    let fault = Fault::new("user", format!("{} is no user", quote(text)));
+    Err(fault.hint("write numbers, `\"1000:1000\"`: the worker cannot look names up in the image"))
+}
+
+/// A folder below the workspace, without `.` and empty parts.
+pub(super) fn path(text: &str) -> Result<String, Fault> {
+    let outside = |why: &str| {
+        let fault = Fault::new("path", format!("{} {why}", quote(text)));
+        Err(fault.hint("name a folder below the workspace"))
+    };
+    if text.is_empty() {
+        return outside("is no path");
+    }
+    if text.starts_with('/') {
+        return outside("is an absolute path");
+    }
+    if text.split('/').any(|part| part == "..") {
+        return outside("may lead out of the workspace");
+    }
+    if !text.chars().all(printable) {
+        return outside("holds characters that cannot be shown");
+    }
+    let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    Ok(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
+}
+
+/// `NAME=value` in two.
+pub(super) fn assignment(text: &str) -> Result<(&str, &str), Fault> {
+    text.split_once('=').ok_or_else(|| {
+        Fault::new("env_name", format!("{} sets nothing", quote(text))).hint("write `NAME=value`")
+    })
+}
+
+pub(super) fn env_name(name: &str) -> Result<(), Fault> {
+    check_env_name(name).map_err(|error| Fault::new(error.code(), format!("{}: {error}", quote(name))))
+}
+
+fn stage_name(text: &str) -> Result<(), Fault> {
+    if text.eq_ignore_ascii_case("setup") {
+        return Err(Fault::new("reserved_name", "the stage `setup` is made by Ocelot (image and checkout)"));
+    }
+    let good =
+        (1..=MAX_NAME).contains(&text.chars().count()) && text.trim() == text && text.chars().all(printable);
+    if good {
+        return Ok(());
+    }
+    let message = format!("{} is no name of a stage: 1 to {MAX_NAME} printable characters", quote(text));
+    Err(Fault::new("name", message))
+}
+
+fn job_name(text: &str) -> Result<(), Fault> {
+    let good =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if first && text.len() <= MAX_NAME && text.bytes().all(good) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is no name of a job: lower-case letters, digits, `.`, `_` and `-`, at most {MAX_NAME}, \
+         and a letter or digit first",
+        quote(text)
+    );
+    Err(Fault::new("name", message))
+}
+
+fn label(text: &str) -> Result<(), Fault> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
+    if (1..=63).contains(&text.len()) && text.bytes().all(good) {
+        return Ok(());
+    }
+    let message = format!("{} is no label: letters, digits, `.`, `_`, `-` and `/`, at most 63", quote(text));
+    Err(Fault::new("label", message))
+}
+
+fn glob(text: &str) -> Result<(), Fault> {
+    const MAX_STARS: usize = 16;
+    const MAX_BRACES: usize = 16;
+    if text.matches("**").count() > MAX_STARS || text.matches('{').count() > MAX_BRACES || text.len() > 1_000
+    {
+        return Err(Fault::new("glob_limit", format!("the pattern {} is too large", quote(text))));
+    }
+    let built = GlobBuilder::new(text).literal_separator(true).build();
+    built.map(|_| ()).map_err(|error| {
+        Fault::new("glob", format!("{} is no pattern of paths: {}", quote(text), error.kind()))
+    })
+}
+
+fn directive(text: &str) -> Result<(), Fault> {
+    const KNOWN: [&str; 4] = [r"\branch", r"\filepath", r"\text", r"\upstream"];
+    let first = text.split_whitespace().next().unwrap_or_default();
+    if KNOWN.iter().any(|known| known.eq_ignore_ascii_case(first)) {
+        return Ok(());
+    }
+    let message = format!("{} does not begin with a directive", quote(text));
+    Err(Fault::new("directive", message).hint(format!("begin with one of {}", KNOWN.join(", "))))
+}
+
+fn branch_pair(text: &str) -> Result<(), Fault> {
+    match text.split_once(':') {
+        Some((from, to)) if !from.is_empty() && !to.is_empty() && !to.contains(':') => Ok(()),
+        _ => Err(Fault::new("type", format!("{} is no pair of branches", quote(text)))
+            .hint("write `upstream:here`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<T: PartialEq + std::fmt::Debug>(
+        read: fn(&str) -> Result<T, Fault>,
+        text: &str,
+        want: Result<T, &str>,
+    ) {
+        let found = read(text).map_err(|fault| fault.code);
+        assert_eq!((text, found), (text, want));
+    }
+
+    #[test]
+    fn durations() {
+        check(duration, "60m", Ok(3_600_000));
+        check(duration, "1h30m", Ok(5_400_000));
+        check(duration, "90s", Ok(90_000));
+        check(duration, "7d", Ok(604_800_000));
+        for text in ["60", "", "m", "1x", "1h1h", "1m1h", "-5m", "1.5h", "1h ", "٣m"] {
+            check(duration, text, Err("type"));
+        }
+        for text in ["0", "-5", "0s", "8d", "99999999999999999999", "99999999999999999999h", "700000"] {
+            check(duration, text, Err("range"));
+        }
+    }
+
+    #[test]
+    fn amounts() {
+        check(memory, "4GiB", Ok(4 << 30));
+        check(memory, "512MiB", Ok(512 << 20));
+        check(memory, "1g", Ok(1 << 30));
+        check(memory, "1GB", Ok(1_000_000_000));
+        for text in ["4", "", "GiB", "4XiB", "1.5GiB", "4GiBs", "-1g", "4é"] {
+            check(memory, text, Err("type"));
+        }
+        for text in ["1k", "17t", "99999999999999999999g", "18446744073709551615t"] {
+            check(memory, text, Err("range"));
+        }
+        check(cpu, "2", Ok(2.0));
+        check(cpu, "0.5", Ok(0.5));
+        check(cpu, "two", Err("type"));
+        check(cpu, "inf", Err("type"));
+        check(cpu, "0", Err("range"));
+        check(cpu, "-1", Err("range"));
+    }
+
+    #[test]
+    fn users_and_paths() {
+        check(user, "0:0", Ok("0:0".to_owned()));
+        check(user, "1000", Ok("1000:1000".to_owned()));
+        for text in ["root", "", ":", "1:", "-1", "99999999999", "0:0:0"] {
+            check(user, text, Err("user"));
+        }
+        check(path, ".", Ok(".".to_owned()));
+        check(path, "./a//b/", Ok("a/b".to_owned()));
+        check(path, "a..b", Ok("a..b".to_owned()));
+        for text in ["", "/", "/etc", "..", "a/../..", "a/.."] {
+            check(path, text, Err("path"));
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What every handler and loop gets: the store, the configuration, the connected workers.
+
+use std::sync::Arc;
+
+use ocelot_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::grpc::Fleet;
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// The database.
+    pub store: Store,
+    /// As started.
+    pub config: Arc<Config>,
+    /// The workers that are connected to this server.
+    pub fleet: Fleet,
+    /// Repositories as git sees them.
+    pub git: ocelot_forge::Git,
+    /// Address that people and forges use, without a slash at the end.
+    pub public_url: Arc<str>,
+    /// Cancelled when the server stops.
+    pub shutdown: CancellationToken,
+}

@@ -1,0 +1,19 @@
+//! What becomes of builds: how they begin, go on and end.
+//!
+//! Called by HTTP, gRPC and the loops. Nothing here knows an HTTP or gRPC status.
+
+pub mod advance;
+pub mod cancel;
+pub mod retry;
+pub mod trigger;
+
+use ocelot_model::access::Actor;
+
+/// Name of who asked, for the record.
+fn name_of(actor: &Actor) -> String {
+    match actor {
+        Actor::Token { name, .. } => name.clone(),
+        Actor::Anonymous => "nobody".to_owned(),
+        Actor::Worker(id) => format!("worker {id}"),
+    }
+}

@@ -1,0 +1,52 @@
+//! Doing a build again: a new build of the same commit, which remembers the old one.
+
+use ocelot_model::access::Actor;
+use ocelot_model::{EventKind, Status};
+use ocelot_store::{BuildDetail, Job, NewBuild, Plan};
+
+use super::name_of;
+use super::trigger::{self, Origin, TriggerError};
+use crate::App;
+
+/// Does a build that is over again. With `failed`, jobs that passed are carried over.
+pub async fn retry(
+    app: &App,
+    old: &BuildDetail,
+    failed: bool,
+    actor: &Actor,
+) -> Result<BuildDetail, TriggerError> {
+    let build = &old.build;
+    let number = build.number;
+    if !build.status.is_terminal() {
+        let words = format!("build {number} is {}; cancel it first, or wait until it is over", build.status);
+        return Err(TriggerError::State(words));
+    }
+    if old.jobs.is_empty() {
+        // Its file could not be read: perhaps a newer Ocelot can.
+        let origin =
+            Origin { event: EventKind::Retry, retry_of: Some(number), force: true, actor: name_of(actor) };
+        return trigger::from_commit(app, &build.repo, &build.branch, &build.commit, origin).await;
+    }
+    if failed && old.jobs.iter().all(|job| job.status == Status::Passed) {
+        return Err(TriggerError::State(format!(
+            "every job of build {number} passed: there is nothing to do again"
+        )));
+    }
+    let row = NewBuild {
+        repo: build.repo.id,
+        event: EventKind::Retry,
+        branch: build.branch.clone(),
+        commit: build.commit.clone(),
+        message: build.message.clone(),
+        author: build.author.clone(),
+        triggered_by: Some(name_of(actor)),
+        retry_of: Some(number),
+        plan: Plan::Jobs(old.jobs.iter().map(|job| again(job, failed)).collect()),
+    };
+    Ok(trigger::create(app, &row).await?)
+}
+
+fn again(job: &Job, failed: bool) -> (ocelot_model::pipeline::Job, Status) {
+    let status = if failed && job.status == Status::Passed { Status::Passed } else { Status::Queued };
+    (job.spec.clone(), status)
+}

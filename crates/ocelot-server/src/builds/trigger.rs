@@ -1,0 +1,173 @@
+//! How a build begins: which commit, what its `ocelot.yml` says, and then one transaction.
+
+use ocelot_api::body::NewBuild;
+use ocelot_forge::{GitError, Snapshot, git};
+use ocelot_model::access::Actor;
+use ocelot_model::pipeline::{self, Pipeline, branch_matches};
+use ocelot_model::{BuildNumber, EventKind, Status};
+use ocelot_store::{BuildDetail, ConfigProblem, NewBuild as NewRow, Plan, Repo, StoreError};
+
+use super::name_of;
+use crate::App;
+
+/// The file that says how to build.
+pub const FILE: &str = "ocelot.yml";
+
+/// Why there is no build.
+#[derive(Debug, thiserror::Error)]
+pub enum TriggerError {
+    /// Asked for something that is not there yet.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The request makes no sense.
+    #[error("{0}")]
+    BadRequest(String),
+    /// No branch or tag reaches the commit.
+    #[error("{0}")]
+    Untrusted(String),
+    /// The commit has no `ocelot.yml`.
+    #[error("{0}")]
+    NoFile(String),
+    /// The file leaves this branch out.
+    #[error("{0}")]
+    Excluded(String),
+    /// The earlier build is not in a state for that.
+    #[error("{0}")]
+    State(String),
+    /// Git did not give the commit.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The database did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A person asks for a build of a branch or commit.
+pub async fn manual(
+    app: &App,
+    repo: &Repo,
+    new: &NewBuild,
+    actor: &Actor,
+) -> Result<BuildDetail, TriggerError> {
+    if !new.params.is_empty() {
+        return Err(TriggerError::Unsupported("`params` is not supported yet".to_owned()));
+    }
+    let (branch, commit) = revision(app, repo, new).await?;
+    let origin = Origin { event: EventKind::Manual, retry_of: None, force: new.force, actor: name_of(actor) };
+    from_commit(app, repo, &branch, &commit, origin).await
+}
+
+/// Where a build comes from.
+pub(super) struct Origin {
+    pub(super) event: EventKind,
+    pub(super) retry_of: Option<BuildNumber>,
+    /// Build a branch that the file leaves out, too.
+    pub(super) force: bool,
+    /// Who asked for it.
+    pub(super) actor: String,
+}
+
+/// Reads the file at `commit` and makes the build; a broken file makes a build in `error`.
+pub(super) async fn from_commit(
+    app: &App,
+    repo: &Repo,
+    branch: &str,
+    commit: &str,
+    origin: Origin,
+) -> Result<BuildDetail, TriggerError> {
+    let url = app.git.check_url(&repo.clone_url)?;
+    let Snapshot { file, message, author } = app.git.read(&url, commit, branch, FILE).await?;
+    let short = &commit[..12];
+    let Some(file) = file else {
+        return Err(TriggerError::NoFile(format!("there is no {FILE} at {short} of {}", repo.name)));
+    };
+    let plan = match pipeline::parse(&file) {
+        Ok(pipeline) => jobs(pipeline, branch, origin.force)?,
+        Err(problems) => broken(&problems),
+    };
+    let row = NewRow {
+        repo: repo.id,
+        event: origin.event,
+        branch: branch.to_owned(),
+        commit: commit.to_owned(),
+        message,
+        author,
+        triggered_by: Some(origin.actor),
+        retry_of: origin.retry_of,
+        plan,
+    };
+    Ok(create(app, &row).await?)
+}
+
+/// Writes the build; one that is over from the start is counted here.
+pub(super) async fn create(app: &App, row: &NewRow) -> Result<BuildDetail, StoreError> {
+    let detail = app.store.create_build(row).await?;
+    if detail.build.status.is_terminal() {
+        crate::metrics::build_ended(&detail.build);
+    }
+    tracing::info!(build = detail.build.number.0, repo = %detail.build.repo.name, "build {} made", detail.build.number);
+    Ok(detail)
+}
+
+/// Branch and commit that the request means.
+async fn revision(app: &App, repo: &Repo, new: &NewBuild) -> Result<(String, String), TriggerError> {
+    let url = app.git.check_url(&repo.clone_url)?;
+    let branch = new.branch.as_deref().unwrap_or(&repo.default_branch);
+    let Some(commit) = &new.commit else {
+        let commit = app.git.resolve(&url, branch).await?;
+        return Ok((branch.to_owned(), commit));
+    };
+    let commit = commit.to_ascii_lowercase();
+    if !git::is_commit(&commit) {
+        let words = format!("commit: `{commit}` is no whole commit id (40 or 64 hexadecimal digits)");
+        return Err(TriggerError::BadRequest(words));
+    }
+    // What no branch or tag reaches may come from anyone: a fork's commits can be fetched by their id.
+    match app.git.contains(&url, &commit, branch).await? {
+        Some(found) if new.branch.is_none() || found == branch => Ok((found, commit)),
+        Some(found) => {
+            let words = format!("commit {commit} of {} is not on `{branch}`, but on `{found}`", repo.name);
+            Err(TriggerError::BadRequest(words))
+        }
+        None => {
+            let words = format!("commit {commit} is on no branch or tag of {}", repo.name);
+            Err(TriggerError::Untrusted(words))
+        }
+    }
+}
+
+fn jobs(pipeline: Pipeline, branch: &str, force: bool) -> Result<Plan, TriggerError> {
+    if !force && !branch_matches(&pipeline.branches, branch) {
+        return Err(TriggerError::Excluded(format!(
+            "`branches` in {FILE} leaves `{branch}` out; use `--force` (\"force\": true) to build it all the same"
+        )));
+    }
+    Ok(Plan::Jobs(pipeline.jobs.into_iter().map(|job| (job, Status::Queued)).collect()))
+}
+
+fn broken(problems: &[pipeline::Problem]) -> Plan {
+    let problems: Vec<ConfigProblem> = problems
+        .iter()
+        .map(|problem| ConfigProblem {
+            code: problem.code.to_owned(),
+            message: problem.message.clone(),
+            line: u32::try_from(problem.line).unwrap_or(u32::MAX),
+            column: u32::try_from(problem.column).unwrap_or(u32::MAX),
+            hint: problem.hint.clone(),
+        })
+        .collect();
+    let mut reason = problems.first().map_or_else(|| format!("{FILE} cannot be read"), sentence);
+    if problems.len() > 1 {
+        reason = format!("{reason} (and {} more)", problems.len() - 1);
+    }
+    Plan::Broken { reason, problems }
+}
+
+/// `ocelot.yml:LINE:COLUMN: message` and what to do.
+fn sentence(problem: &ConfigProblem) -> String {
+    let ConfigProblem { line, column, message, .. } = problem;
+    match &problem.hint {
+        Some(hint) => format!("{FILE}:{line}:{column}: {message} ({hint})"),
+        None => format!("{FILE}:{line}:{column}: {message}"),
+    }
+}

@@ -1,0 +1,53 @@
+//! The server's configuration: one typed struct, loaded once by the executable.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a server needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where HTTP and gRPC listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// `sqlite:///path/ocelot.db` or `postgres://…`.
+    pub database_url: String,
+    /// Folder of the server's own files (`logs.db`, mirrors, `admin-token`).
+    pub data: PathBuf,
+    /// Address that people and forges use; default: `http://` and the listen address.
+    pub public_url: Option<String>,
+    /// Proxies whose `X-Forwarded-*` headers are believed: addresses or `address/bits`.
+    pub trusted_proxies: Vec<String>,
+    /// A second listener that serves `/metrics` alone, without a token.
+    pub metrics_listen: Option<SocketAddr>,
+    /// `file://` and local paths may be cloned.
+    pub allow_local_repos: bool,
+    /// Plain `http://` may be cloned from any host, not only from this machine.
+    pub insecure_http: bool,
+    /// A worker that is silent for so long loses its attempts.
+    pub lease_hard_limit: Duration,
+    /// No lease ends before the server has been up for so long.
+    pub lease_grace: Duration,
+    /// How patient the server is with workers.
+    pub patience: Patience,
+}
+
+/// How patient the server is with workers. Not an option: tests shorten it.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// An offer is answered within this time.
+    pub accept: Duration,
+    /// A worker that says nothing for so long is cut off; it comes back by itself.
+    pub silence: Duration,
+    /// The queue is looked at this often without any wake-up, should one ever be lost.
+    pub look: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience {
+            accept: Duration::from_secs(10),
+            silence: Duration::from_secs(30),
+            look: Duration::from_secs(15),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The four calls of the worker protocol.
+
+use std::time::Duration;
+
+use ocelot_api::proto::worker_api_server::WorkerApi;
+use ocelot_api::proto::{Ack, AttemptResult, FromServer, FromWorker, LogAck, LogChunk, StageReport};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{auth, logs, refusal, report, session};
+use crate::App;
+use crate::builds::advance;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Calls {
+    pub(super) app: App,
+}
+
+type Answers<T> = ReceiverStream<Result<T, Status>>;
+
+#[tonic::async_trait]
+impl WorkerApi for Calls {
+    type SessionStream = Answers<FromServer>;
+    type ShipLogsStream = Answers<LogAck>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<FromWorker>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let token = auth::worker_token(&self.app, request.metadata()).await?;
+        let told = session::begin(self.app.clone(), token, request.into_inner()).await?;
+        Ok(Response::new(ReceiverStream::new(told)))
+    }
+
+    async fn report_stage(&self, request: Request<StageReport>) -> Result<Response<Ack>, Status> {
+        auth::worker_token(&self.app, request.metadata()).await?;
+        let request = request.into_inner();
+        let lease = report::lease(request.lease.as_ref())?;
+        let update = report::stage(&request)?;
+        self.app.store.set_stage(&lease, &update).await.map_err(|e| refusal(&e))?;
+        // A word that cannot follow changed nothing; the worker should know.
+        let stands = self.app.store.find_stage(update.id).await.map_err(|e| refusal(&e))?;
+        if let Some((_, stage)) = stands.filter(|(_, stage)| stage.status != update.status) {
+            let words = format!("the stage is {} and cannot become {}", stage.status, update.status);
+            return Err(Status::failed_precondition(words));
+        }
+        if update.status.is_terminal() {
+            crate::metrics::stage_ended(Duration::from_millis(request.duration_ms));
+        }
+        Ok(Response::new(Ack {}))
+    }
+
+    async fn finish_attempt(&self, request: Request<AttemptResult>) -> Result<Response<Ack>, Status> {
+        auth::worker_token(&self.app, request.metadata()).await?;
+        let result = request.into_inner();
+        let lease = report::lease(result.lease.as_ref())?;
+        let (outcome, stages) = report::attempt(&result)?;
+        advance::finish(&self.app, &lease, &stages, outcome).await.map_err(|e| refusal(&e))?;
+        Ok(Response::new(Ack {}))
+    }
+
+    async fn ship_logs(
+        &self,
+        request: Request<Streaming<LogChunk>>,
+    ) -> Result<Response<Self::ShipLogsStream>, Status> {
+        auth::worker_token(&self.app, request.metadata()).await?;
+        let (acks, answers) = mpsc::channel(64);
+        tokio::spawn(logs::receive(self.app.clone(), request.into_inner(), acks));
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+}

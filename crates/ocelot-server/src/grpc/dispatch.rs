@@ -1,0 +1,144 @@
+//! Hands waiting jobs to idle workers, at once: a commit that queues a job wakes this loop.
+//!
+//! The same loop passes cancels on, so that no worker hears of one before it hears of the job.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use ocelot_api::proto::from_server::Message;
+use ocelot_model::{BuildNumber, WorkerId};
+use ocelot_store::{Claimed, Lease, StoreError, Wake};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::fleet::send;
+use super::offer;
+use crate::App;
+
+/// How long a job waits after a worker did not take it, in milliseconds: not the same for all, so that they do not come
+/// back together.
+const AFTER_REFUSAL_MS: std::ops::RangeInclusive<u64> = 1_000..=5_000;
+
+/// Runs until the server stops.
+pub async fn dispatch(app: App) -> anyhow::Result<()> {
+    let mut wakes = app.store.wakes();
+    let mut fallback = tokio::time::interval(app.config.patience.look);
+    loop {
+        tokio::select! {
+            () = app.shutdown.cancelled() => return Ok(()),
+            () = app.fleet.woken() => {}
+            _ = fallback.tick() => {}
+            wake = wakes.recv() => match wake {
+                Ok(Wake::Queue) => {}
+                Ok(Wake::Cancel(build)) => { tell_to_stop(&app, build).await; continue }
+                Ok(Wake::All) | Err(RecvError::Lagged(_)) => remind_of_cancels(&app).await,
+                Ok(Wake::Events(_) | Wake::Log(_)) => continue,
+                Err(RecvError::Closed) => anyhow::bail!("the store sends no wake-ups any more"),
+            },
+        }
+        if let Err(error) = hand_out(&app).await {
+            tracing::warn!(%error, "jobs cannot be handed out now");
+        }
+    }
+}
+
+/// Gives jobs to idle workers, one each in turn, until either runs out. A worker that finds nothing speaks for all with
+/// the same labels; of the others only those are asked whose labels some waiting job wants.
+async fn hand_out(app: &App) -> Result<(), StoreError> {
+    let mut idle: VecDeque<_> = app.fleet.idle().into();
+    let mut chosen = false;
+    while let Some((worker, labels)) = idle.pop_front() {
+        match app.store.claim(worker).await {
+            Ok(Some(claimed)) => {
+                offer_one(app, worker, claimed).await?;
+                if app.fleet.is_idle(worker) {
+                    idle.push_back((worker, labels));
+                }
+            }
+            Ok(None) => {
+                idle.retain(|(_, others)| *others != labels);
+                if !idle.is_empty() && !chosen {
+                    let wanted = wanted(app).await?;
+                    idle.retain(|(_, labels)| wanted.iter().any(|wanted| suits(wanted, labels)));
+                    chosen = true;
+                }
+            }
+            Err(error @ StoreError::Unavailable(_)) => return Err(error),
+            // One worker's row, or one job, must not stand in the way of all others.
+            Err(error) => tracing::error!(%error, %worker, "a worker cannot claim"),
+        }
+    }
+    Ok(())
+}
+
+/// The labels that waiting jobs want, of those that may begin now.
+async fn wanted(app: &App) -> Result<HashSet<BTreeMap<String, String>>, StoreError> {
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1);
+    let waiting = app.store.list_queue().await?.into_iter();
+    let may_begin = waiting.filter(|job| job.ready && job.not_before.is_none_or(|time| time <= soon));
+    Ok(may_begin.map(|job| job.labels).collect())
+}
+
+fn suits(wanted: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+async fn offer_one(app: &App, worker: WorkerId, claimed: Claimed) -> Result<(), StoreError> {
+    let lease = claimed.lease.clone();
+    let sent = match offer::of(app, &claimed).await {
+        Ok(offer) => app.fleet.offer(worker, &lease).is_some_and(|out| send(&out, Message::Offer(offer))),
+        Err(error) => {
+            give_back(app, &lease, after_refusal()).await;
+            return Err(error);
+        }
+    };
+    if !sent {
+        app.fleet.settle_offer(worker, &lease);
+        give_back(app, &lease, Duration::ZERO).await;
+        return Ok(());
+    }
+    let app = app.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(app.config.patience.accept).await;
+        if app.fleet.settle_offer(worker, &lease) {
+            tracing::warn!(%worker, attempt = %lease.attempt_id, "an offer was not answered");
+            give_back(&app, &lease, Duration::ZERO).await;
+        }
+    });
+    Ok(())
+}
+
+/// How long a job waits that a worker refused.
+pub(super) fn after_refusal() -> Duration {
+    Duration::from_millis(rand::random_range(AFTER_REFUSAL_MS))
+}
+
+/// Puts a job back into the queue; the store wakes this loop when it may be claimed again. When the database does not
+/// answer, the offer runs out by itself.
+pub(super) async fn give_back(app: &App, lease: &Lease, delay: Duration) {
+    match app.store.give_back(lease, delay).await {
+        // Ended in the meantime.
+        Ok(()) | Err(StoreError::Stale) => {}
+        Err(error) => tracing::warn!(%error, attempt = %lease.attempt_id, "a job cannot be given back now"),
+    }
+}
+
+async fn tell_to_stop(app: &App, build: BuildNumber) {
+    match app.store.held_by_build(build).await {
+        Ok(held) => held.into_iter().for_each(|held| {
+            app.fleet.cancel(held.worker, held.attempt_id);
+        }),
+        Err(error) => tracing::warn!(%error, %build, "a cancel cannot be passed on now"),
+    }
+}
+
+/// Wake-ups were lost: looks for cancelled builds among all that run.
+async fn remind_of_cancels(app: &App) {
+    match app.store.list_workers().await {
+        Ok(workers) => {
+            for (held, ..) in workers.into_iter().flat_map(|worker| worker.holds) {
+                super::session::remind_when_cancelled(app, &held).await;
+            }
+        }
+        Err(error) => tracing::warn!(%error, "cancels cannot be looked for now"),
+    }
+}

@@ -1,0 +1,47 @@
+//! A worker's first message: which protocol it speaks, and what it says of itself. Pure.
+
+use std::collections::BTreeMap;
+
+use ocelot_api::proto::Hello;
+use ocelot_api::{PROTOCOL_MAX, PROTOCOL_MIN};
+use ocelot_store::Token;
+use tonic::Status;
+
+/// Slots of one worker at most.
+const SLOTS_MAX: u32 = 10_000;
+/// Labels of one worker at most.
+const LABELS_MAX: usize = 64;
+
+/// The protocol to speak, when both sides know one and the worker's words are sound.
+pub(super) fn check(hello: &Hello) -> Result<u32, Status> {
+    if hello.protocol_max < PROTOCOL_MIN || hello.protocol_min > PROTOCOL_MAX {
+        return Err(Status::failed_precondition(format!(
+            "this server speaks worker protocol {PROTOCOL_MIN} to {PROTOCOL_MAX}, this worker {} to {}: bring the older \
+             one up to date",
+            hello.protocol_min, hello.protocol_max
+        )));
+    }
+    let named =
+        !hello.name.is_empty() && hello.name.len() <= 100 && !hello.name.chars().any(char::is_control);
+    let small = hello.labels.len() <= LABELS_MAX
+        && hello.labels.iter().all(|(key, value)| !key.is_empty() && key.len() <= 100 && value.len() <= 200);
+    if !named || !small {
+        return Err(Status::invalid_argument(
+            "a worker needs a name of 1 to 100 characters and at most 64 labels of 100 and 200 characters",
+        ));
+    }
+    Ok(PROTOCOL_MAX.min(hello.protocol_max))
+}
+
+/// What the store keeps of it.
+pub(super) fn greeting(token: &Token, hello: &Hello) -> ocelot_store::Hello {
+    let labels: BTreeMap<_, _> = hello.labels.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+    ocelot_store::Hello {
+        token: token.id,
+        name: hello.name.clone(),
+        labels,
+        slots: hello.slots.min(SLOTS_MAX),
+        version: hello.version.chars().take(100).collect(),
+        sharing: hello.sharing.chars().take(100).collect(),
+    }
+}

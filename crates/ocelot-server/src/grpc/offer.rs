@@ -1,0 +1,90 @@
+//! What a worker is told about a job.
+
+use ocelot_api::proto::{Lease as ProtoLease, Offer, StageRef, Variable};
+use ocelot_model::Status;
+use ocelot_store::{BuildFilter, Claimed, Lease, StoreError};
+
+use crate::App;
+
+/// Longest value of a variable, in bytes.
+const VALUE_MAX: usize = 64 << 10;
+
+/// The offer of a claimed job.
+pub(super) async fn of(app: &App, claimed: &Claimed) -> Result<Offer, StoreError> {
+    let build = &claimed.build;
+    let variables = variables(app, claimed).await?;
+    Ok(Offer {
+        lease: Some(to_proto(&claimed.lease)),
+        build_number: build.number.0,
+        job_id: claimed.job_id.0,
+        repo: build.repo.name.to_string(),
+        clone_url: build.repo.clone_url.clone(),
+        commit: build.commit.clone(),
+        branch: build.branch.clone(),
+        job_json: serde_json::to_string(&claimed.spec).map_err(|e| StoreError::Corrupt(e.to_string()))?,
+        stages: claimed.stages.iter().map(|(id, name)| StageRef { id: id.0, name: name.clone() }).collect(),
+        variables,
+        allow_local: app.config.allow_local_repos,
+    })
+}
+
+/// A lease as the protocol writes it.
+pub(super) fn to_proto(lease: &Lease) -> ProtoLease {
+    ProtoLease { attempt_id: lease.attempt_id.0, attempt: lease.attempt, token: lease.token.clone().into() }
+}
+
+async fn variables(app: &App, claimed: &Claimed) -> Result<Vec<Variable>, StoreError> {
+    let build = &claimed.build;
+    let last_good = BuildFilter {
+        repo: Some(build.repo.id),
+        branch: Some(build.branch.clone()),
+        status: Some(Status::Passed),
+        before: Some(build.number),
+        ..BuildFilter::default()
+    };
+    let last_good = app.store.list_builds(&last_good, 1).await?.pop().map(|b| b.commit).unwrap_or_default();
+    let short: String = build.commit.chars().take(7).collect();
+    let number = build.number.to_string();
+    let attempt = claimed.lease.attempt.to_string();
+    let page = format!("{}/builds/{number}", app.public_url);
+    let repo = build.repo.name.to_string();
+    let all = [
+        ("CI", "true"),
+        ("OCELOT", "true"),
+        ("GIT_HASH", &build.commit),
+        ("GIT_HASH_SHORT", &short),
+        ("GIT_BRANCH", &build.branch),
+        ("GIT_PREVIOUS_SUCCESSFUL_COMMIT", &last_good),
+        ("BUILD_ID", &number),
+        ("OCELOT_REPO", &repo),
+        ("OCELOT_EVENT", build.event.as_str()),
+        ("OCELOT_BUILD_URL", &page),
+        ("OCELOT_JOB", &claimed.spec.name),
+        ("OCELOT_ATTEMPT", &attempt),
+        ("OCELOT_COMMIT_MESSAGE", &build.message),
+        ("OCELOT_AUTHOR", &build.author),
+    ];
+    Ok(all.into_iter().map(|(name, value)| Variable { name: name.to_owned(), value: cut(value) }).collect())
+}
+
+/// No NUL, and at most [`VALUE_MAX`] bytes, cut between characters.
+fn cut(value: &str) -> String {
+    let mut end = value.len().min(VALUE_MAX);
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    value[..end].replace('\0', "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_are_cut_between_characters() {
+        let long = "é".repeat(VALUE_MAX);
+        assert_eq!(cut(&long).len(), VALUE_MAX);
+        assert_eq!(cut(&format!("a{long}")).len(), VALUE_MAX - 1);
+        assert_eq!(cut("a\0b"), "ab");
+    }
+}

@@ -1,0 +1,244 @@
+//! One connected worker: hello, heartbeats, answers to offers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ocelot_api::proto::from_server::Message as Down;
+use ocelot_api::proto::from_worker::Message as Up;
+use ocelot_api::proto::{Beat, FromServer, FromWorker, Lease as ProtoLease, Welcome};
+use ocelot_model::{AttemptId, WorkerId};
+use ocelot_store::{Held, Lease, StoreError, Token};
+use tokio::sync::mpsc;
+use tokio::time::{Duration, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::dispatch::{after_refusal, give_back};
+use super::fleet::{Outbox, send};
+use super::{hello, refusal};
+use crate::App;
+
+/// Both sides say something this often.
+const BEAT: Duration = Duration::from_secs(10);
+/// Messages that wait for a worker at most.
+const OUTBOX: usize = 256;
+
+/// A worker's side of the stream as it is told.
+pub(super) type Told = mpsc::Receiver<Result<FromServer, Status>>;
+
+struct Session {
+    app: App,
+    worker: WorkerId,
+    number: u64,
+    outbox: Outbox,
+    /// It holds an attempt, as far as it said.
+    busy: AtomicBool,
+}
+
+/// Why a stream ended.
+enum End {
+    /// The worker may well be gone.
+    Left(String),
+    /// It will be back, or is, or must be waited for.
+    Back(String),
+}
+
+/// Greets a worker and goes on with it in the background.
+pub(super) async fn begin(app: App, token: Token, mut heard: Streaming<FromWorker>) -> Result<Told, Status> {
+    let first = timeout(BEAT, heard.message()).await;
+    let Some(FromWorker { message: Some(Up::Hello(hello)) }) =
+        first.map_err(|_| Status::deadline_exceeded("no hello within 10 s"))??
+    else {
+        return Err(Status::invalid_argument("the first message must be a hello"));
+    };
+    let protocol = hello::check(&hello)?;
+    let greeting = hello::greeting(&token, &hello);
+    let worker = app.store.worker_hello(&greeting).await.map_err(|e| refusal(&e))?;
+    let (outbox, told) = mpsc::channel(OUTBOX);
+    let welcome = Welcome {
+        worker_id: worker.0,
+        server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol,
+        instance: app.store.instance().to_owned(),
+        lease_hard_limit_ms: u32::try_from(app.config.lease_hard_limit.as_millis()).unwrap_or(u32::MAX),
+    };
+    send(&outbox, Down::Welcome(welcome));
+    let seat = app.fleet.sit(worker, Arc::new(greeting.labels), greeting.slots, outbox.clone());
+    tracing::info!(%worker, name = hello.name, slots = hello.slots, version = hello.version, "worker connected");
+    let session = Session { app, worker, number: seat.session, outbox, busy: AtomicBool::new(false) };
+    tokio::spawn(session.live(hello.holding, seat.unanswered, heard, seat.over));
+    Ok(told)
+}
+
+/// A lease as the store writes it.
+pub(super) fn from_proto(lease: &ProtoLease) -> Lease {
+    Lease { attempt_id: AttemptId(lease.attempt_id), attempt: lease.attempt, token: lease.token.to_vec() }
+}
+
+/// Passes a cancel on that a worker may not have heard of.
+pub(super) async fn remind_when_cancelled(app: &App, held: &Held) {
+    match app.store.find_build(held.build).await {
+        Ok(Some(build)) if build.cancel_requested_at.is_some() => {
+            app.fleet.remind_of_cancel(held.worker, held.attempt_id);
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, build = %held.build, "cancels cannot be looked for now"),
+    }
+}
+
+impl Session {
+    async fn live(
+        self,
+        holding: Vec<ProtoLease>,
+        unanswered: Vec<Lease>,
+        heard: Streaming<FromWorker>,
+        over: CancellationToken,
+    ) {
+        let end = tokio::select! {
+            end = self.listen(&holding, &unanswered, heard) => end,
+            end = self.beat() => end,
+            () = self.outbox.closed() => End::Left("the connection ended".to_owned()),
+            () = over.cancelled() => End::Back("it connected again".to_owned()),
+            // Workers learn from GoingAway that the server stops; the stream ends with it.
+            () = self.app.shutdown.cancelled() => End::Back("the server stops".to_owned()),
+        };
+        let (End::Left(why) | End::Back(why)) = &end;
+        tracing::info!(worker = %self.worker, why, "worker disconnected");
+        let Some(unanswered) = self.app.fleet.leave(self.worker, self.number) else { return };
+        for lease in unanswered {
+            give_back(&self.app, &lease, Duration::ZERO).await;
+        }
+        // One that has work to report is waited for: it is seen as unreachable, not as gone.
+        if matches!(end, End::Left(_)) && !self.busy.load(Ordering::Relaxed) {
+            self.goodbye().await;
+        }
+    }
+
+    async fn listen(
+        &self,
+        holding: &[ProtoLease],
+        unanswered: &[Lease],
+        mut heard: Streaming<FromWorker>,
+    ) -> End {
+        if let Err(error) = self.resume(holding, unanswered).await {
+            return self.give_up(&error).await;
+        }
+        let silence = self.app.config.patience.silence;
+        loop {
+            match timeout(silence, heard.message()).await {
+                Ok(Ok(Some(FromWorker { message: Some(message) }))) => {
+                    if let Err(error) = self.hear(message).await {
+                        return self.give_up(&error).await;
+                    }
+                }
+                Ok(Ok(Some(FromWorker { message: None }))) => {}
+                Ok(Ok(None)) => return End::Left("it ended its stream".to_owned()),
+                Ok(Err(status)) => return End::Left(status.message().to_owned()),
+                Err(_) => {
+                    let why = format!("it was silent for {} s", silence.as_secs());
+                    let _ = self.outbox.try_send(Err(Status::deadline_exceeded(why.clone())));
+                    return End::Back(why);
+                }
+            }
+        }
+    }
+
+    /// Worker and server begin anew on another stream.
+    async fn give_up(&self, error: &StoreError) -> End {
+        let _ = self.outbox.send(Err(refusal(error))).await;
+        End::Back(format!("a message of it failed: {error}"))
+    }
+
+    async fn goodbye(&self) {
+        if let Err(error) = self.app.store.worker_goodbye(self.worker).await {
+            tracing::warn!(%error, worker = %self.worker, "a goodbye cannot be stored");
+        }
+    }
+
+    async fn beat(&self) -> End {
+        let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
+        loop {
+            beat.tick().await;
+            if !send(&self.outbox, Down::Beat(Beat {})) {
+                return End::Back("it does not read".to_owned());
+            }
+        }
+    }
+
+    /// What it holds since before this stream goes on; what it was offered and does not hold goes to others.
+    async fn resume(&self, holding: &[ProtoLease], unanswered: &[Lease]) -> Result<(), StoreError> {
+        let leases: Vec<Lease> = holding.iter().map(from_proto).collect();
+        let stale = self.renew(&leases).await?;
+        for lease in leases.iter().filter(|lease| !stale.contains(lease)) {
+            // Its answer may have been lost with the stream before.
+            match self.app.store.accept(lease).await {
+                Ok(()) => {
+                    let held = self.app.store.check_lease(lease).await?;
+                    remind_when_cancelled(&self.app, &held).await;
+                }
+                Err(StoreError::Stale) => {
+                    self.app.fleet.drop_attempt(self.worker, lease.attempt_id);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for lease in unanswered.iter().filter(|lease| !leases.contains(lease)) {
+            give_back(&self.app, lease, Duration::ZERO).await;
+        }
+        Ok(())
+    }
+
+    async fn hear(&self, message: Up) -> Result<(), StoreError> {
+        match message {
+            Up::Hello(_) => {}
+            Up::Heartbeat(beat) => {
+                let leases: Vec<Lease> = beat.holding.iter().map(from_proto).collect();
+                match self.renew(&leases).await {
+                    // A short absence of the database does not end sessions: the next beat renews.
+                    Err(StoreError::Unavailable(why)) => {
+                        tracing::warn!(worker = %self.worker, why, "leases cannot be renewed now");
+                    }
+                    other => drop(other?),
+                }
+            }
+            Up::Ready(ready) => self.app.fleet.add_credit(self.worker, self.number, ready.slots),
+            Up::Accept(accept) => self.accepted(accept.lease.as_ref()).await?,
+            Up::Refuse(refuse) => {
+                let lease = refuse.lease.as_ref().map(from_proto);
+                if let Some(lease) = lease.filter(|lease| self.app.fleet.settle_offer(self.worker, lease)) {
+                    let reason: String = refuse.reason.chars().take(200).collect();
+                    tracing::info!(worker = %self.worker, attempt = %lease.attempt_id, reason, "offer refused");
+                    give_back(&self.app, &lease, after_refusal()).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn accepted(&self, lease: Option<&ProtoLease>) -> Result<(), StoreError> {
+        let Some(lease) = lease.map(from_proto) else { return Ok(()) };
+        let in_time = self.app.fleet.settle_offer(self.worker, &lease);
+        let stored = if in_time { self.app.store.accept(&lease).await } else { Err(StoreError::Stale) };
+        if stored.is_ok() {
+            self.busy.store(true, Ordering::Relaxed);
+        }
+        match stored {
+            // Too late, or taken away in the meantime: the worker lets go of it.
+            Err(StoreError::Stale) => {
+                self.app.fleet.drop_attempt(self.worker, lease.attempt_id);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Renews what the worker holds and tells it what it no longer may; answers that.
+    async fn renew(&self, leases: &[Lease]) -> Result<Vec<Lease>, StoreError> {
+        self.busy.store(!leases.is_empty(), Ordering::Relaxed);
+        let stale = self.app.store.renew(self.worker, leases, self.app.config.lease_hard_limit).await?;
+        for lease in &stale {
+            self.app.fleet.drop_attempt(self.worker, lease.attempt_id);
+        }
+        Ok(stale)
+    }
+}

@@ -1,0 +1,170 @@
+//! From the store's rows to the JSON bodies. No I/O.
+
+use jiff::Timestamp;
+use ocelot_api::body;
+use ocelot_store as store;
+
+/// A build without its jobs, as lists show it.
+pub(super) fn build(row: store::Build) -> body::Build {
+    body::Build {
+        number: row.number.0,
+        repo: row.repo.name.to_string(),
+        status: row.status,
+        event: row.event,
+        branch: row.branch,
+        commit: row.commit,
+        message: row.message,
+        author: row.author,
+        queued_at: row.queued_at,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+        queue_ms: row.started_at.map(|at| between(row.queued_at, at)),
+        duration_ms: row.started_at.zip(row.finished_at).map(|(from, to)| between(from, to)),
+        reason: row.reason,
+        problems: row.problems.into_iter().map(problem).collect(),
+        upstream: None,
+        retry_of: row.retry_of.map(|number| number.0),
+        cancel_requested_at: row.cancel_requested_at,
+        triggered_by: row.triggered_by,
+        jobs: None,
+    }
+}
+
+/// A build with everything below it.
+pub(super) fn detail(row: store::BuildDetail) -> body::Build {
+    let jobs = row.jobs.into_iter().map(job).collect();
+    body::Build { jobs: Some(jobs), ..build(row.build) }
+}
+
+fn between(from: Timestamp, to: Timestamp) -> i64 {
+    (to.as_millisecond() - from.as_millisecond()).max(0)
+}
+
+fn problem(row: store::ConfigProblem) -> body::ConfigProblem {
+    body::ConfigProblem {
+        code: row.code,
+        message: row.message,
+        file: crate::builds::trigger::FILE.to_owned(),
+        line: row.line,
+        column: row.column,
+        hint: row.hint,
+    }
+}
+
+fn job(row: store::Job) -> body::Job {
+    let newest = row.attempts.last();
+    body::Job {
+        id: row.id.0,
+        name: row.spec.name,
+        status: row.status,
+        attempt: newest.map_or(1, |attempt| attempt.number),
+        worker: newest.and_then(|attempt| attempt.worker.clone()),
+        labels: row.spec.labels,
+        needs: row.spec.needs,
+        reason: row.reason,
+        stages: newest.map(|attempt| attempt.stages.iter().cloned().map(stage).collect()).unwrap_or_default(),
+        attempts: row.attempts.into_iter().map(attempt).collect(),
+    }
+}
+
+fn attempt(row: store::Attempt) -> body::Attempt {
+    body::Attempt { number: row.number, status: row.status, worker: row.worker, reason: row.reason }
+}
+
+fn stage(row: store::Stage) -> body::Stage {
+    body::Stage {
+        id: row.id.0,
+        name: row.name,
+        status: row.status,
+        exit_code: row.exit_code,
+        started_at: row.started_at,
+        duration_ms: row.duration_ms,
+        log_bytes: row.log_bytes,
+        reason: row.reason,
+    }
+}
+
+/// A repository.
+pub(super) fn repo(row: &store::Repo) -> body::Repo {
+    body::Repo {
+        repo: row.name.to_string(),
+        forge: row.name.forge.clone(),
+        owner: row.name.owner.clone(),
+        name: row.name.name.clone(),
+        clone_url: row.clone_url.clone(),
+        default_branch: row.default_branch.clone(),
+        public: row.public,
+    }
+}
+
+/// A token without its secret.
+pub(super) fn token(row: store::Token) -> body::Token {
+    body::Token {
+        id: row.id.0,
+        name: row.name,
+        role: row.role,
+        repos: row.repos,
+        created_at: row.created_at,
+        expires_at: row.expires_at,
+        last_used_at: row.last_used_at,
+    }
+}
+
+/// An entry of the history of changes; `repo` is the handle of its build's repository.
+pub(super) fn event(row: store::Event, repo: &str) -> body::Event {
+    let build = row.build.0;
+    match row.what {
+        store::EventBody::Build { status, reason } => {
+            body::Event::Build { build, repo: repo.to_owned(), status, reason }
+        }
+        store::EventBody::Job { job, name, status, attempt, worker, reason } => {
+            body::Event::Job { build, job: job.0, name, status, attempt, worker, reason }
+        }
+        store::EventBody::Stage { job, stage, name, status, exit_code, duration_ms, reason } => {
+            body::Event::Stage {
+                build,
+                job: job.0,
+                stage: stage.0,
+                name,
+                status,
+                exit_code,
+                duration_ms,
+                reason,
+            }
+        }
+    }
+}
+
+/// The events that would lead to this picture: what a new reader of the build's stream gets first.
+pub(super) fn snapshot(detail: &store::BuildDetail) -> Vec<body::Event> {
+    let build = detail.build.number.0;
+    let mut events = vec![body::Event::Build {
+        build,
+        repo: detail.build.repo.name.to_string(),
+        status: detail.build.status,
+        reason: detail.build.reason.clone(),
+    }];
+    for job in &detail.jobs {
+        let newest = job.attempts.last();
+        events.push(body::Event::Job {
+            build,
+            job: job.id.0,
+            name: job.spec.name.clone(),
+            status: job.status,
+            attempt: newest.map_or(1, |attempt| attempt.number),
+            worker: newest.and_then(|attempt| attempt.worker.clone()),
+            reason: job.reason.clone(),
+        });
+        events.extend(newest.iter().flat_map(|attempt| &attempt.stages).map(|stage| body::Event::Stage {
+            build,
+            job: job.id.0,
+            stage: stage.id.0,
+            name: stage.name.clone(),
+            status: stage.status,
+            exit_code: stage.exit_code,
+            duration_ms: stage.duration_ms,
+            reason: stage.reason.clone(),
+        }));
+    }
+    events
+}

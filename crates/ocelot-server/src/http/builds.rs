@@ -1,0 +1,210 @@
+//! Builds: look, start, cancel, do again.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use ocelot_api::{Problem, body as api};
+use ocelot_model::access::Action;
+use ocelot_model::{BuildNumber, EventKind, Status};
+use ocelot_store::{BuildFilter, Repo};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::auth::Caller;
+use super::body;
+use super::extract::{self, MaybeJson, NoQuery, Query, Segments, build_number};
+use super::problem::{Answer, Refusal};
+use crate::App;
+use crate::builds::{cancel, retry, trigger};
+
+/// Rows of a page when the request does not say.
+const LIMIT: u32 = 50;
+/// Rows of a page at most.
+const LIMIT_MAX: u32 = 500;
+
+/// Which builds to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filter {
+    /// Handle of a repository.
+    repo: Option<String>,
+    /// Name of a branch.
+    branch: Option<String>,
+    /// Commit, or its first 7 characters or more.
+    commit: Option<String>,
+    /// A status, for example `failed`.
+    status: Option<String>,
+    /// What made it, for example `push`.
+    event: Option<String>,
+    /// Queued at this time (RFC 3339) or later.
+    since: Option<String>,
+    /// Queued before this time (RFC 3339).
+    until: Option<String>,
+    /// Name of a worker that had one of its jobs.
+    worker: Option<String>,
+    /// Text in message, author, branch or commit.
+    q: Option<String>,
+    /// Rows, 1 to 500; default 50.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Lists builds, newest first, without their jobs.
+#[utoipa::path(get, path = "/api/v1/builds", tag = "builds", params(Filter),
+    responses((status = 200, body = api::Page<api::Build>), (status = 400, body = Problem), (status = 401, body = Problem)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(asked): Query<Filter>,
+) -> Answer<Json<api::Page<api::Build>>> {
+    let readable = caller.readable(&app).await?;
+    let limit = limit(asked.limit)?;
+    let empty = Json(api::Page { items: Vec::new(), next: None });
+    let Some(filter) = filter(&asked, &readable)? else { return Ok(empty) };
+    let mut rows = app.store.list_builds(&filter, limit + 1).await?;
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let next = rows.last().filter(|_| more).map(|last| cursor(last.number));
+    Ok(Json(api::Page { items: rows.into_iter().map(body::build).collect(), next }))
+}
+
+/// How many rows.
+pub(super) fn limit(asked: Option<u32>) -> Answer<u32> {
+    match asked {
+        None => Ok(LIMIT),
+        Some(n) if (1..=LIMIT_MAX).contains(&n) => Ok(n),
+        Some(n) => Err(Refusal::bad_request(format!("limit: {n} is not between 1 and {LIMIT_MAX}"))),
+    }
+}
+
+/// `None` when nothing can match, because the caller may not read the repository that was asked for.
+fn filter(asked: &Filter, readable: &[Repo]) -> Answer<Option<BuildFilter>> {
+    let repo = match &asked.repo {
+        None => None,
+        Some(handle) => match readable.iter().find(|repo| repo.name.to_string() == *handle) {
+            Some(repo) => Some(repo.id),
+            None => return Ok(None),
+        },
+    };
+    let commit = asked.commit.clone().map(|text| text.to_ascii_lowercase());
+    if commit
+        .as_ref()
+        .is_some_and(|c| !(7..=64).contains(&c.len()) || !c.bytes().all(|b| b.is_ascii_hexdigit()))
+    {
+        return Err(Refusal::bad_request("commit: give 7 to 64 hexadecimal digits"));
+    }
+    Ok(Some(BuildFilter {
+        repo,
+        readable: Some(readable.iter().map(|repo| repo.id).collect()),
+        branch: asked.branch.clone(),
+        commit,
+        status: parse::<Status>("status", asked.status.as_ref())?,
+        event: parse::<EventKind>("event", asked.event.as_ref())?,
+        since: parse::<Timestamp>("since", asked.since.as_ref())?,
+        until: parse::<Timestamp>("until", asked.until.as_ref())?,
+        worker: asked.worker.clone(),
+        text: asked.q.clone().filter(|q| !q.is_empty()),
+        before: asked.cursor.as_deref().map(read_cursor).transpose()?,
+    }))
+}
+
+fn parse<T: std::str::FromStr>(name: &str, text: Option<&String>) -> Answer<Option<T>>
+where
+    T::Err: std::fmt::Display,
+{
+    text.map(|text| text.parse().map_err(|error| Refusal::bad_request(format!("{name}: {error}"))))
+        .transpose()
+}
+
+/// Where the next page begins. Opaque to callers, so that it may become something else.
+fn cursor(number: BuildNumber) -> String {
+    format!("b{:x}", number.0)
+}
+
+fn read_cursor(text: &str) -> Answer<BuildNumber> {
+    let bad = || Refusal::bad_request("cursor: give back `next` of the page before, as it was");
+    let number = text.strip_prefix('b').and_then(|hex| i64::from_str_radix(hex, 16).ok()).map(BuildNumber);
+    number.filter(|number| number.0 > 0 && cursor(*number) == text).ok_or_else(bad)
+}
+
+/// Queues a build of a branch or commit.
+#[utoipa::path(post, path = "/api/v1/builds", tag = "builds", request_body = api::NewBuild,
+    responses((status = 201, body = api::Build), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    extract::Json(new): extract::Json<api::NewBuild>,
+) -> Answer<(StatusCode, Json<api::Build>)> {
+    let repo = caller.repo(&app, &new.repo, Action::WriteRepo).await?;
+    let detail = trigger::manual(&app, &repo, &new, &caller.0).await?;
+    Ok((StatusCode::CREATED, Json(body::detail(detail))))
+}
+
+/// One build with its jobs and stages.
+#[utoipa::path(get, path = "/api/v1/builds/{number}", tag = "builds", params(("number" = String, Path, description = "Build number")),
+    responses((status = 200, body = api::Build), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    Segments(number): Segments<String>,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Answer<Json<api::Build>> {
+    let number = find(&app, &caller, &number, Action::ReadRepo).await?;
+    let detail = app.store.find_build_detail(number).await?.ok_or_else(|| caller.not_found())?;
+    Ok(Json(body::detail(detail)))
+}
+
+/// Asks to cancel a build. Asking twice is fine.
+#[utoipa::path(post, path = "/api/v1/builds/{number}/cancel", tag = "builds", params(("number" = String, Path, description = "Build number")),
+    responses((status = 200, body = api::Build), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn cancel(
+    State(app): State<App>,
+    caller: Caller,
+    Segments(number): Segments<String>,
+) -> Answer<Json<api::Build>> {
+    let number = find(&app, &caller, &number, Action::WriteRepo).await?;
+    let detail = cancel::cancel(&app, number, &caller.0).await?;
+    Ok(Json(body::detail(detail)))
+}
+
+/// Builds the same commit again, as a new build.
+#[utoipa::path(post, path = "/api/v1/builds/{number}/retry", tag = "builds", params(("number" = String, Path, description = "Build number")),
+    request_body = Option<api::RetryBuild>,
+    responses((status = 201, body = api::Build), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn retry(
+    State(app): State<App>,
+    caller: Caller,
+    Segments(number): Segments<String>,
+    MaybeJson(how): MaybeJson<api::RetryBuild>,
+) -> Answer<(StatusCode, Json<api::Build>)> {
+    let number = find(&app, &caller, &number, Action::WriteRepo).await?;
+    let old = app.store.find_build_detail(number).await?.ok_or_else(|| caller.not_found())?;
+    let detail = retry::retry(&app, &old, how.failed, &caller.0).await?;
+    Ok((StatusCode::CREATED, Json(body::detail(detail))))
+}
+
+/// The number of a build with which the caller may do this.
+pub(super) async fn find(app: &App, caller: &Caller, number: &str, action: Action) -> Answer<BuildNumber> {
+    let number = build_number(number).ok_or_else(|| caller.not_found())?;
+    let build = app.store.find_build(number).await?.ok_or_else(|| caller.not_found())?;
+    caller.check(action, &build.repo)?;
+    Ok(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_come_back_as_they_were() {
+        assert_eq!(read_cursor(&cursor(BuildNumber(4711))).expect("a cursor"), BuildNumber(4711));
+        for text in ["", "b", "b0", "b-1", "b+1", "b01", "4711", "bFF", "b8000000000000000"] {
+            assert!(read_cursor(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Where a reader of a build's stream is: in the history of changes, and in each log.
+//!
+//! Written as `SEQ` or `SEQ.FLOOR.STAGE:OFFSET.STAGE:OFFSET…`. All logs of stages below the floor were
+//! sent whole, so that the text stays short however many stages a build has.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ocelot_model::StageId;
+
+/// The longest text that is read.
+const TEXT_MAX: usize = 32 << 10;
+
+/// Where a reader is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Cursor {
+    /// The last change that was sent.
+    pub(super) seq: i64,
+    /// Logs of all stages before this one were sent to their end.
+    pub(super) floor: i64,
+    /// Bytes that were sent of the other ones.
+    pub(super) sent: BTreeMap<StageId, u64>,
+}
+
+impl Cursor {
+    /// Reads the text of an event's id.
+    pub(super) fn parse(text: &str) -> Option<Cursor> {
+        if text.len() > TEXT_MAX {
+            return None;
+        }
+        let mut words = text.split('.');
+        let seq = digits(words.next()?)?;
+        let floor = words.next().map_or(Some(0), digits)?;
+        let mut sent = BTreeMap::new();
+        for word in words {
+            let (stage, offset) = word.split_once(':')?;
+            sent.insert(StageId(digits(stage)?), u64::try_from(digits(offset)?).ok()?);
+        }
+        Some(Cursor { seq, floor, sent })
+    }
+
+    /// Bytes that were sent of this log; `None` when all were.
+    pub(super) fn offset(&self, stage: StageId) -> Option<u64> {
+        (stage.0 >= self.floor).then(|| self.sent.get(&stage).copied().unwrap_or(0))
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.seq)?;
+        if self.floor > 0 || !self.sent.is_empty() {
+            write!(f, ".{}", self.floor)?;
+        }
+        self.sent.iter().try_for_each(|(stage, offset)| write!(f, ".{stage}:{offset}"))
+    }
+}
+
+fn digits(text: &str) -> Option<i64> {
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_read_as_they_are_written() {
+        for text in ["0", "12", "12.5", "12.5.7:100", "12.0.7:100.9:0"] {
+            assert_eq!(Cursor::parse(text).expect(text).to_string(), text);
+        }
+        for text in ["", "abc", "-1", "1.", "1.2.3", "1.2.3:", "1.2.x:1", "99999999999999999999", "1 2"] {
+            assert_eq!(Cursor::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Reads requests: bodies, queries and numbers in paths. What cannot be read is said in words.
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use ocelot_model::BuildNumber;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::problem::{Answer, Refusal};
+
+/// A JSON body.
+#[derive(Debug)]
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Answer<Json<T>> {
+        axum::Json::from_request(request, state).await.map(|axum::Json(body)| Json(body)).map_err(refuse_json)
+    }
+}
+
+/// A JSON body that may be left out.
+#[derive(Debug)]
+pub(super) struct MaybeJson<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeJson<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Answer<MaybeJson<T>> {
+        let (parts, body) = request.into_parts();
+        let kind = parts.headers.get(header::CONTENT_TYPE).cloned();
+        let request = Request::from_parts(parts, body);
+        let bytes = Bytes::from_request(request, state).await.map_err(|error| refuse_bytes(&error))?;
+        if bytes.is_empty() {
+            return Ok(MaybeJson(T::default()));
+        }
+        let mut again = Request::new(axum::body::Body::from(bytes));
+        if let Some(kind) = kind {
+            again.headers_mut().insert(header::CONTENT_TYPE, kind);
+        }
+        Json::from_request(again, state).await.map(|Json(body)| MaybeJson(body))
+    }
+}
+
+fn refuse_json(rejection: JsonRejection) -> Refusal {
+    match rejection {
+        JsonRejection::MissingJsonContentType(_) => Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Send JSON, with the header `Content-Type: application/json`.",
+        ),
+        JsonRejection::JsonDataError(error) => Refusal::unprocessable("bad_body", words(&error.body_text())),
+        JsonRejection::JsonSyntaxError(error) => Refusal::bad_request(words(&error.body_text())),
+        JsonRejection::BytesRejection(error) => refuse_bytes(&error),
+        other => Refusal::bad_request(other.body_text()),
+    }
+}
+
+fn refuse_bytes(error: &BytesRejection) -> Refusal {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return too_large();
+    }
+    Refusal::bad_request(error.body_text())
+}
+
+/// 413.
+pub(super) fn too_large() -> Refusal {
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "A request body has at most 1 MiB.")
+}
+
+/// The library's words without the names of its types.
+fn words(text: &str) -> String {
+    let (_, tail) = text.split_once(": ").unwrap_or(("", text));
+    format!("The body cannot be read: {tail}")
+}
+
+/// The query. A name that is not known is refused, and the known ones are said.
+#[derive(Debug)]
+pub(super) struct Query<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Query<T>> {
+        let query = axum::extract::Query::try_from_uri(&parts.uri).map_err(|error| {
+            let text = error.body_text();
+            let (_, tail) = text.split_once(": ").unwrap_or(("", &text));
+            Refusal::bad_request(
+                tail.replace("unknown field", "unknown query parameter").replace("expected", "known:"),
+            )
+        })?;
+        Ok(Query(query.0))
+    }
+}
+
+/// No query parameters at all.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoQuery {}
+
+/// Which part of a listing that is read whole anyway.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct PageQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+impl PageQuery {
+    /// Cuts the page out of all rows. The cursor is the number of rows before it.
+    pub(super) fn page<T>(&self, rows: Vec<T>) -> Answer<ocelot_api::body::Page<T>> {
+        let limit = match self.limit.as_deref().map(str::parse::<usize>) {
+            None => 50,
+            Some(Ok(limit @ 1..=500)) => limit,
+            Some(_) => return Err(Refusal::bad_request("limit is a number from 1 to 500")),
+        };
+        let from = match self.cursor.as_deref() {
+            None => 0,
+            Some(text) => text
+                .strip_prefix('p')
+                .and_then(|digits| digits.parse::<usize>().ok())
+                .ok_or_else(|| Refusal::bad_request("cursor is no cursor: give back what `next` said"))?,
+        };
+        let more = rows.len() > from.saturating_add(limit);
+        let items = rows.into_iter().skip(from).take(limit).collect();
+        Ok(ocelot_api::body::Page { items, next: more.then(|| format!("p{}", from + limit)) })
+    }
+}
+
+/// Parts of a path as text; what cannot be decoded exists nowhere.
+#[derive(Debug)]
+pub(super) struct Segments<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Segments<T>> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        path.map(|Path(path)| Segments(path)).map_err(|_| Refusal::not_found())
+    }
+}
+
+/// A number as it is written: digits only, from 1, without zeros before it.
+pub(super) fn number(text: &str) -> Option<i64> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+    digits.then(|| text.parse().ok())?
+}
+
+/// A build's number.
+pub(super) fn build_number(text: &str) -> Option<BuildNumber> {
+    number(text).map(BuildNumber)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn numbers() {
+        assert_eq!(number("12"), Some(12));
+        assert_eq!(number("9223372036854775807"), Some(i64::MAX));
+        for text in ["", "0", "-1", "+1", "01", "abc", "1.0", "9223372036854775808", "١"] {
+            assert_eq!(number(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Workers, the queue and the forges. Rows of repositories that the caller may not read are blurred.
+
+use axum::Json;
+use axum::extract::State;
+use ocelot_api::{Problem, body as api};
+use ocelot_model::access::Action;
+use ocelot_store::{Repo, Waiting, Worker};
+
+use super::auth::Caller;
+use super::extract::{PageQuery, Query};
+use super::problem::Answer;
+use super::queue::{reason, state};
+use crate::App;
+
+const ANOTHER: &str = "another repo's job";
+
+/// All workers, by name.
+#[utoipa::path(get, path = "/api/v1/workers", tag = "fleet",
+    responses((status = 200, body = api::Page<api::Worker>), (status = 401, body = Problem), (status = 403, body = Problem)))]
+pub(super) async fn workers(
+    State(app): State<App>,
+    caller: Caller,
+    Query(page): Query<PageQuery>,
+) -> Answer<Json<api::Page<api::Worker>>> {
+    let rows = app.store.list_workers().await?;
+    let items = rows.into_iter().map(|row| worker(&caller, row)).collect();
+    Ok(Json(page.page(items)?))
+}
+
+fn worker(caller: &Caller, row: Worker) -> api::Worker {
+    let state = state(&row).to_owned();
+    let jobs: Vec<api::WorkerJob> = row
+        .holds
+        .iter()
+        .map(|(held, repo, job)| {
+            if !reads(caller, repo) {
+                return api::WorkerJob { build: None, repo: ANOTHER.to_owned(), job: None };
+            }
+            api::WorkerJob { build: Some(held.build.0), repo: repo.name.to_string(), job: Some(job.clone()) }
+        })
+        .collect();
+    api::Worker {
+        id: row.id.0,
+        name: row.name,
+        state,
+        labels: row.labels,
+        slots: row.slots,
+        busy: jobs.len() as u32,
+        version: row.version,
+        sharing: row.sharing,
+        last_seen_at: row.last_seen_at,
+        jobs,
+    }
+}
+
+/// All jobs that wait, in the order in which they would start, and why they wait.
+#[utoipa::path(get, path = "/api/v1/queue", tag = "fleet",
+    responses((status = 200, body = api::Page<api::QueueItem>), (status = 401, body = Problem), (status = 403, body = Problem)))]
+pub(super) async fn queue(
+    State(app): State<App>,
+    caller: Caller,
+    Query(page): Query<PageQuery>,
+) -> Answer<Json<api::Page<api::QueueItem>>> {
+    let rows = app.store.list_queue().await?;
+    let workers = app.store.list_workers().await?;
+    let now = app.store.now().await?;
+    let items = rows
+        .iter()
+        .enumerate()
+        .map(|(at, row)| item(&caller, row, at, || reason(&rows, at, &workers, now)))
+        .collect();
+    Ok(Json(page.page(items)?))
+}
+
+fn item(caller: &Caller, row: &Waiting, at: usize, reason: impl FnOnce() -> String) -> api::QueueItem {
+    let (position, queued_at) = (at as u32 + 1, row.queued_at);
+    if !reads(caller, &row.repo) {
+        let (repo, reason) = (ANOTHER.to_owned(), "waits".to_owned());
+        let labels = std::collections::BTreeMap::new();
+        return api::QueueItem { position, build: None, repo, job: None, labels, queued_at, reason };
+    }
+    api::QueueItem {
+        position,
+        build: Some(row.build.0),
+        repo: row.repo.name.to_string(),
+        job: Some(row.job.clone()),
+        labels: row.labels.clone(),
+        queued_at,
+        reason: reason(),
+    }
+}
+
+fn reads(caller: &Caller, repo: &Repo) -> bool {
+    caller.may(Action::ReadRepo, repo)
+}
+
+/// All forges, by name.
+#[utoipa::path(get, path = "/api/v1/forges", tag = "repos",
+    responses((status = 200, body = api::Page<api::Forge>), (status = 401, body = Problem)))]
+pub(super) async fn forges(
+    State(app): State<App>,
+    Query(page): Query<PageQuery>,
+) -> Answer<Json<api::Page<api::Forge>>> {
+    let rows = app.store.list_forges().await?;
+    let items =
+        rows.into_iter().map(|row| api::Forge { name: row.name, kind: row.kind, base_url: row.base_url });
+    Ok(Json(page.page(items.collect())?))
+}

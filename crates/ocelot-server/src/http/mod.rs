@@ -1,0 +1,29 @@
+//! The HTTP side: one table of routes, who may call them, and the handlers by noun.
+//!
+//! Handlers read the store and call `builds/`; errors leave through [`problem`]. Nothing here
+//! calls `grpc/`, and no handler decides on rights by itself: that is `ocelot_model::access::may`.
+
+pub mod auth;
+mod body;
+mod builds;
+mod cursor;
+mod events;
+mod extract;
+mod fleet;
+mod follow;
+mod guard;
+mod logs;
+mod logtext;
+mod middleware;
+mod origin;
+pub mod problem;
+mod queue;
+mod repos;
+pub mod router;
+mod session;
+mod status;
+mod tokens;
+
+pub use guard::Right;
+pub(crate) use queue::state as worker_state;
+pub use router::{metrics_router, router};

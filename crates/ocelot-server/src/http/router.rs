@@ -1,0 +1,155 @@
+//! The one table of routes: method, path, right, handler. It makes the router and the `OpenAPI`
+//! document, and a test walks it to prove that nothing is open by accident.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::Method;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, get, post};
+use ocelot_model::access::Action;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::routes;
+
+use super::guard::{Gate, Right, guard};
+use super::{builds, events, fleet, logs, middleware, repos, session, status, tokens};
+use crate::App;
+use crate::site;
+
+/// One row of the table.
+pub struct Route {
+    /// Method.
+    pub method: Method,
+    /// Path as the router has it.
+    pub path: &'static str,
+    /// Who may call it.
+    pub right: Right,
+    handler: Handler,
+}
+
+enum Handler {
+    /// Described in the `OpenAPI` document.
+    Api(UtoipaMethodRouter<App>),
+    /// For browsers.
+    Page(MethodRouter<App>),
+}
+
+impl Route {
+    /// True when it belongs into the `OpenAPI` document.
+    pub fn is_api(&self) -> bool {
+        matches!(self.handler, Handler::Api(_))
+    }
+}
+
+fn api(method: Method, path: &'static str, right: Right, handler: UtoipaMethodRouter<App>) -> Route {
+    Route { method, path, right, handler: Handler::Api(handler) }
+}
+
+fn page(method: Method, path: &'static str, right: Right, handler: MethodRouter<App>) -> Route {
+    Route { method, path, right, handler: Handler::Page(handler) }
+}
+
+/// All routes.
+pub fn table() -> Vec<Route> {
+    let mut routes = api_table();
+    routes.extend(page_table());
+    routes
+}
+
+#[rustfmt::skip]
+fn api_table() -> Vec<Route> {
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    const DELETE: Method = Method::DELETE;
+    const FLEET: Right = Right::Whole(Action::ReadFleet);
+    const ADMIN: Right = Right::Whole(Action::Administer);
+    const METRICS: Right = Right::Whole(Action::ReadMetrics);
+    vec![
+        api(GET,    "/healthz",                                 Right::Public,   routes!(status::health)),
+        api(GET,    "/readyz",                                  Right::Public,   routes!(status::ready)),
+        api(GET,    "/api/openapi.json",                        Right::Public,   routes!(status::openapi)),
+        api(GET,    "/metrics",                                 METRICS,         routes!(status::numbers)),
+        api(GET,    "/api/v1/builds",                           Right::Repo,     routes!(builds::list)),
+        api(POST,   "/api/v1/builds",                           Right::Repo,     routes!(builds::create)),
+        api(GET,    "/api/v1/builds/{number}",                  Right::Repo,     routes!(builds::show)),
+        api(POST,   "/api/v1/builds/{number}/cancel",           Right::Repo,     routes!(builds::cancel)),
+        api(POST,   "/api/v1/builds/{number}/retry",            Right::Repo,     routes!(builds::retry)),
+        api(GET,    "/api/v1/builds/{number}/log",              Right::Repo,     routes!(logs::build)),
+        api(GET,    "/api/v1/builds/{number}/stages/{id}/log",  Right::Repo,     routes!(logs::stage)),
+        api(GET,    "/api/v1/builds/{number}/events",           Right::Repo,     routes!(events::build)),
+        api(GET,    "/api/v1/events",                           Right::Repo,     routes!(events::all)),
+        api(GET,    "/api/v1/repos",                            Right::Repo,     routes!(repos::list)),
+        api(POST,   "/api/v1/repos",                            Right::SignedIn, routes!(repos::add)),
+        api(GET,    "/api/v1/repos/{*handle}",                  Right::Repo,     routes!(repos::show)),
+        api(DELETE, "/api/v1/repos/{*handle}",                  Right::Repo,     routes!(repos::remove)),
+        api(GET,    "/api/v1/forges",                           Right::SignedIn, routes!(fleet::forges)),
+        api(GET,    "/api/v1/workers",                          FLEET,           routes!(fleet::workers)),
+        api(GET,    "/api/v1/queue",                            FLEET,           routes!(fleet::queue)),
+        api(GET,    "/api/v1/tokens",                           ADMIN,           routes!(tokens::list)),
+        api(POST,   "/api/v1/tokens",                           ADMIN,           routes!(tokens::create)),
+        api(DELETE, "/api/v1/tokens/{id}",                      ADMIN,           routes!(tokens::revoke)),
+        api(GET,    "/api/v1/whoami",                           Right::SignedIn, routes!(tokens::whoami)),
+    ]
+}
+
+#[rustfmt::skip]
+fn page_table() -> Vec<Route> {
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    vec![
+        page(POST, "/login",                              Right::SignIn, post(session::login)),
+        page(GET,  "/login/link/{secret}",                Right::SignIn, get(session::link)),
+        page(POST, "/logout",                             Right::Public, post(session::logout)),
+        page(GET,  "/login",                              Right::Public, get(site::sign_in::show)),
+        page(GET,  "/assets/{name}",                      Right::Public, get(site::assets::asset)),
+        page(GET,  "/",                                   Right::Page,   get(site::builds::list)),
+        page(GET,  "/builds/{number}",                    Right::Page,   get(site::build::show)),
+        page(GET,  "/builds/{number}/stages/{id}/lines",  Right::Page,   get(site::build::lines)),
+        page(POST, "/builds/{number}/cancel",             Right::Page,   post(site::build::cancel)),
+        page(POST, "/builds/{number}/retry",              Right::Page,   post(site::build::retry)),
+    ]
+}
+
+/// All of HTTP. Whoever serves it adds `ConnectInfo<SocketAddr>` with the peer's address.
+pub fn router(app: App) -> Router {
+    crate::metrics::begin();
+    let gate = Gate::new(app.clone());
+    let mut router = Router::new();
+    for route in table() {
+        let handler = match route.handler {
+            Handler::Api((_, _, handler)) | Handler::Page(handler) => handler,
+        };
+        let layer = from_fn_with_state((Arc::clone(&gate), route.right), guard);
+        router = router.route(route.path, handler.route_layer(layer));
+    }
+    around(router).with_state(app)
+}
+
+/// `/metrics` alone and open, for the listener that an admin set up for it.
+pub fn metrics_router(app: App) -> Router {
+    around(Router::new().route("/metrics", get(status::numbers))).with_state(app)
+}
+
+fn around(router: Router<App>) -> Router<App> {
+    router
+        .fallback(middleware::no_path)
+        .method_not_allowed_fallback(middleware::no_method)
+        .layer(DefaultBodyLimit::max(middleware::BODY_MAX))
+        .layer(CatchPanicLayer::custom(middleware::panicked))
+        .layer(from_fn(middleware::outer))
+}
+
+/// The `OpenAPI` document of all routes that programs use.
+pub fn openapi() -> OpenApi {
+    let info = InfoBuilder::new().title("Ocelot").version(env!("CARGO_PKG_VERSION")).build();
+    let mut router = OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build());
+    for route in table() {
+        if let Handler::Api(handler) = route.handler {
+            router = router.routes(handler);
+        }
+    }
+    router.into_openapi()
+}

@@ -1,0 +1,54 @@
+//! How the server itself is: alive, ready, in numbers, and described.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ocelot_api::Problem;
+
+use super::problem::{Answer, Refusal};
+use crate::{App, metrics};
+
+/// The process is alive.
+#[utoipa::path(get, path = "/healthz", tag = "server", responses((status = 200, content_type = "text/plain", body = String)))]
+pub(super) async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// Database (brought up to date when it was opened) and log store answer.
+#[utoipa::path(get, path = "/readyz", tag = "server",
+    responses((status = 200, content_type = "text/plain", body = String), (status = 503, body = Problem)))]
+pub(super) async fn ready(State(app): State<App>) -> Answer<&'static str> {
+    if app.shutdown.is_cancelled() {
+        return Err(not_ready("the server stops", None));
+    }
+    match app.store.ping().await {
+        Ok(()) => Ok("ready\n"),
+        Err(error) => {
+            Err(not_ready("the database or the log store does not answer", Some(error.to_string())))
+        }
+    }
+}
+
+fn not_ready(what: &str, cause: Option<String>) -> Refusal {
+    let mut refusal =
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", format!("Not ready: {what}."))
+            .with(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
+    refusal.cause = cause;
+    refusal
+}
+
+/// Numbers for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "server",
+    responses((status = 200, content_type = "text/plain", body = String), (status = 401, body = Problem), (status = 403, body = Problem)))]
+pub(super) async fn numbers(State(app): State<App>) -> Answer<Response> {
+    let text = metrics::render(&app).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+/// This description.
+#[utoipa::path(get, path = "/api/openapi.json", tag = "server",
+    responses((status = 200, content_type = "application/json", body = String)))]
+pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(super::router::openapi())
+}

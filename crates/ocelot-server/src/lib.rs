@@ -1,0 +1,16 @@
+//! The server: HTTP, gRPC, what becomes of builds, the loops and the website.
+
+mod admin;
+pub mod app;
+pub mod builds;
+pub mod config;
+pub mod grpc;
+pub mod http;
+pub mod loops;
+pub mod metrics;
+mod serve;
+mod site;
+
+pub use app::App;
+pub use config::{Config, Patience};
+pub use serve::{Server, start};

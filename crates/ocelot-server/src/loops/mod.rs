@@ -1,0 +1,12 @@
+//! What happens without being asked: one file per loop. A loop that dies stops the process.
+
+mod leases;
+
+use crate::App;
+use crate::serve::Parts;
+
+/// Starts all loops.
+pub(crate) fn start(app: &App, parts: &mut Parts) {
+    parts.spawn("handing out jobs", crate::grpc::dispatch::dispatch(app.clone()));
+    parts.spawn("looking at leases", leases::leases(app.clone()));
+}

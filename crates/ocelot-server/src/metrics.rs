@@ -1,0 +1,123 @@
+//! Numbers for Prometheus. Counters are counted where things happen; gauges are read from the
+//! database when someone asks, so that they are right whichever server answers.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use ocelot_store::{Build, StoreError};
+
+use crate::App;
+
+/// Seconds from a blink to a long build.
+const LONG: [f64; 14] =
+    [0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0];
+/// Seconds of a request.
+const SHORT: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// The process's own recorder. Asked for before anything counts; `None` when it cannot be had.
+fn recorder() -> Option<&'static PrometheusHandle> {
+    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    RECORDER.get_or_init(|| make().inspect_err(|error| tracing::error!(%error, "no metrics")).ok()).as_ref()
+}
+
+fn make() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildError> {
+    let long =
+        ["ocelot_build_duration_seconds", "ocelot_stage_duration_seconds", "ocelot_queue_wait_seconds"];
+    let mut builder = PrometheusBuilder::new().set_buckets(&SHORT)?;
+    for name in long {
+        builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &LONG)?;
+    }
+    builder.install_recorder()
+}
+
+/// Begins to count. Several servers in one process share the numbers.
+pub fn begin() {
+    if recorder().is_none() {
+        return;
+    }
+    metrics::describe_counter!("ocelot_builds_total", "Builds that ended, by status and event");
+    metrics::describe_histogram!("ocelot_build_duration_seconds", "From started to finished");
+    metrics::describe_histogram!("ocelot_stage_duration_seconds", "From a stage's start to its end");
+    metrics::describe_histogram!("ocelot_queue_wait_seconds", "From queued to started");
+    metrics::describe_gauge!("ocelot_queue_depth", "Jobs that wait");
+    metrics::describe_gauge!("ocelot_jobs_running", "Jobs that a worker has");
+    metrics::describe_gauge!("ocelot_workers", "Workers, by state");
+    metrics::describe_gauge!("ocelot_worker_slots", "Slots of connected workers, by state");
+    metrics::describe_counter!("ocelot_leases_lost_total", "Attempts whose worker was lost");
+    metrics::describe_counter!("ocelot_log_bytes_total", "Log bytes that became durable");
+    metrics::describe_gauge!("ocelot_log_viewers", "Open event streams of single builds");
+    metrics::describe_histogram!("ocelot_http_request_duration_seconds", "From request to answer");
+    // Zero is a number, too: what never happened is there to be drawn.
+    metrics::counter!("ocelot_leases_lost_total").increment(0);
+    metrics::counter!("ocelot_log_bytes_total").increment(0);
+    metrics::gauge!("ocelot_log_viewers").increment(0.0);
+}
+
+/// A build is over.
+pub fn build_ended(build: &Build) {
+    let (status, event) = (build.status.as_str(), build.event.as_str());
+    metrics::counter!("ocelot_builds_total", "status" => status, "event" => event).increment(1);
+    if let (Some(started), Some(finished)) = (build.started_at, build.finished_at) {
+        let seconds = |from: jiff::Timestamp, to: jiff::Timestamp| to.duration_since(from).as_secs_f64();
+        metrics::histogram!("ocelot_build_duration_seconds").record(seconds(started, finished));
+        metrics::histogram!("ocelot_queue_wait_seconds").record(seconds(build.queued_at, started));
+    }
+}
+
+/// A stage ended after this time.
+pub fn stage_ended(took: Duration) {
+    metrics::histogram!("ocelot_stage_duration_seconds").record(took.as_secs_f64());
+}
+
+/// Everything, as Prometheus reads it.
+pub async fn render(app: &App) -> Result<String, StoreError> {
+    let Some(recorder) = recorder() else { return Ok(String::new()) };
+    fleet(app).await?;
+    process();
+    recorder.run_upkeep();
+    Ok(recorder.render())
+}
+
+async fn fleet(app: &App) -> Result<(), StoreError> {
+    let workers = app.store.list_workers().await?;
+    let waiting = app.store.list_queue().await?;
+    metrics::gauge!("ocelot_queue_depth").set(waiting.len() as f64);
+    let running: usize = workers.iter().map(|worker| worker.holds.len()).sum();
+    metrics::gauge!("ocelot_jobs_running").set(running as f64);
+    for state in ["connected", "unreachable", "gone"] {
+        let count = workers.iter().filter(|worker| crate::http::worker_state(worker) == state).count();
+        metrics::gauge!("ocelot_workers", "state" => state).set(count as f64);
+    }
+    let here = workers.iter().filter(|worker| crate::http::worker_state(worker) == "connected");
+    let (slots, busy) = here.fold((0, 0), |(slots, busy), worker| {
+        (slots + worker.slots, busy + worker.slots.min(worker.holds.len() as u32))
+    });
+    metrics::gauge!("ocelot_worker_slots", "state" => "busy").set(f64::from(busy));
+    metrics::gauge!("ocelot_worker_slots", "state" => "free").set(f64::from(slots - busy));
+    Ok(())
+}
+
+/// What the kernel says about this process. Elsewhere than on Linux it says nothing.
+fn process() {
+    const PAGE: f64 = 4096.0;
+    const TICKS: f64 = 100.0;
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    if let Some(pages) = read("/proc/self/statm").split(' ').nth(1).and_then(|text| text.parse::<f64>().ok())
+    {
+        metrics::gauge!("process_resident_memory_bytes").set(pages * PAGE);
+    }
+    // Fields are counted after the name of the program, which may hold anything.
+    let stat = read("/proc/self/stat");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    if let (Some(user), Some(system)) = (field(&fields, 11), field(&fields, 12)) {
+        metrics::gauge!("process_cpu_seconds_total").set((user + system) / TICKS);
+    }
+    if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
+        metrics::gauge!("process_open_fds").set(open.count() as f64);
+    }
+}
+
+fn field(fields: &[&str], at: usize) -> Option<f64> {
+    fields.get(at)?.parse().ok()
+}

@@ -1,0 +1,82 @@
+//! Reconnects, restarts, and workers that are lost.
+
+use std::time::Duration;
+
+use ocelot_api::proto::Hello;
+use ocelot_api::proto::from_server::Message as Down;
+use ocelot_model::Status;
+use tonic::Code;
+
+use super::world::{World, hello, refused};
+
+#[tokio::test]
+async fn a_reconnect_keeps_what_is_held_and_drops_what_is_not() {
+    let world = World::new().await;
+    let (mut old, offer, build) = world.working("w1").await;
+    let lease = offer.lease.clone().unwrap();
+    let mut unknown = lease.clone();
+    unknown.attempt_id += 1000;
+    let holding = vec![lease, unknown.clone()];
+    let mut back = world.greet(Hello { holding, ..hello("w1", 1) }).await.unwrap();
+    match back.hear().await {
+        Some(Down::Drop(drop)) => assert_eq!(drop.attempt_id, unknown.attempt_id),
+        other => panic!("no drop but {other:?}"),
+    }
+    assert_eq!(old.hear().await, None, "the older session goes on");
+    back.finish(&offer, "passed").await.unwrap();
+    world.until(build, |it| it.build.status == Status::Passed).await;
+}
+
+#[tokio::test]
+async fn a_restart_of_the_server_costs_no_attempt() {
+    let world = World::new().await;
+    let (mut worker, offer, build) = world.working("w1").await;
+    let stopping = world.restart();
+    let (world, told) = tokio::join!(stopping, worker.hear());
+    assert!(matches!(told, Some(Down::GoingAway(_))), "{told:?}");
+    assert_eq!(worker.hear().await, None);
+    let holding = vec![offer.lease.clone().unwrap()];
+    let mut back = world.greet(Hello { holding, ..hello("w1", 1) }).await.unwrap();
+    back.finish(&offer, "passed").await.unwrap();
+    let detail = world.until(build, |it| it.build.status == Status::Passed).await;
+    assert_eq!(detail.jobs[0].attempts.len(), 1);
+}
+
+#[tokio::test]
+async fn a_lost_worker_gives_a_new_attempt() {
+    let world = World::with(|config| {
+        config.lease_hard_limit = Duration::from_millis(400);
+        config.lease_grace = Duration::ZERO;
+    })
+    .await;
+    let (mut worker, offer, build) = world.working("w1").await;
+    // Renewed once for the hard limit, and then never again.
+    worker.beat(&[offer.lease.clone().unwrap()]);
+    let detail = world.until(build, |it| it.jobs[0].attempts.len() == 2).await;
+    let attempts = &detail.jobs[0].attempts;
+    assert_eq!((attempts[0].status, attempts[1].status), (Status::Error, Status::Queued));
+    assert!(attempts[0].reason.as_deref().unwrap().contains("lost"), "{attempts:?}");
+    assert_eq!(attempts[0].stages[0].status, Status::Error);
+    let told = worker.hear().await;
+    assert!(matches!(told, Some(Down::Drop(_))), "{told:?}");
+    refused(worker.finish(&offer, "passed").await, Code::FailedPrecondition, "stale_attempt");
+}
+
+#[tokio::test]
+async fn a_heartbeat_with_a_lost_lease_is_answered() {
+    let world = World::new().await;
+    let (mut worker, offer, _) = world.working("w1").await;
+    worker.finish(&offer, "passed").await.unwrap();
+    worker.beat(&[offer.lease.clone().unwrap()]);
+    let told = worker.hear().await;
+    assert!(matches!(told, Some(Down::Drop(_))), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_silent_worker_is_cut_off() {
+    let world = World::with(|config| config.patience.silence = Duration::from_millis(300)).await;
+    let mut worker = world.worker("w1", 1).await;
+    assert_eq!(worker.hear().await, None);
+    // Not gone: it may come back.
+    assert!(world.app().store.list_workers().await.unwrap()[0].connected);
+}

@@ -1,0 +1,9 @@
+//! The worker protocol, spoken by a worker that says exactly what a test tells it to.
+
+mod cancel;
+mod leases;
+mod logs;
+mod offers;
+mod reports;
+mod start;
+mod world;

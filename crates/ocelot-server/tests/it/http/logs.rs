@@ -1,0 +1,103 @@
+//! Logs as text.
+
+use ocelot_model::{StageId, Status};
+use reqwest::{Method, StatusCode};
+
+use crate::room::{Room, SMALL};
+
+/// A passed build whose second stage has this log, and that stage.
+async fn logged(text: &[u8]) -> (Room, String, StageId) {
+    let room = Room::new().await;
+    room.known("example", SMALL).await;
+    let number = room.build("example").await;
+    let worker = room.worker().await;
+    let job = room.claim(worker).await;
+    let [setup, second] = [job.stages[0].0, job.stages[1].0];
+    room.log(setup, 0, b"ready").await;
+    room.log_end(setup, b"ready").await;
+    room.stage(&job, setup, Status::Passed).await;
+    room.stage(&job, second, Status::Running).await;
+    for (chunk, at) in text.chunks(700_000).zip((0..).step_by(700_000)) {
+        room.log(second, at, chunk).await;
+    }
+    room.log_end(second, text).await;
+    room.stage(&job, second, Status::Passed).await;
+    room.finish(&job, Status::Passed).await;
+    let path = format!("/api/v1/builds/{number}/stages/{second}/log");
+    (room, path, second)
+}
+
+#[tokio::test]
+async fn ranges_count_bytes() {
+    let (room, path, _) = logged(b"one\ntwo\nthree\n").await;
+    for (range, status, want, of) in [
+        ("", 200, "one\ntwo\nthree\n", ""),
+        ("bytes=4-6", 206, "two", "bytes 4-6/14"),
+        ("bytes=8-", 206, "three\n", "bytes 8-13/14"),
+        ("bytes=-6", 206, "three\n", "bytes 8-13/14"),
+        ("bytes=0-999", 206, "one\ntwo\nthree\n", "bytes 0-13/14"),
+        ("bytes=14-", 416, "", "bytes */14"),
+        ("bytes=a-", 200, "one\ntwo\nthree\n", ""),
+    ] {
+        let mut request = room.request(Method::GET, &path);
+        if !range.is_empty() {
+            request = request.header("range", range);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{range}");
+        let got = response.headers().get("content-range").map_or("", |value| value.to_str().unwrap());
+        assert_eq!(got, of, "{range}");
+        if status != 416 {
+            assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
+            assert_eq!(response.text().await.unwrap(), want, "{range}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tail_search_and_times() {
+    let (room, path, _) = logged(b"one\ntwo\nthree\nTWO more").await;
+    for (query, want) in [
+        ("tail=1", "TWO more"),
+        ("tail=2", "three\nTWO more"),
+        ("tail=0", ""),
+        ("tail=99", "one\ntwo\nthree\nTWO more"),
+        ("search=two", "two\nTWO more"),
+        ("search=two&tail=2", "TWO more"),
+        ("search=none", ""),
+        ("timestamps=true&tail=1", "1970-01-01T00:00:01.000Z TWO more"),
+    ] {
+        let response = room.request(Method::GET, &format!("{path}?{query}")).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{query}");
+        assert_eq!(response.text().await.unwrap(), want, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_log_is_whole() {
+    let text: Vec<u8> = (0..200_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
+    let (room, path, _) = logged(&text).await;
+    let got = room.request(Method::GET, &path).send().await.unwrap().bytes().await.unwrap();
+    assert!(got == text, "{} bytes instead of {}", got.len(), text.len());
+    let tail =
+        room.request(Method::GET, &format!("{path}?tail=20000")).send().await.unwrap().text().await.unwrap();
+    assert_eq!(tail.lines().next(), Some("line 180000"));
+}
+
+#[tokio::test]
+async fn the_log_of_a_build_has_headings() {
+    let (room, _, _) = logged(b"hello\n").await;
+    let response = room.request(Method::GET, "/api/v1/builds/1/log").send().await.unwrap();
+    assert_eq!(
+        response.text().await.unwrap(),
+        "=== setup (passed) ===\nready\n=== test (passed) ===\nhello\n"
+    );
+}
+
+#[tokio::test]
+async fn a_stage_is_found_under_its_own_build_only() {
+    let (room, path, _) = logged(b"hello\n").await;
+    room.build("example").await;
+    let other = path.replace("/builds/1/", "/builds/2/");
+    assert_eq!(room.get(&other).await.0, StatusCode::NOT_FOUND);
+}

@@ -1,0 +1,7 @@
+//! HTTP.
+
+mod bad;
+mod builds;
+mod logs;
+mod rights;
+mod streams;

@@ -1,0 +1,196 @@
+//! Who may do what: the whole table without a token, roles, scopes, sessions.
+
+use ocelot_model::access::Role;
+use ocelot_server::http::Right;
+use ocelot_server::http::router::{openapi, table};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::room::{Room, SMALL, answer};
+
+fn path_of(route: &str) -> String {
+    let path = route.replace("{number}", "1").replace("{id}", "1").replace("{*handle}", "git/example");
+    path.replace("{secret}", "x").replace("{name}", "x")
+}
+
+#[tokio::test]
+async fn nothing_is_open_by_accident() {
+    let room = Room::new().await;
+    room.known("example", SMALL).await;
+    room.build("example").await;
+    for route in table() {
+        let path = path_of(route.path);
+        let (status, body) = answer(room.plain(route.method.clone(), &path)).await;
+        match route.right {
+            Right::Repo | Right::SignedIn | Right::Whole(_) => {
+                assert_eq!(status, StatusCode::UNAUTHORIZED, "{} {path}: {body}", route.method);
+                assert_eq!(body["code"], "unauthorized", "{} {path}", route.method);
+            }
+            Right::Page => assert!(
+                status == StatusCode::SEE_OTHER || status == StatusCode::NOT_FOUND,
+                "{} {path}: {status}",
+                route.method
+            ),
+            Right::Public | Right::SignIn => {
+                let open = [
+                    "/healthz",
+                    "/readyz",
+                    "/api/openapi.json",
+                    "/login",
+                    "/login/link/{secret}",
+                    "/logout",
+                    "/assets/{name}",
+                ];
+                assert!(open.contains(&route.path), "{} is open", route.path);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_route_of_the_interface_is_described() {
+    let document = serde_json::to_value(openapi()).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    for route in table().into_iter().filter(ocelot_server::http::router::Route::is_api) {
+        let path = route.path.replace("{*", "{");
+        let method = route.method.as_str().to_lowercase();
+        assert!(document["paths"][&path][&method].is_object(), "{method} {path} is not described");
+    }
+}
+
+#[tokio::test]
+async fn roles() {
+    let room = Room::new().await;
+    room.known("example", SMALL).await;
+    room.known("gone", SMALL).await;
+    let number = room.build("example").await;
+    for (role, want) in [
+        (Role::Read, [200, 403, 403, 200, 403, 403]),
+        (Role::Write, [200, 200, 403, 200, 403, 403]),
+        (Role::Admin, [200, 200, 201, 200, 200, 204]),
+        (Role::Metrics, [404, 404, 403, 403, 200, 404]),
+        (Role::Worker, [404, 404, 403, 403, 403, 404]),
+    ] {
+        let token = room.token(role, &[]).await;
+        let requests = [
+            room.plain(Method::GET, &format!("/api/v1/builds/{number}")),
+            room.plain(Method::POST, &format!("/api/v1/builds/{number}/cancel")),
+            room.plain(Method::POST, "/api/v1/tokens").json(&json!({"name": "x", "role": "read"})),
+            room.plain(Method::GET, "/api/v1/queue"),
+            room.plain(Method::GET, "/metrics"),
+            room.plain(Method::DELETE, "/api/v1/repos/git/gone"),
+        ];
+        let mut got = Vec::new();
+        for request in requests {
+            got.push(answer(request.bearer_auth(&token)).await.0.as_u16());
+        }
+        assert_eq!(got, want, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn what_one_may_not_see_looks_as_if_it_were_missing() {
+    let room = Room::new().await;
+    room.known("secret", SMALL).await;
+    room.known("open", SMALL).await;
+    let hidden = room.build("secret").await;
+    let seen = room.build("open").await;
+    let token = room.token(Role::Write, &["git/open"]).await;
+    let ask = |method: Method, path: String| answer(room.plain(method, &path).bearer_auth(&token));
+    let (_, missing) = ask(Method::GET, "/api/v1/builds/999".to_owned()).await;
+    for path in ["", "/log", "/events"] {
+        let (status, body) = ask(Method::GET, format!("/api/v1/builds/{hidden}{path}")).await;
+        assert_eq!((status, &body), (StatusCode::NOT_FOUND, &missing), "{path}");
+    }
+    for (method, path) in
+        [(Method::GET, "/api/v1/repos/git/secret"), (Method::DELETE, "/api/v1/repos/git/secret")]
+    {
+        assert_eq!(ask(method, path.to_owned()).await, (StatusCode::NOT_FOUND, missing.clone()));
+    }
+    let (_, list) = ask(Method::GET, "/api/v1/builds".to_owned()).await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    assert_eq!(list["items"][0]["number"], seen.0);
+    let (_, repos) = ask(Method::GET, "/api/v1/repos".to_owned()).await;
+    assert_eq!(repos["items"].as_array().unwrap().len(), 1);
+    let (_, queue) = ask(Method::GET, "/api/v1/queue".to_owned()).await;
+    let rows = queue["items"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!((&rows[0]["repo"], &rows[0]["build"]), (&json!("another repo's job"), &Value::Null));
+    assert_eq!(rows[1]["reason"], "no worker is connected");
+}
+
+#[tokio::test]
+async fn what_is_public_needs_no_token() {
+    let room = Room::new().await;
+    let path = room.repository("free", &[("ocelot.yml", SMALL)]);
+    let (status, _) = room.post("/api/v1/repos", &json!({"clone_url": path, "public": true})).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let number = room.build("free").await;
+    room.known("closed", SMALL).await;
+    room.build("closed").await;
+    let (status, list) = answer(room.plain(Method::GET, "/api/v1/builds")).await;
+    assert_eq!((status, list["items"].as_array().unwrap().len()), (StatusCode::OK, 1));
+    let (status, _) = answer(room.plain(Method::GET, &format!("/api/v1/builds/{number}"))).await;
+    assert_eq!(status, StatusCode::OK);
+    let (status, _) = answer(room.plain(Method::POST, &format!("/api/v1/builds/{number}/cancel"))).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn signing_in_and_out() {
+    let room = Room::new().await;
+    let form = |token: &str, next: &str| {
+        room.plain(Method::POST, "/login")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(format!("token={token}&redirect={next}"))
+            .send()
+    };
+    let wrong = form("ocl_wrong", "/builds/1").await.unwrap();
+    assert_eq!(wrong.headers()["location"], "/login?failed=token&redirect=%2Fbuilds%2F1");
+    assert!(!wrong.headers().contains_key("set-cookie"));
+    let right = form(&room.admin, "//evil").await.unwrap();
+    assert_eq!(
+        (right.status(), &right.headers()["location"]),
+        (StatusCode::SEE_OTHER, &"/".parse().unwrap())
+    );
+    let cookie = right.headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let whoami = || room.plain(Method::GET, "/api/v1/whoami").header("cookie", &cookie);
+    let (status, me) = answer(whoami()).await;
+    assert_eq!((status, &me["name"]), (StatusCode::OK, &json!("root")));
+    let change = || room.plain(Method::POST, "/api/v1/tokens").header("cookie", &cookie);
+    let token = json!({"name": "x", "role": "read"});
+    for origin in ["null", "https://evil.example"] {
+        let (status, _) = answer(change().header("origin", origin).json(&token)).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{origin}");
+    }
+    let (status, body) = answer(change().header("origin", &room.url).json(&token)).await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    room.plain(Method::POST, "/logout").header("cookie", &cookie).send().await.unwrap();
+    assert_eq!(answer(whoami()).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn too_many_sign_ins_wait() {
+    let room = Room::new().await;
+    let mut last = StatusCode::OK;
+    for _ in 0..11 {
+        last = answer(room.plain(Method::POST, "/login").json(&json!({"token": "ocl_wrong"}))).await.0;
+    }
+    assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn a_revoked_token_opens_nothing() {
+    let room = Room::new().await;
+    let (status, made) =
+        room.post("/api/v1/tokens", &json!({"name": "laptop", "role": "read", "repos": ["git/"]})).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let secret = made["secret"].as_str().unwrap().to_owned();
+    let me = || answer(room.plain(Method::GET, "/api/v1/whoami").bearer_auth(&secret));
+    assert_eq!(me().await.1["repos"], json!(["git/"]));
+    let (status, _) = answer(room.request(Method::DELETE, &format!("/api/v1/tokens/{}", made["id"]))).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert_eq!(me().await.0, StatusCode::UNAUTHORIZED);
+}

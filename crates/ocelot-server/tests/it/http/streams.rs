@@ -1,0 +1,214 @@
+//! Event streams: how things stand, what happens, and going on after a break.
+
+use std::time::{Duration, Instant};
+
+use ocelot_model::Status;
+use reqwest::{Method, Response};
+use serde_json::Value;
+
+use crate::room::{Room, SMALL};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// One event as it arrived.
+#[derive(Debug, Clone)]
+struct Event {
+    id: String,
+    name: String,
+    data: Value,
+}
+
+impl Event {
+    /// `job running`, `log 5+6 world!`, …
+    fn short(&self) -> String {
+        let data = &self.data;
+        match self.name.as_str() {
+            "log" => format!("log {}+{} {}", data["offset"], data["bytes"], data["text"].as_str().unwrap()),
+            "stage" => {
+                format!("stage {} {}", data["name"].as_str().unwrap(), data["status"].as_str().unwrap())
+            }
+            name => format!("{name} {}", data["status"].as_str().unwrap()),
+        }
+    }
+}
+
+/// Reads events one by one.
+struct Stream {
+    response: Response,
+    text: String,
+}
+
+impl Stream {
+    async fn open(room: &Room, path: &str, last: Option<&str>) -> Stream {
+        let mut request = room.request(Method::GET, path);
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Stream { response, text: String::new() }
+    }
+
+    /// The next event; `None` when the stream is closed.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some((frame, rest)) = self.text.split_once("\n\n") {
+                let (frame, rest) = (frame.to_owned(), rest.to_owned());
+                self.text = rest;
+                let field =
+                    |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+                let Some(name) = field("event") else { continue };
+                let data = serde_json::from_str(field("data").unwrap()).unwrap();
+                return Some(Event { id: field("id").unwrap().to_owned(), name: name.to_owned(), data });
+            }
+            let piece = tokio::time::timeout(DEADLINE, self.response.chunk())
+                .await
+                .expect("nothing comes")
+                .unwrap()?;
+            self.text.push_str(std::str::from_utf8(&piece).unwrap());
+        }
+    }
+
+    /// All events up to one that begins so.
+    async fn until(&mut self, what: &str) -> Vec<Event> {
+        let mut events = Vec::new();
+        loop {
+            let event = self.next().await.unwrap_or_else(|| panic!("no `{what}` in {events:?}"));
+            events.push(event);
+            if events.last().unwrap().short().starts_with(what) {
+                return events;
+            }
+        }
+    }
+}
+
+fn shorts(events: &[Event]) -> Vec<String> {
+    events.iter().map(Event::short).collect()
+}
+
+/// The text of all log events, checked to be without gap or overlap.
+fn text(events: &[Event], from: i64) -> String {
+    let mut at = from;
+    let logs = events.iter().filter(|event| event.name == "log");
+    logs.map(|event| {
+        assert_eq!(event.data["offset"], at, "{event:?}");
+        at += event.data["bytes"].as_i64().unwrap();
+        event.data["text"].as_str().unwrap()
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_build_from_beginning_to_end() {
+    let room = Room::new().await;
+    room.known("example", SMALL).await;
+    let number = room.build("example").await;
+    let path = format!("/api/v1/builds/{number}/events");
+    let mut stream = Stream::open(&room, &path, None).await;
+    let begin = shorts(&stream.until("stage test").await);
+    assert_eq!(begin, ["build queued", "job queued", "stage setup queued", "stage test queued"]);
+    let worker = room.worker().await;
+    let job = room.claim(worker).await;
+    stream.until("build running").await;
+    let test = job.stages[1].0;
+    room.stage(&job, test, Status::Running).await;
+    stream.until("stage test running").await;
+    let sent = Instant::now();
+    room.log(test, 0, b"hello ").await;
+    stream.until("log 0+6 hello ").await;
+    println!("log bytes arrive after {:?}", sent.elapsed());
+    // A character that is cut waits for its rest.
+    room.log(test, 6, &"wörld".as_bytes()[..2]).await;
+    stream.until("log 6+1 w").await;
+    room.log(test, 8, &"wörld".as_bytes()[2..]).await;
+    stream.until("log 7+5 örld").await;
+    room.log_end(test, "hello wörld".as_bytes()).await;
+    room.stage(&job, test, Status::Passed).await;
+    room.finish(&job, Status::Passed).await;
+    let rest = stream.until("end").await;
+    assert_eq!(shorts(&rest).last().unwrap(), "end passed");
+    assert!(shorts(&rest).contains(&"build passed".to_owned()), "{rest:?}");
+    assert!(stream.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_reader_goes_on_where_it_was() {
+    let room = Room::new().await;
+    room.known("example", SMALL).await;
+    let number = room.build("example").await;
+    let path = format!("/api/v1/builds/{number}/events");
+    let worker = room.worker().await;
+    let job = room.claim(worker).await;
+    let test = job.stages[1].0;
+    let whole: Vec<u8> = (0..20_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
+    room.stage(&job, test, Status::Running).await;
+    room.log(test, 0, &whole[..100_000]).await;
+    let mut stream = Stream::open(&room, &path, None).await;
+    let mut seen = stream.until("log 32768+").await;
+    let last = seen.last().unwrap().id.clone();
+    drop(stream);
+    room.log(test, 100_000, &whole[100_000..]).await;
+    room.log_end(test, &whole).await;
+    room.stage(&job, test, Status::Passed).await;
+    room.finish(&job, Status::Passed).await;
+    let mut stream = Stream::open(&room, &path, Some(&last)).await;
+    seen.extend(stream.until("end").await);
+    assert!(text(&seen, 0).as_bytes() == whole, "the log differs");
+    let last = seen.last().unwrap().id.clone();
+    let mut stream = Stream::open(&room, &path, Some(&last)).await;
+    assert_eq!(shorts(&stream.until("end").await), ["end passed"]);
+}
+
+#[tokio::test]
+async fn a_build_that_is_over_is_told_whole() {
+    let room = Room::new().await;
+    room.known("example", SMALL).await;
+    let number = room.build("example").await;
+    let worker = room.worker().await;
+    let job = room.claim(worker).await;
+    // The worker was lost: this log has no end.
+    room.log(job.stages[0].0, 0, b"hel").await;
+    room.finish(&job, Status::Error).await;
+    for (wish, want) in [("", "log 0+3 hel"), ("?log=offsets", "log 0+3 "), ("?log=none", "end")] {
+        let mut stream = Stream::open(&room, &format!("/api/v1/builds/{number}/events{wish}"), None).await;
+        let all = shorts(&stream.until("end").await);
+        assert!(all.iter().any(|event| event.starts_with(want)), "{all:?}");
+        assert_eq!(all.iter().any(|event| event.starts_with("log")), wish != "?log=none", "{all:?}");
+        assert!(stream.next().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn all_builds_that_one_may_read() {
+    let room = Room::new().await;
+    room.known("open", SMALL).await;
+    room.known("secret", SMALL).await;
+    let token = room.token(ocelot_model::access::Role::Read, &["git/open"]).await;
+    let request = room.plain(Method::GET, "/api/v1/events").bearer_auth(&token);
+    let mut stream = Stream { response: request.send().await.unwrap(), text: String::new() };
+    room.build("secret").await;
+    let number = room.build("open").await;
+    let first = stream.next().await.unwrap();
+    assert_eq!(first.data["build"], number.0, "{first:?}");
+    let mut again = Stream::open(&room, "/api/v1/events", Some("0")).await;
+    assert_eq!(again.next().await.unwrap().data["repo"], "git/secret");
+}
+
+#[tokio::test]
+async fn a_slow_reader_slows_nobody() {
+    let room = Room::new().await;
+    room.known("example", SMALL).await;
+    let number = room.build("example").await;
+    let worker = room.worker().await;
+    let job = room.claim(worker).await;
+    let path = format!("/api/v1/builds/{number}/events");
+    let slow = Stream::open(&room, &path, None).await;
+    let mut fast = Stream::open(&room, &path, None).await;
+    let test = job.stages[1].0;
+    let chunk = vec![b'x'; 1 << 20];
+    for n in 0..16 {
+        room.log(test, n << 20, &chunk).await;
+    }
+    fast.until(&format!("log {}+", (16 << 20) - (32 << 10))).await;
+    drop(slow);
+}

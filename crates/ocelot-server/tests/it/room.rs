@@ -1,0 +1,210 @@
+//! A server in this process with a database in a folder of its own, and callers of each role.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ocelot_model::access::Role;
+use ocelot_model::build::{Happening, Outcome};
+use ocelot_model::{BuildNumber, StageId, Status, WorkerId};
+use ocelot_server::{App, Config};
+use ocelot_store::{Claimed, Hello, Options, StageUpdate, Store};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+/// The smallest useful pipeline.
+pub(crate) const SMALL: &str = "image: busybox\nstages:\n  - name: test\n    script: [echo hello]\n";
+
+/// A server that runs until it is dropped.
+pub(crate) struct Room {
+    pub(crate) app: App,
+    pub(crate) url: String,
+    pub(crate) admin: String,
+    pub(crate) client: reqwest::Client,
+    folder: TempDir,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.app.shutdown.cancel();
+    }
+}
+
+/// Options of a server in `folder`.
+pub(crate) fn config(folder: &Path) -> Config {
+    Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        database_url: format!("sqlite://{}/ocelot.db", folder.display()),
+        data: folder.to_owned(),
+        public_url: None,
+        trusted_proxies: Vec::new(),
+        metrics_listen: None,
+        allow_local_repos: true,
+        insecure_http: false,
+        lease_hard_limit: Duration::from_mins(3),
+        lease_grace: Duration::from_mins(1),
+        patience: ocelot_server::Patience::default(),
+    }
+}
+
+impl Room {
+    pub(crate) async fn new() -> Room {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let options = Options { database_url: config.database_url.clone(), data: config.data.clone() };
+        let store = Store::open(&options).await.unwrap();
+        let listener = tokio::net::TcpListener::bind(config.listen).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = App {
+            git: ocelot_forge::Git::new(&config.data, true),
+            public_url: Arc::from(url.as_str()),
+            fleet: ocelot_server::grpc::Fleet::default(),
+            shutdown: CancellationToken::new(),
+            config: Arc::new(config),
+            store,
+        };
+        let router = ocelot_server::http::router(app.clone());
+        let stop = app.shutdown.clone();
+        tokio::spawn(async move {
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await
+        });
+        let (_, admin) = app.store.create_token("root", Role::Admin, &[], None).await.unwrap();
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Room { app, url, admin, client, folder }
+    }
+
+    /// A further token.
+    pub(crate) async fn token(&self, role: Role, repos: &[&str]) -> String {
+        let repos: Vec<String> = repos.iter().map(|repo| (*repo).to_owned()).collect();
+        let name = format!("{role} {}", repos.join(" ").replace('/', "-"));
+        self.app.store.create_token(name.trim(), role, &repos, None).await.unwrap().1
+    }
+
+    /// A request without a token.
+    pub(crate) fn plain(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// A request of the admin.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.plain(method, path).bearer_auth(&self.admin)
+    }
+
+    /// GET as admin; status and body.
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
+        answer(self.request(Method::GET, path)).await
+    }
+
+    /// POST as admin; status and body.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        answer(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// A git repository with one commit of these files; its path.
+    pub(crate) fn repository(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let path = self.folder.path().join("repos").join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        git(&path, &["init", "-q", "-b", "main"]);
+        commit(&path, files);
+        path
+    }
+
+    /// A repository that the server knows, as `git/NAME`.
+    pub(crate) async fn known(&self, name: &str, yml: &str) -> PathBuf {
+        let path = self.repository(name, &[("ocelot.yml", yml)]);
+        let (status, body) = self.post("/api/v1/repos", &json!({"clone_url": path, "name": name})).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        path
+    }
+
+    /// A build of `main` of `git/NAME`.
+    pub(crate) async fn build(&self, name: &str) -> BuildNumber {
+        let (status, body) = self.post("/api/v1/builds", &json!({"repo": format!("git/{name}")})).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        BuildNumber(body["number"].as_i64().unwrap())
+    }
+
+    /// A worker that says hello, without a connection.
+    pub(crate) async fn worker(&self) -> WorkerId {
+        let (token, _) = self.app.store.create_token("workers", Role::Worker, &[], None).await.unwrap();
+        let hello = Hello {
+            token: token.id,
+            name: "w1".to_owned(),
+            labels: [("executor".to_owned(), "docker".to_owned())].into(),
+            slots: 4,
+            version: "0".to_owned(),
+            sharing: "same-paths".to_owned(),
+        };
+        self.app.store.worker_hello(&hello).await.unwrap()
+    }
+
+    /// The worker takes the next job.
+    pub(crate) async fn claim(&self, worker: WorkerId) -> Claimed {
+        let claimed = self.app.store.claim(worker).await.unwrap().unwrap();
+        self.app.store.accept(&claimed.lease).await.unwrap();
+        claimed
+    }
+
+    /// A stage begins, or ends.
+    pub(crate) async fn stage(&self, job: &Claimed, id: StageId, status: Status) {
+        let exit_code = status.is_terminal().then_some(i32::from(!status.is_good()));
+        let update = StageUpdate { id, status, exit_code, duration_ms: Some(5), reason: None };
+        self.app.store.set_stage(&job.lease, &update).await.unwrap();
+    }
+
+    /// Log bytes arrive.
+    pub(crate) async fn log(&self, stage: StageId, offset: u64, data: &[u8]) {
+        let marks = [ocelot_store::Mark { at: 0, time_us: 1_000_000 * (offset as i64 + 1) }];
+        self.app.store.append_log(stage, offset, data, &marks).await.unwrap();
+    }
+
+    /// A log ends.
+    pub(crate) async fn log_end(&self, stage: StageId, data: &[u8]) {
+        use sha2::Digest as _;
+        let hash = sha2::Sha256::digest(data);
+        self.app.store.finish_log(stage, data.len() as u64, &hash).await.unwrap();
+    }
+
+    /// The attempt is over.
+    pub(crate) async fn finish(&self, job: &Claimed, status: Status) {
+        let outcome = Outcome { status, reason: None, infrastructure: false };
+        let what = Happening::Finished { job: job.job_id, attempt: job.lease.attempt, outcome };
+        self.app.store.advance(job.build.number, what).await.unwrap();
+    }
+}
+
+/// Sends it; status and body as JSON.
+pub(crate) async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    let text = response.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+/// Runs git in a folder.
+pub(crate) fn git(folder: &Path, args: &[&str]) -> String {
+    let out = Command::new("git")
+        .current_dir(folder)
+        .args(["-c", "user.name=Ann", "-c", "user.email=ann@example.com"])
+        .args(args)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap().trim().to_owned()
+}
+
+/// Commits these files; the commit's id.
+pub(crate) fn commit(folder: &Path, files: &[(&str, &str)]) -> String {
+    for (name, text) in files {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    git(folder, &["add", "-A"]);
+    git(folder, &["commit", "-q", "--allow-empty", "-m", "a change"]);
+    git(folder, &["rev-parse", "HEAD"])
+}

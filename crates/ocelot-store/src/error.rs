@@ -1,0 +1,109 @@
+//! Why calls fail. Decides which database errors heal by themselves; says nothing about HTTP.
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It does not exist.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// Another one has that name.
+    #[error("{0}")]
+    Conflict(String),
+    /// The lease is over: another attempt took its place, or the build is done.
+    #[error("this attempt is over, or a newer one took its place")]
+    Stale,
+    /// The database cannot be reached or refuses to write (full disk, read only): try again later.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// Our own fault.
+    #[error(transparent)]
+    Sql(sqlx::Error),
+    /// Stored data cannot be read.
+    #[error("stored data cannot be read: {0}")]
+    Corrupt(String),
+}
+
+/// Why log bytes were not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The bytes begin behind the durable end: send from here on.
+    #[error("bytes are missing before this piece; the log ends at {durable}")]
+    Gap {
+        /// Durable bytes.
+        durable: u64,
+    },
+    /// The bytes differ from what is stored at the same place, or length or SHA-256 at the end do.
+    #[error("the log does not agree with what is stored: {0}")]
+    Conflict(String),
+    /// Anything else.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for LogError {
+    fn from(error: sqlx::Error) -> Self {
+        LogError::Store(error.into())
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let heals = match &error {
+            sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::BeginFailed
+            | sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_) => true,
+            sqlx::Error::Database(of) => of.code().is_some_and(|code| code_heals(&code)),
+            _ => false,
+        };
+        if heals { StoreError::Unavailable(error.to_string()) } else { StoreError::Sql(error) }
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        match error {
+            sqlx::migrate::MigrateError::Execute(error) => error.into(),
+            other => StoreError::Sql(other.into()),
+        }
+    }
+}
+
+impl StoreError {
+    /// True when PostgreSQL undid the transaction because it collided with another one: the same call, made again,
+    /// works.
+    pub(crate) fn is_collision(&self) -> bool {
+        let StoreError::Sql(sqlx::Error::Database(error)) = self else { return false };
+        error.code().is_some_and(|code| matches!(&*code, "40001" | "40P01"))
+    }
+}
+
+/// Codes of `PostgreSQL` have five characters, those of `SQLite` are decimal numbers of up to four, whose low byte
+/// is the kind.
+fn code_heals(code: &str) -> bool {
+    if code.len() == 5 {
+        // Connection, out of resources (disk, memory, connections), administrator, read only, input and output.
+        return matches!(&code[..2], "08" | "53" | "58") || code.starts_with("57P") || code == "25006";
+    }
+    // Busy, locked, no memory, read only, input and output, full, cannot open.
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 7 | 8 | 10 | 13 | 14))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::code_heals;
+
+    #[test]
+    fn what_heals() {
+        // PostgreSQL: connection gone, disk full, shutdown, read only. SQLite: busy, busy snapshot, full, read only.
+        for code in ["08006", "53100", "57P01", "25006", "5", "517", "13", "8", "1032"] {
+            assert!(code_heals(code), "{code}");
+        }
+        // PostgreSQL: unique, deadlock, syntax. SQLite: unique, foreign key, error.
+        for code in ["23505", "40P01", "42601", "2067", "787", "1"] {
+            assert!(!code_heals(code), "{code}");
+        }
+    }
+}

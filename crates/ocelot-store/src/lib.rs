@@ -1,0 +1,406 @@
+//! The only crate with SQL: SQLite and PostgreSQL behind one set of methods.
+//!
+//! `sql/` holds every statement, written once and compiled for both databases; `sqlite` and `postgres` hold only what
+//! differs. Rules about builds live in `ocelot-model`; this crate writes down what they decide.
+
+#![expect(clippy::duplicate_mod, reason = "`sql/` is compiled once for each database on purpose")]
+
+/// Columns for `raw::RepoRow`.
+macro_rules! repo_columns {
+    () => {
+        "r.id AS repo_id, r.forge_id, f.name AS forge, r.owner, r.name AS repo_name, r.clone_url, r.default_branch, \
+         r.public, r.created_at AS repo_created_at"
+    };
+}
+macro_rules! repo_tables {
+    () => {
+        "repos r JOIN forges f ON f.id = r.forge_id"
+    };
+}
+/// Columns for `raw::BuildRow`.
+macro_rules! build_columns {
+    () => {
+        concat!(
+            "b.number, b.status, b.event, b.branch, b.commit_id, b.message, b.author, b.triggered_by, b.queued_at, \
+             b.started_at, b.finished_at, b.reason, b.problems, b.retry_of, b.cancel_requested_at, ",
+            repo_columns!()
+        )
+    };
+}
+macro_rules! build_tables {
+    () => {
+        "builds b JOIN repos r ON r.id = b.repo_id JOIN forges f ON f.id = r.forge_id"
+    };
+}
+/// Columns for `raw::StageRow`.
+macro_rules! stage_columns {
+    () => {
+        "s.id, s.attempt_id, s.name, s.status, s.exit_code, s.started_at, s.duration_ms, s.reason"
+    };
+}
+/// Columns for `raw::HeldRow`.
+macro_rules! held_columns {
+    () => {
+        "a.id AS attempt_id, a.number AS attempt, a.build, a.job_id, a.worker_id"
+    };
+}
+/// Columns for `raw::TokenRow`.
+macro_rules! token_columns {
+    () => {
+        "t.id, t.name, t.role, t.repos, t.created_at, t.expires_at, t.last_used_at"
+    };
+}
+
+mod chunk;
+mod error;
+mod postgres;
+mod raw;
+pub mod rows;
+mod secret;
+mod sqlite;
+mod wake;
+
+pub use error::{LogError, StoreError};
+pub use rows::*;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ocelot_model::access::Role;
+use ocelot_model::build::{Change, Happening};
+use ocelot_model::{BuildNumber, RepoId, RepoName, StageId, TokenId, WorkerId};
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `sqlite:///path/ocelot.db` or `postgres://…`.
+    pub database_url: String,
+    /// Folder for `logs.db` (SQLite only).
+    pub data: PathBuf,
+}
+
+/// The store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Kind>);
+
+enum Kind {
+    Sqlite(sqlite::sql::Core),
+    Postgres(postgres::sql::Core),
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match *self.0 {
+            Kind::Sqlite(_) => "Store(SQLite)",
+            Kind::Postgres(_) => "Store(PostgreSQL)",
+        })
+    }
+}
+
+/// The same call on whichever database it is.
+macro_rules! each {
+    ($store:expr, $core:ident => $call:expr) => {
+        match &*$store.0 {
+            Kind::Sqlite($core) => $call,
+            Kind::Postgres($core) => $call,
+        }
+    };
+}
+
+/// Like `each`, for transactions over several rows: PostgreSQL undoes one of two that wait for each other, and then it
+/// is made again.
+macro_rules! each_again {
+    ($store:expr, $core:ident => $call:expr) => {{
+        let mut left = 10;
+        loop {
+            let result = each!($store, $core => $call.await);
+            match result {
+                Err(error) if error.is_collision() && left > 0 => left -= 1,
+                Err(error) if error.is_collision() => break Err(StoreError::Unavailable(error.to_string())),
+                result => break result,
+            }
+        }
+    }};
+}
+
+impl Store {
+    /// Opens the database, makes it when it is SQLite and missing, and brings it up to date.
+    pub async fn open(options: &Options) -> Result<Store, StoreError> {
+        let scheme = options.database_url.split(':').next().unwrap_or_default();
+        let kind = match scheme {
+            "sqlite" => Kind::Sqlite(sqlite::open(options).await?),
+            "postgres" | "postgresql" => Kind::Postgres(postgres::open(options).await?),
+            other => {
+                let text =
+                    format!("`{other}` is no database; write sqlite:///path/ocelot.db or postgres://…");
+                return Err(StoreError::Sql(sqlx::Error::Configuration(text.into())));
+            }
+        };
+        Ok(Store(Arc::new(kind)))
+    }
+
+    /// Flushes and closes.
+    pub async fn close(&self) {
+        each!(self, core => core.close().await);
+    }
+
+    /// Asks the database and the log store whether they answer.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        each!(self, core => core.ping().await)
+    }
+
+    /// Names this Ocelot, for labels of containers: 12 hex digits, made once.
+    pub fn instance(&self) -> &str {
+        each!(self, core => &core.instance)
+    }
+
+    /// Wake-ups after commits. A receiver that lags gets `Wake::All` semantics by `RecvError::Lagged`.
+    pub fn wakes(&self) -> tokio::sync::broadcast::Receiver<Wake> {
+        each!(self, core => core.wakes.subscribe())
+    }
+
+    // repos.rs
+    /// Adds a repository; [`StoreError::Conflict`] when the handle is taken.
+    pub async fn add_repo(&self, repo: &NewRepo) -> Result<Repo, StoreError> {
+        each!(self, core => core.add_repo(repo).await)
+    }
+
+    /// By handle.
+    pub async fn find_repo(&self, name: &RepoName) -> Result<Option<Repo>, StoreError> {
+        each!(self, core => core.find_repo(name).await)
+    }
+
+    /// By id.
+    pub async fn load_repo(&self, id: RepoId) -> Result<Repo, StoreError> {
+        each!(self, core => core.load_repo(id).await)
+    }
+
+    /// All, by handle.
+    pub async fn list_repos(&self) -> Result<Vec<Repo>, StoreError> {
+        each!(self, core => core.list_repos().await)
+    }
+
+    /// Forgets a repository with its builds and logs; [`StoreError::Conflict`] while a build of it is not terminal.
+    pub async fn remove_repo(&self, id: RepoId) -> Result<(), StoreError> {
+        each_again!(self, core => core.remove_repo(id))
+    }
+
+    /// All forges. `git` is always there.
+    pub async fn list_forges(&self) -> Result<Vec<Forge>, StoreError> {
+        each!(self, core => core.list_forges().await)
+    }
+
+    // builds.rs
+    /// Makes a build with its jobs, first attempts, stages and queue rows in one transaction.
+    pub async fn create_build(&self, build: &NewBuild) -> Result<BuildDetail, StoreError> {
+        each_again!(self, core => core.create_build(build))
+    }
+
+    /// Without its jobs.
+    pub async fn find_build(&self, number: BuildNumber) -> Result<Option<Build>, StoreError> {
+        each!(self, core => core.find_build(number).await)
+    }
+
+    /// With its jobs, attempts and stages.
+    pub async fn find_build_detail(&self, number: BuildNumber) -> Result<Option<BuildDetail>, StoreError> {
+        each!(self, core => core.find_build_detail(number).await)
+    }
+
+    /// Newest first, at most `limit`.
+    pub async fn list_builds(&self, filter: &BuildFilter, limit: u32) -> Result<Vec<Build>, StoreError> {
+        each!(self, core => core.list_builds(filter, limit).await)
+    }
+
+    /// Build and repository of a stage.
+    pub async fn find_stage(&self, id: StageId) -> Result<Option<(Build, Stage)>, StoreError> {
+        each!(self, core => core.find_stage(id).await)
+    }
+
+    /// The one way a build changes: loads its picture, applies `what` with `ocelot_model::build::advance`, writes the
+    /// changes, events and queue rows, all in one transaction. `CancelRequested` also sets `cancel_requested_at`.
+    /// [`StoreError::Stale`] when the attempt is over.
+    pub async fn advance(&self, number: BuildNumber, what: Happening) -> Result<Vec<Change>, StoreError> {
+        each_again!(self, core => core.advance(number, what.clone()))
+    }
+
+    // queue.rs
+    /// Gives the worker the first job that it may have: leases the newest attempt, takes the row out of the queue, marks job and build
+    /// as running. `None` when there is nothing for its labels.
+    pub async fn claim(&self, worker: WorkerId) -> Result<Option<Claimed>, StoreError> {
+        each_again!(self, core => core.claim(worker))
+    }
+
+    /// The worker took the offer.
+    pub async fn accept(&self, lease: &Lease) -> Result<(), StoreError> {
+        each_again!(self, core => core.accept(lease))
+    }
+
+    /// The worker did not take the offer (or did not answer): back to the queue as the same attempt, not before `delay`.
+    pub async fn give_back(&self, lease: &Lease, delay: Duration) -> Result<(), StoreError> {
+        each_again!(self, core => core.give_back(lease, delay))
+    }
+
+    /// Heartbeat: renews what the worker holds, marks it as seen; answers which of `holding` are no longer valid.
+    pub async fn renew(
+        &self,
+        worker: WorkerId,
+        holding: &[Lease],
+        hard_limit: Duration,
+    ) -> Result<Vec<Lease>, StoreError> {
+        each_again!(self, core => core.renew(worker, holding, hard_limit))
+    }
+
+    /// Who holds this lease; [`StoreError::Stale`] when nobody.
+    pub async fn check_lease(&self, lease: &Lease) -> Result<Held, StoreError> {
+        each!(self, core => core.check_lease(lease).await)
+    }
+
+    /// Leases that ran out.
+    pub async fn expired_leases(&self) -> Result<Vec<Held>, StoreError> {
+        each_again!(self, core => core.expired_leases())
+    }
+
+    /// Sets all leases to run out no sooner than `grace` from now (after a start).
+    pub async fn extend_all_leases(&self, grace: Duration) -> Result<(), StoreError> {
+        each_again!(self, core => core.extend_all_leases(grace))
+    }
+
+    /// Attempts of this build that workers hold.
+    pub async fn held_by_build(&self, number: BuildNumber) -> Result<Vec<Held>, StoreError> {
+        each!(self, core => core.held_by_build(number).await)
+    }
+
+    /// Everything that waits, in the order in which it would start.
+    pub async fn list_queue(&self) -> Result<Vec<Waiting>, StoreError> {
+        each!(self, core => core.list_queue().await)
+    }
+
+    // stages.rs
+    /// A worker's word on a stage; the same twice is fine, a terminal stage never changes.
+    pub async fn set_stage(&self, lease: &Lease, update: &StageUpdate) -> Result<(), StoreError> {
+        each_again!(self, core => core.set_stage(lease, update))
+    }
+
+    // events.rs
+    /// Events after `seq`, oldest first; of one build or of all.
+    pub async fn events_after(
+        &self,
+        seq: i64,
+        build: Option<BuildNumber>,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        each!(self, core => core.events_after(seq, build, limit).await)
+    }
+
+    /// The newest event's number.
+    pub async fn last_event(&self) -> Result<i64, StoreError> {
+        each!(self, core => core.last_event().await)
+    }
+
+    // logs.rs
+    /// Takes bytes at `offset`; returns once they are durable, with the durable length. Overlap with equal bytes is fine.
+    /// At most 1 MiB. The caller has checked the lease.
+    pub async fn append_log(
+        &self,
+        stage: StageId,
+        offset: u64,
+        data: &[u8],
+        marks: &[Mark],
+    ) -> Result<u64, LogError> {
+        each!(self, core => core.append_log(stage, offset, data, marks).await)
+    }
+
+    /// The end: checks length and SHA-256. Twice is fine.
+    pub async fn finish_log(&self, stage: StageId, total: u64, sha256: &[u8]) -> Result<(), LogError> {
+        each!(self, core => core.finish_log(stage, total, sha256).await)
+    }
+
+    /// Up to `max` bytes from `offset` (less at the end of what there is).
+    pub async fn read_log(&self, stage: StageId, offset: u64, max: usize) -> Result<LogSlice, StoreError> {
+        each!(self, core => core.read_log(stage, offset, max).await)
+    }
+
+    /// How far it is.
+    pub async fn log_state(&self, stage: StageId) -> Result<LogState, StoreError> {
+        each!(self, core => core.log_state(stage).await)
+    }
+
+    // tokens.rs
+    /// Makes a token; the secret (`ocl_` + 43 characters) is only stored as SHA-256.
+    pub async fn create_token(
+        &self,
+        name: &str,
+        role: Role,
+        repos: &[String],
+        expires: Option<Duration>,
+    ) -> Result<(Token, String), StoreError> {
+        each!(self, core => core.create_token(name, role, repos, expires).await)
+    }
+
+    /// The token with this secret, unless it ended. Notes its use, at most once a minute.
+    pub async fn find_token(&self, secret: &str) -> Result<Option<Token>, StoreError> {
+        each!(self, core => core.find_token(secret).await)
+    }
+
+    /// All, by name.
+    pub async fn list_tokens(&self) -> Result<Vec<Token>, StoreError> {
+        each!(self, core => core.list_tokens().await)
+    }
+
+    /// Ends a token and its sessions.
+    pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
+        each!(self, core => core.revoke_token(id).await)
+    }
+
+    /// A session that acts as this token; the secret is only stored as SHA-256.
+    pub async fn create_session(&self, token: TokenId, lifetime: Duration) -> Result<String, StoreError> {
+        each!(self, core => core.create_session(token, lifetime).await)
+    }
+
+    /// The token of a session.
+    pub async fn find_session(&self, secret: &str) -> Result<Option<Token>, StoreError> {
+        each!(self, core => core.find_session(secret).await)
+    }
+
+    /// Signs out.
+    pub async fn end_session(&self, secret: &str) -> Result<(), StoreError> {
+        each!(self, core => core.end_session(secret).await)
+    }
+
+    /// A link that signs in once.
+    pub async fn create_sign_in_link(
+        &self,
+        token: TokenId,
+        lifetime: Duration,
+    ) -> Result<String, StoreError> {
+        each!(self, core => core.create_sign_in_link(token, lifetime).await)
+    }
+
+    /// Uses it up.
+    pub async fn redeem_sign_in_link(&self, secret: &str) -> Result<Option<Token>, StoreError> {
+        each!(self, core => core.redeem_sign_in_link(secret).await)
+    }
+
+    // workers.rs
+    /// Makes or finds the worker, marks it as connected.
+    pub async fn worker_hello(&self, hello: &Hello) -> Result<WorkerId, StoreError> {
+        each!(self, core => core.worker_hello(hello).await)
+    }
+
+    /// Its session ended.
+    pub async fn worker_goodbye(&self, id: WorkerId) -> Result<(), StoreError> {
+        each!(self, core => core.worker_goodbye(id).await)
+    }
+
+    /// All, by name.
+    pub async fn list_workers(&self) -> Result<Vec<Worker>, StoreError> {
+        each!(self, core => core.list_workers().await)
+    }
+
+    /// The database's clock.
+    pub async fn now(&self) -> Result<Timestamp, StoreError> {
+        raw::time(each!(self, core => core.now().await)?)
+    }
+}

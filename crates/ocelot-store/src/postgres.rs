@@ -1,0 +1,121 @@
+//! PostgreSQL: one database that several servers may share. Only what differs from SQLite stands here; the SQL is
+//! in `sql/`.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions};
+
+use crate::wake::Wakes;
+use crate::{Options, StoreError, Wake};
+
+pub(crate) type Db = sqlx::Postgres;
+
+/// Rows are locked one by one.
+pub(crate) const WRITE: &str = "BEGIN";
+/// A transaction sees one state of the database.
+pub(crate) const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+const CHANNEL: &str = "ocelot_wake";
+
+macro_rules! for_update {
+    () => {
+        " FOR UPDATE"
+    };
+}
+/// Does not stand in the way of rows that only refer to this one.
+macro_rules! for_no_key_update {
+    () => {
+        " FOR NO KEY UPDATE"
+    };
+}
+macro_rules! for_key_share {
+    () => {
+        " FOR KEY SHARE"
+    };
+}
+macro_rules! skip_locked {
+    () => {
+        " FOR UPDATE SKIP LOCKED"
+    };
+}
+/// The numbers of a JSON list that is bound as text.
+macro_rules! ids {
+    ($bound:literal) => {
+        concat!("(SELECT value::bigint FROM json_array_elements_text(", $bound, "::json))")
+    };
+}
+
+#[path = "sql/mod.rs"]
+pub(crate) mod sql;
+
+pub(crate) async fn now(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+        .fetch_one(conn)
+        .await
+}
+
+/// Held until the commit, so that whoever sees an event has seen all with smaller numbers. Nothing else may be
+/// locked after this.
+pub(crate) async fn lock_events(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT pg_advisory_xact_lock(7954773)").execute(conn).await.map(drop)
+}
+
+/// Reaches the other servers when the transaction commits.
+pub(crate) async fn notify(conn: &mut PgConnection, text: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT pg_notify('ocelot_wake', $1)").bind(text).execute(conn).await.map(drop)
+}
+
+pub(crate) async fn open(options: &Options) -> Result<sql::Core, StoreError> {
+    let connect = PgConnectOptions::from_str(&options.database_url)?.application_name("ocelot");
+    let pool = PgPoolOptions::new()
+        .max_connections(16)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(connect.clone())
+        .await?;
+    sqlx::migrate!("migrations/postgres").run(&pool).await?;
+    let wakes = Wakes::new();
+    let listener = listen(&connect).await?;
+    let task = tokio::spawn(pass_on(listener, connect, wakes.clone()));
+    let pools =
+        sql::Pools { read: pool.clone(), write: pool.clone(), read_logs: pool.clone(), write_logs: pool };
+    sql::Core::start(pools, wakes, Some(task)).await
+}
+
+/// Listens on a connection of its own, so that the pool's connections stay free for calls.
+async fn listen(connect: &PgConnectOptions) -> Result<PgListener, sqlx::Error> {
+    let pool: PgPool = PgPoolOptions::new()
+        .max_connections(1)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .connect_lazy_with(connect.clone());
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.listen(CHANNEL).await?;
+    Ok(listener)
+}
+
+/// Passes the notifications of other servers on. Whatever is lost with a connection counts as "look at everything".
+async fn pass_on(mut listener: PgListener, connect: PgConnectOptions, wakes: Wakes) {
+    loop {
+        match listener.try_recv().await {
+            Ok(Some(notification)) => wakes.send(&wakes.read_text(notification.payload())),
+            Ok(None) => wakes.send(&[Wake::All]),
+            Err(error) => {
+                tracing::warn!(%error, "the database's notifications are lost, listening again");
+                listener = listen_again(&connect).await;
+                wakes.send(&[Wake::All]);
+            }
+        }
+    }
+}
+
+async fn listen_again(connect: &PgConnectOptions) -> PgListener {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        match listen(connect).await {
+            Ok(listener) => return listener,
+            Err(error) => tracing::debug!(%error, "the database does not answer yet"),
+        }
+    }
+}

@@ -1,0 +1,477 @@
+//! What the store gives and takes: one plain struct per row, no SQL.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use ocelot_model::access::Role;
+use ocelot_model::pipeline::Job as JobSpec;
+use ocelot_model::{
+    AttemptId, BuildNumber, EventKind, ForgeId, JobId, RepoId, RepoName, StageId, Status, TokenId, WorkerId,
+};
+
+/// A fault of a build's `ocelot.yml`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ConfigProblem {
+    /// Stable word, for example `unknown_key`.
+    pub code: String,
+    /// What is wrong.
+    pub message: String,
+    /// From 1.
+    pub line: u32,
+    /// From 1, in characters.
+    pub column: u32,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// A configured forge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forge {
+    /// Id.
+    pub id: ForgeId,
+    /// Short name, the first segment of handles.
+    pub name: String,
+    /// `git`; more kinds come with their forges.
+    pub kind: String,
+    /// Base URL; empty for plain git.
+    pub base_url: String,
+}
+
+/// A repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repo {
+    /// Id.
+    pub id: RepoId,
+    /// Its forge.
+    pub forge_id: ForgeId,
+    /// Its handle.
+    pub name: RepoName,
+    /// Where it is cloned from.
+    pub clone_url: String,
+    /// Its default branch.
+    pub default_branch: String,
+    /// Readable without a token.
+    pub public: bool,
+    /// When it was added.
+    pub created_at: Timestamp,
+}
+
+/// A repository to add.
+#[derive(Debug, Clone)]
+pub struct NewRepo {
+    /// Its handle; the forge must exist.
+    pub name: RepoName,
+    /// The forge's own id of it; for plain git its chosen name.
+    pub remote_id: String,
+    /// Where it is cloned from.
+    pub clone_url: String,
+    /// Its default branch.
+    pub default_branch: String,
+    /// Readable without a token.
+    pub public: bool,
+}
+
+/// A build without its jobs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Build {
+    /// Its number.
+    pub number: BuildNumber,
+    /// Its repository.
+    pub repo: Repo,
+    /// Where it stands.
+    pub status: Status,
+    /// What made it.
+    pub event: EventKind,
+    /// Branch.
+    pub branch: String,
+    /// Whole commit id.
+    pub commit: String,
+    /// Message of the commit.
+    pub message: String,
+    /// Author of the commit.
+    pub author: String,
+    /// Who asked for it, when a person did.
+    pub triggered_by: Option<String>,
+    /// When it was queued.
+    pub queued_at: Timestamp,
+    /// When its first job was claimed.
+    pub started_at: Option<Timestamp>,
+    /// When it became terminal.
+    pub finished_at: Option<Timestamp>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Faults of its `ocelot.yml`.
+    pub problems: Vec<ConfigProblem>,
+    /// The build that it does again.
+    pub retry_of: Option<BuildNumber>,
+    /// When someone asked to cancel it.
+    pub cancel_requested_at: Option<Timestamp>,
+}
+
+/// A build with everything below it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BuildDetail {
+    /// The build.
+    pub build: Build,
+    /// Its jobs, in the order of the file.
+    pub jobs: Vec<Job>,
+}
+
+/// A job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Id.
+    pub id: JobId,
+    /// Where it stands.
+    pub status: Status,
+    /// Why.
+    pub reason: Option<String>,
+    /// What it does; name, labels and needs stand here.
+    pub spec: JobSpec,
+    /// All attempts, oldest first; at least one.
+    pub attempts: Vec<Attempt>,
+}
+
+/// One try at a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// Id.
+    pub id: AttemptId,
+    /// 1, 2, …
+    pub number: u32,
+    /// Where it stands.
+    pub status: Status,
+    /// Name of its worker.
+    pub worker: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Its stages, `setup` first.
+    pub stages: Vec<Stage>,
+}
+
+/// A stage of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// Id.
+    pub id: StageId,
+    /// `setup`, or as in the file.
+    pub name: String,
+    /// Where it stands.
+    pub status: Status,
+    /// Exit code of its script.
+    pub exit_code: Option<i32>,
+    /// When it began, by the database's clock.
+    pub started_at: Option<Timestamp>,
+    /// How long it took, by the worker's clock.
+    pub duration_ms: Option<i64>,
+    /// Bytes of its log that are durable.
+    pub log_bytes: i64,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A build to make. Build, jobs, first attempts, stages and queue rows are written at once.
+#[derive(Debug, Clone)]
+pub struct NewBuild {
+    /// Its repository.
+    pub repo: RepoId,
+    /// What made it.
+    pub event: EventKind,
+    /// Branch.
+    pub branch: String,
+    /// Whole commit id.
+    pub commit: String,
+    /// Message of the commit.
+    pub message: String,
+    /// Author of the commit.
+    pub author: String,
+    /// Who asked for it.
+    pub triggered_by: Option<String>,
+    /// The build that it does again.
+    pub retry_of: Option<BuildNumber>,
+    /// What it does.
+    pub plan: Plan,
+}
+
+/// What a new build does.
+#[derive(Debug, Clone)]
+pub enum Plan {
+    /// These jobs. A status other than `queued` (a retry that carries over what passed) is final.
+    Jobs(Vec<(JobSpec, Status)>),
+    /// Nothing: it is in `error` from the start.
+    Broken {
+        /// One sentence, with file, line and column where it has them.
+        reason: String,
+        /// All faults of the file.
+        problems: Vec<ConfigProblem>,
+    },
+}
+
+/// Which builds to list; all that is `None` does not matter. Newest first.
+#[derive(Debug, Clone, Default)]
+pub struct BuildFilter {
+    /// Only of this repository.
+    pub repo: Option<RepoId>,
+    /// Only of these repositories (what the caller may read); `None` for all.
+    pub readable: Option<Vec<RepoId>>,
+    /// Only of this branch.
+    pub branch: Option<String>,
+    /// Only of a commit that begins so (7 hex digits or more).
+    pub commit: Option<String>,
+    /// Only with this status.
+    pub status: Option<Status>,
+    /// Only made by this.
+    pub event: Option<EventKind>,
+    /// Only queued at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only queued before this time.
+    pub until: Option<Timestamp>,
+    /// Only with an attempt on the worker of this name.
+    pub worker: Option<String>,
+    /// Only with this text in message, author, branch or commit (any case).
+    pub text: Option<String>,
+    /// Only with a smaller number: the cursor.
+    pub before: Option<BuildNumber>,
+}
+
+/// The right to write about one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Which attempt.
+    pub attempt_id: AttemptId,
+    /// Its number.
+    pub attempt: u32,
+    /// Random, made at the claim.
+    pub token: Vec<u8>,
+}
+
+/// A job that a worker just got.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The right to it.
+    pub lease: Lease,
+    /// Its build.
+    pub build: Build,
+    /// The job.
+    pub job_id: JobId,
+    /// What it does.
+    pub spec: JobSpec,
+    /// Ids and names of its stages, `setup` first.
+    pub stages: Vec<(StageId, String)>,
+}
+
+/// An attempt that a worker holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Which attempt.
+    pub attempt_id: AttemptId,
+    /// Its number.
+    pub attempt: u32,
+    /// Its build.
+    pub build: BuildNumber,
+    /// Its job.
+    pub job_id: JobId,
+    /// Its worker.
+    pub worker: WorkerId,
+}
+
+/// A waiting job, for those who look at the queue; in the order in which jobs would start.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// Its build.
+    pub build: BuildNumber,
+    /// Its repository.
+    pub repo: Repo,
+    /// The job.
+    pub job_id: JobId,
+    /// Its name.
+    pub job: String,
+    /// Labels that a worker must have.
+    pub labels: BTreeMap<String, String>,
+    /// Jobs that it needs.
+    pub needs: Vec<String>,
+    /// When it was queued.
+    pub queued_at: Timestamp,
+    /// True when it may be claimed (its needs are met).
+    pub ready: bool,
+    /// Not to be claimed before this time (a new attempt after a failure).
+    pub not_before: Option<Timestamp>,
+}
+
+/// A stage's new state, as its worker tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageUpdate {
+    /// Which stage.
+    pub id: StageId,
+    /// Its status.
+    pub status: Status,
+    /// Exit code of its script.
+    pub exit_code: Option<i32>,
+    /// How long it took.
+    pub duration_ms: Option<i64>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// From byte `at` of a piece of log on, the bytes were written at `time_us`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Offset from the beginning of the piece.
+    pub at: u32,
+    /// Microseconds since 1970, worker's clock.
+    pub time_us: i64,
+}
+
+/// A piece of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSlice {
+    /// Offset of its first byte in the stage's log.
+    pub offset: u64,
+    /// The bytes.
+    pub data: Vec<u8>,
+    /// When they were written.
+    pub marks: Vec<Mark>,
+}
+
+/// How far a log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogState {
+    /// Durable bytes.
+    pub bytes: u64,
+    /// Nothing more follows.
+    pub complete: bool,
+}
+
+/// A token without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Id.
+    pub id: TokenId,
+    /// Name, unique.
+    pub name: String,
+    /// Role.
+    pub role: Role,
+    /// Repositories it is limited to; empty for all.
+    pub repos: Vec<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A worker that says hello.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    /// The token it came with (role worker).
+    pub token: TokenId,
+    /// Its name; (token, name) is its identity.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Jobs that it runs at most.
+    pub slots: u32,
+    /// Version of its program.
+    pub version: String,
+    /// How it shares folders with its engine.
+    pub sharing: String,
+}
+
+/// A worker.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    /// Id.
+    pub id: WorkerId,
+    /// Name.
+    pub name: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Jobs that it runs at most.
+    pub slots: u32,
+    /// Version of its program.
+    pub version: String,
+    /// How it shares folders with its engine.
+    pub sharing: String,
+    /// Last heartbeat, by the database's clock.
+    pub last_seen_at: Timestamp,
+    /// Milliseconds since then, by the database's clock.
+    pub silent_ms: i64,
+    /// False after it said goodbye.
+    pub connected: bool,
+    /// The attempts that it holds, with repository and job name.
+    pub holds: Vec<(Held, Repo, String)>,
+}
+
+/// One entry of the ordered history of changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Rises in the order in which readers may see them; without holes that fill up later.
+    pub seq: i64,
+    /// Its build.
+    pub build: BuildNumber,
+    /// Repository of the build.
+    pub repo: RepoId,
+    /// What changed.
+    pub what: EventBody,
+}
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EventBody {
+    /// The build.
+    Build {
+        /// New status.
+        status: Status,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A job.
+    Job {
+        /// Which.
+        job: JobId,
+        /// Its name.
+        name: String,
+        /// New status.
+        status: Status,
+        /// Newest attempt.
+        attempt: u32,
+        /// Name of its worker.
+        worker: Option<String>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A stage.
+    Stage {
+        /// Its job.
+        job: JobId,
+        /// Which.
+        stage: StageId,
+        /// Its name.
+        name: String,
+        /// New status.
+        status: Status,
+        /// Exit code.
+        exit_code: Option<i32>,
+        /// How long it took.
+        duration_ms: Option<i64>,
+        /// Why.
+        reason: Option<String>,
+    },
+}
+
+/// Something happened after a commit, here or in another server: look again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// A job may be claimed.
+    Queue,
+    /// Events up to this one can be read.
+    Events(i64),
+    /// The log of this stage grew or ended.
+    Log(StageId),
+    /// Someone asked to cancel this build.
+    Cancel(BuildNumber),
+    /// Wake-ups may have been missed: look at everything.
+    All,
+}

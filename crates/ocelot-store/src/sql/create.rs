@@ -1,0 +1,182 @@
+//! A build comes into being: all its rows in one transaction.
+
+use ocelot_model::build::{self, BuildState, Happening, JobState};
+use ocelot_model::pipeline::{Job as JobSpec, Retry};
+use ocelot_model::{BuildNumber, JobId, Status};
+
+use super::state::{Locked, Writer};
+use super::{Core, Db, Tx, queue, repos};
+use crate::raw::{clean, to_json};
+use crate::{BuildDetail, ConfigProblem, EventBody, NewBuild, Plan, StoreError};
+
+/// The stage before those of the file: image and checkout.
+const SETUP: &str = "setup";
+
+impl Core {
+    pub(crate) async fn create_build(&self, new: &NewBuild) -> Result<BuildDetail, StoreError> {
+        let mut tx = self.begin().await?;
+        let repo: Option<i64> = sqlx::query_scalar(concat!(
+            "SELECT id FROM repos WHERE id = $1 AND NOT removing",
+            for_key_share!()
+        ))
+        .bind(new.repo.0)
+        .fetch_optional(tx.conn())
+        .await?;
+        repo.ok_or_else(|| repos::missing(new.repo))?;
+        let number = match &new.plan {
+            Plan::Broken { reason, problems } => insert_broken(&mut tx, new, reason, problems).await?,
+            Plan::Jobs(jobs) => insert_whole(&mut tx, new, jobs).await?,
+        };
+        self.commit(tx).await?;
+        let detail = self.find_build_detail(number).await?;
+        detail.ok_or_else(|| StoreError::NotFound(format!("build {number}")))
+    }
+}
+
+async fn insert_broken(
+    tx: &mut Tx,
+    new: &NewBuild,
+    reason: &str,
+    problems: &[ConfigProblem],
+) -> Result<BuildNumber, StoreError> {
+    let number = insert_build(tx, new, Status::Error, Some(reason), problems).await?;
+    let what = EventBody::Build { status: Status::Error, reason: Some(clean(reason)) };
+    tx.events.push((number, new.repo, what));
+    Ok(number)
+}
+
+async fn insert_whole(
+    tx: &mut Tx,
+    new: &NewBuild,
+    jobs: &[(JobSpec, Status)],
+) -> Result<BuildNumber, StoreError> {
+    if let Some((spec, _)) = jobs.iter().find(|(_, status)| *status == Status::Running) {
+        return Err(StoreError::Conflict(format!("job {} of a new build cannot be running", spec.name)));
+    }
+    let number = insert_build(tx, new, Status::Queued, None, &[]).await?;
+    tx.events.push((number, new.repo, EventBody::Build { status: Status::Queued, reason: None }));
+    let mut states = Vec::with_capacity(jobs.len());
+    let mut stages = Vec::new();
+    for (place, (spec, status)) in jobs.iter().enumerate() {
+        let (id, attempt) = insert_job(tx, number, place as i64, spec, *status).await?;
+        if *status == Status::Queued {
+            queue::enter(tx, id, number, new.repo.0, spec).await?;
+        }
+        states.push(job_state(id, spec, *status));
+        // A blocked job's stages wait too; those of a job that is over are over with it.
+        let status = if status.is_terminal() { *status } else { Status::Queued };
+        let names = std::iter::once(SETUP).chain(spec.stages.iter().map(|stage| stage.name.as_str()));
+        stages.extend(names.zip(0i64..).map(|(name, place)| (attempt, place, name, status)));
+    }
+    insert_stages(tx, number, &stages).await?;
+    let before = BuildState { status: Status::Queued, cancel_requested: false, jobs: states };
+    let mut locked = Locked { number, repo: new.repo, state: before.clone() };
+    let changes =
+        build::advance(&mut locked.state, Happening::Created).map_err(|build::Stale| StoreError::Stale)?;
+    Writer::new(tx, &locked, &before).write(&before, &changes).await?;
+    Ok(number)
+}
+
+fn job_state(id: JobId, spec: &JobSpec, status: Status) -> JobState {
+    JobState {
+        id,
+        name: spec.name.clone(),
+        status,
+        ready: false,
+        needs: spec.needs.clone(),
+        always: spec.always,
+        allow_failure: spec.allow_failure,
+        attempt: 1,
+        retry: spec.retry,
+        retried: Retry { infrastructure: 0, script: 0 },
+    }
+}
+
+async fn insert_build(
+    tx: &mut Tx,
+    new: &NewBuild,
+    status: Status,
+    reason: Option<&str>,
+    problems: &[ConfigProblem],
+) -> Result<BuildNumber, StoreError> {
+    let now = tx.now;
+    let number: i64 = sqlx::query_scalar(
+        "INSERT INTO builds (repo_id, status, event, branch, commit_id, message, author, triggered_by, queued_at,
+                             finished_at, reason, problems, retry_of)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING number",
+    )
+    .bind(new.repo.0)
+    .bind(status.as_str())
+    .bind(new.event.as_str())
+    .bind(clean(&new.branch))
+    .bind(clean(&new.commit))
+    .bind(clean(&new.message))
+    .bind(clean(&new.author))
+    .bind(new.triggered_by.as_deref().map(clean))
+    .bind(now)
+    .bind(status.is_terminal().then_some(now))
+    .bind(reason.map(clean))
+    .bind(to_json(problems)?)
+    .bind(new.retry_of.map(|earlier| earlier.0))
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(BuildNumber(number))
+}
+
+/// The job and its first attempt.
+async fn insert_job(
+    tx: &mut Tx,
+    number: BuildNumber,
+    place: i64,
+    spec: &JobSpec,
+    status: Status,
+) -> Result<(JobId, i64), StoreError> {
+    let job: i64 = sqlx::query_scalar(
+        "INSERT INTO jobs (build, place, name, status, spec, needs, always, allow_failure, retry_infrastructure,
+                           retry_script)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id",
+    )
+    .bind(number.0)
+    .bind(place)
+    .bind(clean(&spec.name))
+    .bind(status.as_str())
+    .bind(to_json(spec)?)
+    .bind(to_json(&spec.needs)?)
+    .bind(spec.always)
+    .bind(spec.allow_failure)
+    .bind(i64::from(spec.retry.infrastructure))
+    .bind(i64::from(spec.retry.script))
+    .fetch_one(tx.conn())
+    .await?;
+    let finished = status.is_terminal().then_some(tx.now);
+    let attempt: i64 = sqlx::query_scalar(
+        "INSERT INTO attempts (job_id, build, number, status, finished_at) VALUES ($1, $2, 1, $3, $4) RETURNING id",
+    )
+    .bind(job)
+    .bind(number.0)
+    .bind(status.as_str())
+    .bind(finished)
+    .fetch_one(tx.conn())
+    .await?;
+    Ok((JobId(job), attempt))
+}
+
+async fn insert_stages(
+    tx: &mut Tx,
+    number: BuildNumber,
+    stages: &[(i64, i64, &str, Status)],
+) -> Result<(), StoreError> {
+    for some in stages.chunks(1000) {
+        let mut sql =
+            sqlx::QueryBuilder::<Db>::new("INSERT INTO stages (attempt_id, build, place, name, status) ");
+        sql.push_values(some, |mut row, (attempt, place, name, status)| {
+            row.push_bind(*attempt)
+                .push_bind(number.0)
+                .push_bind(*place)
+                .push_bind(clean(name))
+                .push_bind(status.as_str());
+        });
+        sql.build().execute(tx.conn()).await?;
+    }
+    Ok(())
+}

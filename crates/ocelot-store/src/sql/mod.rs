@@ -1,0 +1,148 @@
+//! Everything that is SQL, written once and compiled twice: once below `sqlite`, once below `postgres`.
+//!
+//! `super` gives the dialect: the type `Db`, how transactions begin, locks, the clock, notifications.
+
+mod advance;
+mod builds;
+mod claim;
+mod create;
+mod detail;
+mod events;
+mod leases;
+mod log_writer;
+mod logs;
+mod queue;
+mod repos;
+mod sessions;
+mod stages;
+mod state;
+mod tokens;
+mod workers;
+
+use std::sync::{Arc, RwLock};
+
+use ocelot_model::{BuildNumber, RepoId};
+use sqlx::{Connection as _, Pool, Transaction};
+use tokio::task::JoinHandle;
+
+use super::{Db, READ, WRITE, lock_events, notify, now};
+use crate::wake::Wakes;
+use crate::{EventBody, StoreError, Wake, secret};
+
+type Conn = <Db as sqlx::Database>::Connection;
+
+/// The pools of one store. On PostgreSQL they are all the same one.
+pub(crate) struct Pools {
+    pub(crate) read: Pool<Db>,
+    pub(crate) write: Pool<Db>,
+    pub(crate) read_logs: Pool<Db>,
+    pub(crate) write_logs: Pool<Db>,
+}
+
+/// The store on one kind of database.
+pub(crate) struct Core {
+    pools: Pools,
+    pub(crate) wakes: Wakes,
+    pub(crate) instance: String,
+    label_sets: RwLock<Arc<Vec<queue::LabelSet>>>,
+    log_writer: log_writer::LogWriter,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if let Some(listener) = &self.listener {
+            listener.abort();
+        }
+    }
+}
+
+impl Core {
+    pub(crate) async fn start(
+        pools: Pools,
+        wakes: Wakes,
+        listener: Option<JoinHandle<()>>,
+    ) -> Result<Core, StoreError> {
+        let instance = load_instance(&pools.write).await?;
+        let log_writer = log_writer::LogWriter::start(pools.write_logs.clone(), wakes.clone());
+        let core = Core { pools, wakes, instance, label_sets: RwLock::default(), log_writer, listener };
+        core.finish_removals().await?;
+        Ok(core)
+    }
+
+    pub(crate) async fn close(&self) {
+        self.log_writer.close().await;
+        if let Some(listener) = &self.listener {
+            listener.abort();
+        }
+        for pool in [&self.pools.read, &self.pools.read_logs, &self.pools.write, &self.pools.write_logs] {
+            pool.close().await;
+        }
+    }
+
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        for pool in [&self.pools.write, &self.pools.write_logs] {
+            pool.acquire().await?.ping().await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn now(&self) -> Result<i64, StoreError> {
+        Ok(now(&mut *self.pools.read.acquire().await?).await?)
+    }
+
+    /// Several reads of one state.
+    async fn snapshot(&self) -> Result<Transaction<'static, Db>, StoreError> {
+        Ok(self.pools.read.begin_with(READ).await?)
+    }
+
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        let mut tx = self.pools.write.begin_with(WRITE).await?;
+        let now = now(&mut tx).await?;
+        Ok(Tx { inner: tx, now, events: Vec::new(), wakes: Vec::new() })
+    }
+
+    /// Writes the events, commits, and only then wakes those who wait.
+    async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
+        let Tx { inner: mut tx, events, mut wakes, .. } = tx;
+        if !events.is_empty() {
+            lock_events(&mut tx).await?;
+            wakes.push(Wake::Events(events::insert(&mut tx, &events).await?));
+        }
+        for text in self.wakes.to_texts(&wakes) {
+            notify(&mut tx, &text).await?;
+        }
+        tx.commit().await?;
+        self.wakes.send(&wakes);
+        Ok(())
+    }
+}
+
+/// A transaction that writes, with what is to be told after it.
+struct Tx {
+    inner: Transaction<'static, Db>,
+    /// The database's clock at its beginning, in microseconds.
+    now: i64,
+    events: Vec<(BuildNumber, RepoId, EventBody)>,
+    wakes: Vec<Wake>,
+}
+
+impl Tx {
+    fn conn(&mut self) -> &mut Conn {
+        &mut self.inner
+    }
+
+    fn wake(&mut self, wake: Wake) {
+        if !self.wakes.contains(&wake) {
+            self.wakes.push(wake);
+        }
+    }
+}
+
+async fn load_instance(pool: &Pool<Db>) -> Result<String, StoreError> {
+    sqlx::query("INSERT INTO settings (key, value) VALUES ('instance', $1) ON CONFLICT (key) DO NOTHING")
+        .bind(secret::hex(&secret::random::<6>()))
+        .execute(pool)
+        .await?;
+    Ok(sqlx::query_scalar("SELECT value FROM settings WHERE key = 'instance'").fetch_one(pool).await?)
+}

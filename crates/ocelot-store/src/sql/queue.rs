@@ -1,0 +1,141 @@
+//! What waits for a worker.
+//!
+//! Labels are matched set by set, not job by job: there are few different sets, and a worker's answer to each of them
+//! is the same for every job that asks for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ocelot_model::pipeline::Job as JobSpec;
+use ocelot_model::{BuildNumber, JobId};
+
+use super::{Conn, Core, Tx};
+use crate::raw::{self, RepoRow, from_json, time, to_json};
+use crate::{StoreError, Waiting};
+
+/// Labels that some job asked for.
+pub(super) struct LabelSet {
+    pub(super) id: i64,
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+impl LabelSet {
+    pub(super) fn suits(&self, worker: &BTreeMap<String, String>) -> bool {
+        self.labels.iter().all(|(key, value)| worker.get(key) == Some(value))
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct WaitingRow {
+    build: i64,
+    job_id: i64,
+    name: String,
+    needs: String,
+    labels: String,
+    queued_at: i64,
+    ready: bool,
+    not_before: i64,
+    #[sqlx(flatten)]
+    repo: RepoRow,
+}
+
+impl Core {
+    pub(crate) async fn list_queue(&self) -> Result<Vec<Waiting>, StoreError> {
+        let rows: Vec<WaitingRow> = sqlx::query_as(concat!(
+            "SELECT q.build, q.job_id, j.name, j.needs, l.labels, q.queued_at, q.ready, q.not_before, ",
+            repo_columns!(),
+            " FROM queue q JOIN jobs j ON j.id = q.job_id JOIN label_sets l ON l.id = q.label_set
+              JOIN repos r ON r.id = q.repo_id JOIN forges f ON f.id = r.forge_id
+              ORDER BY q.priority DESC, q.build, q.job_id"
+        ))
+        .fetch_all(&self.pools.read)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(Waiting {
+                    build: BuildNumber(row.build),
+                    repo: row.repo.into_repo()?,
+                    job_id: JobId(row.job_id),
+                    job: row.name,
+                    labels: raw::labels(&row.labels)?,
+                    needs: from_json(&row.needs)?,
+                    queued_at: time(row.queued_at)?,
+                    ready: row.ready,
+                    not_before: (row.not_before > 0).then(|| time(row.not_before)).transpose()?,
+                })
+            })
+            .collect()
+    }
+
+    /// All label sets. They only become more, so their number tells whether the copy in memory is whole.
+    pub(super) async fn label_sets(&self, conn: &mut Conn) -> Result<Arc<Vec<LabelSet>>, StoreError> {
+        let known = self.label_sets.read().map(|sets| Arc::clone(&sets)).unwrap_or_default();
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM label_sets").fetch_one(&mut *conn).await?;
+        if known.len() as i64 == count {
+            return Ok(known);
+        }
+        let rows: Vec<(i64, String)> =
+            sqlx::query_as("SELECT id, labels FROM label_sets ORDER BY id").fetch_all(conn).await?;
+        let sets = rows
+            .into_iter()
+            .map(|(id, text)| Ok(LabelSet { id, labels: raw::labels(&text)? }))
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        let sets = Arc::new(sets);
+        if let Ok(mut cached) = self.label_sets.write() {
+            *cached = Arc::clone(&sets);
+        }
+        Ok(sets)
+    }
+}
+
+/// Puts a new job into the queue, not ready yet.
+pub(super) async fn enter(
+    tx: &mut Tx,
+    job: JobId,
+    build: BuildNumber,
+    repo: i64,
+    spec: &JobSpec,
+) -> Result<(), StoreError> {
+    let labels = to_json(&spec.labels)?;
+    let find = "SELECT id FROM label_sets WHERE labels = $1";
+    let found: Option<i64> = sqlx::query_scalar(find).bind(&labels).fetch_optional(tx.conn()).await?;
+    let set = if let Some(id) = found {
+        id
+    } else {
+        let add = "INSERT INTO label_sets (labels) VALUES ($1) ON CONFLICT (labels) DO NOTHING";
+        sqlx::query(add).bind(&labels).execute(tx.conn()).await?;
+        sqlx::query_scalar(find).bind(&labels).fetch_one(tx.conn()).await?
+    };
+    let now = tx.now;
+    sqlx::query(
+        "INSERT INTO queue (job_id, build, repo_id, priority, label_set, queued_at, ready)
+         VALUES ($1, $2, $3, $4, $5, $6, false)",
+    )
+    .bind(job.0)
+    .bind(build.0)
+    .bind(repo)
+    .bind(i64::from(spec.priority))
+    .bind(set)
+    .bind(now)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Puts a job that a worker had back into the queue, ready.
+pub(super) async fn enter_again(tx: &mut Tx, job: JobId, not_before: i64) -> Result<(), StoreError> {
+    let row: Option<(i64, i64, String)> = sqlx::query_as(
+        "SELECT j.build, b.repo_id, j.spec FROM jobs j JOIN builds b ON b.number = j.build WHERE j.id = $1",
+    )
+    .bind(job.0)
+    .fetch_optional(tx.conn())
+    .await?;
+    let (build, repo, spec) = row.ok_or_else(|| StoreError::NotFound(format!("job {job}")))?;
+    enter(tx, job, BuildNumber(build), repo, &from_json(&spec)?).await?;
+    sqlx::query("UPDATE queue SET ready = true, not_before = $1 WHERE job_id = $2")
+        .bind(not_before)
+        .bind(job.0)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}

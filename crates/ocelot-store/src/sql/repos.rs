@@ -1,0 +1,171 @@
+//! Forges and repositories.
+
+use ocelot_model::{ForgeId, RepoId, RepoName};
+
+use super::Core;
+use crate::raw::{RepoRow, clean};
+use crate::{Forge, NewRepo, Repo, StoreError};
+
+/// Builds deleted in one transaction.
+const BATCH: i64 = 20;
+
+impl Core {
+    pub(crate) async fn add_repo(&self, repo: &NewRepo) -> Result<Repo, StoreError> {
+        let name = &repo.name;
+        let mut tx = self.begin().await?;
+        let forge: Option<i64> = sqlx::query_scalar("SELECT id FROM forges WHERE name = $1")
+            .bind(&name.forge)
+            .fetch_optional(tx.conn())
+            .await?;
+        let forge = forge.ok_or_else(|| StoreError::NotFound(format!("forge {}", name.forge)))?;
+        let now = tx.now;
+        let added: Option<i64> = sqlx::query_scalar(
+            "INSERT INTO repos (forge_id, remote_id, owner, name, clone_url, default_branch, public, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING id",
+        )
+        .bind(forge)
+        .bind(&repo.remote_id)
+        .bind(&name.owner)
+        .bind(&name.name)
+        .bind(clean(&repo.clone_url))
+        .bind(clean(&repo.default_branch))
+        .bind(repo.public)
+        .bind(now)
+        .fetch_optional(tx.conn())
+        .await?;
+        let Some(id) = added else {
+            return Err(StoreError::Conflict(format!("repository {name} was added before")));
+        };
+        self.commit(tx).await?;
+        self.load_repo(RepoId(id)).await
+    }
+
+    pub(crate) async fn find_repo(&self, name: &RepoName) -> Result<Option<Repo>, StoreError> {
+        let row: Option<RepoRow> = sqlx::query_as(concat!(
+            "SELECT ",
+            repo_columns!(),
+            " FROM ",
+            repo_tables!(),
+            " WHERE f.name = $1 AND r.owner = $2 AND r.name = $3 AND NOT r.removing"
+        ))
+        .bind(&name.forge)
+        .bind(&name.owner)
+        .bind(&name.name)
+        .fetch_optional(&self.pools.read)
+        .await?;
+        row.map(RepoRow::into_repo).transpose()
+    }
+
+    pub(crate) async fn load_repo(&self, id: RepoId) -> Result<Repo, StoreError> {
+        let row: Option<RepoRow> = sqlx::query_as(concat!(
+            "SELECT ",
+            repo_columns!(),
+            " FROM ",
+            repo_tables!(),
+            " WHERE r.id = $1 AND NOT r.removing"
+        ))
+        .bind(id.0)
+        .fetch_optional(&self.pools.read)
+        .await?;
+        row.ok_or_else(|| missing(id))?.into_repo()
+    }
+
+    pub(crate) async fn list_repos(&self) -> Result<Vec<Repo>, StoreError> {
+        let rows: Vec<RepoRow> = sqlx::query_as(concat!(
+            "SELECT ",
+            repo_columns!(),
+            " FROM ",
+            repo_tables!(),
+            " WHERE NOT r.removing ORDER BY f.name, r.owner, r.name"
+        ))
+        .fetch_all(&self.pools.read)
+        .await?;
+        rows.into_iter().map(RepoRow::into_repo).collect()
+    }
+
+    pub(crate) async fn list_forges(&self) -> Result<Vec<Forge>, StoreError> {
+        let rows: Vec<(i64, String, String, String)> =
+            sqlx::query_as("SELECT id, name, kind, base_url FROM forges ORDER BY name")
+                .fetch_all(&self.pools.read)
+                .await?;
+        let forge = |(id, name, kind, base_url)| Forge { id: ForgeId(id), name, kind, base_url };
+        Ok(rows.into_iter().map(forge).collect())
+    }
+
+    pub(crate) async fn remove_repo(&self, id: RepoId) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let there: Option<i64> =
+            sqlx::query_scalar(concat!("SELECT id FROM repos WHERE id = $1 AND NOT removing", for_update!()))
+                .bind(id.0)
+                .fetch_optional(tx.conn())
+                .await?;
+        there.ok_or_else(|| missing(id))?;
+        let open: Option<i64> = sqlx::query_scalar(
+            "SELECT number FROM builds WHERE repo_id = $1 AND status IN ('blocked', 'queued', 'running')
+             ORDER BY number LIMIT 1",
+        )
+        .bind(id.0)
+        .fetch_optional(tx.conn())
+        .await?;
+        if let Some(number) = open {
+            return Err(StoreError::Conflict(format!(
+                "build {number} of it is not over yet; cancel it first"
+            )));
+        }
+        sqlx::query("UPDATE repos SET removing = true WHERE id = $1").bind(id.0).execute(tx.conn()).await?;
+        self.commit(tx).await?;
+        self.finish_removal(id.0).await
+    }
+
+    /// Removals that a stop of the server cut short.
+    pub(super) async fn finish_removals(&self) -> Result<(), StoreError> {
+        let ids: Vec<i64> =
+            sqlx::query_scalar("SELECT id FROM repos WHERE removing").fetch_all(&self.pools.write).await?;
+        for id in ids {
+            self.finish_removal(id).await?;
+        }
+        Ok(())
+    }
+
+    /// In small transactions, so that others get their turn.
+    async fn finish_removal(&self, id: i64) -> Result<(), StoreError> {
+        loop {
+            let builds: Vec<i64> =
+                sqlx::query_scalar("SELECT number FROM builds WHERE repo_id = $1 ORDER BY number LIMIT $2")
+                    .bind(id)
+                    .bind(BATCH)
+                    .fetch_all(&self.pools.write)
+                    .await?;
+            if builds.is_empty() {
+                break;
+            }
+            for build in builds {
+                self.remove_build(build).await?;
+            }
+        }
+        sqlx::query("DELETE FROM repos WHERE id = $1 AND removing")
+            .bind(id)
+            .execute(&self.pools.write)
+            .await?;
+        Ok(())
+    }
+
+    /// Logs first: while the build is there, its stages tell which logs belong to it.
+    async fn remove_build(&self, number: i64) -> Result<(), StoreError> {
+        let stages: Vec<i64> = sqlx::query_scalar("SELECT id FROM stages WHERE build = $1")
+            .bind(number)
+            .fetch_all(&self.pools.write)
+            .await?;
+        for some in stages.chunks(50) {
+            self.remove_logs(some).await?;
+        }
+        let mut tx = self.begin().await?;
+        sqlx::query("DELETE FROM events WHERE build = $1").bind(number).execute(tx.conn()).await?;
+        sqlx::query("DELETE FROM builds WHERE number = $1").bind(number).execute(tx.conn()).await?;
+        self.commit(tx).await
+    }
+}
+
+pub(super) fn missing(id: RepoId) -> StoreError {
+    StoreError::NotFound(format!("repository {id}"))
+}

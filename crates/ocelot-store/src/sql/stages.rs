@@ -1,0 +1,80 @@
+//! What workers say about stages.
+
+use ocelot_model::{BuildNumber, JobId, RepoId, Status};
+
+use super::{Core, Tx};
+use crate::raw::{clean, read};
+use crate::{EventBody, Lease, StageUpdate, StoreError};
+
+#[derive(sqlx::FromRow)]
+struct Standing {
+    name: String,
+    status: String,
+    build: i64,
+    job_id: i64,
+    repo_id: i64,
+}
+
+impl Core {
+    pub(crate) async fn set_stage(&self, lease: &Lease, update: &StageUpdate) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        // The attempt is locked, so that it cannot end while its stage changes.
+        let held: Option<i64> = sqlx::query_scalar(concat!(
+            "SELECT id FROM attempts WHERE id = $1 AND number = $2 AND lease_token = $3",
+            for_update!()
+        ))
+        .bind(lease.attempt_id.0)
+        .bind(i64::from(lease.attempt))
+        .bind(&lease.token)
+        .fetch_optional(tx.conn())
+        .await?;
+        held.ok_or(StoreError::Stale)?;
+        let row: Option<Standing> = sqlx::query_as(
+            "SELECT s.name, s.status, s.build, a.job_id, b.repo_id FROM stages s
+             JOIN attempts a ON a.id = s.attempt_id JOIN builds b ON b.number = s.build
+             WHERE s.id = $1 AND s.attempt_id = $2",
+        )
+        .bind(update.id.0)
+        .bind(lease.attempt_id.0)
+        .fetch_optional(tx.conn())
+        .await?;
+        let standing =
+            row.ok_or_else(|| StoreError::NotFound(format!("stage {} of this attempt", update.id)))?;
+        let from: Status = read(&standing.status)?;
+        // The same word again, or an earlier one that arrives late, changes nothing.
+        if from.may_become(update.status) && update.status != Status::Queued {
+            write(&mut tx, standing, update).await?;
+            self.commit(tx).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn write(tx: &mut Tx, standing: Standing, update: &StageUpdate) -> Result<(), StoreError> {
+    let began = !matches!(update.status, Status::Skipped | Status::Cancelled);
+    let started = began.then_some(tx.now);
+    sqlx::query(
+        "UPDATE stages SET status = $1, exit_code = $2, duration_ms = $3, reason = $4,
+                           started_at = coalesce(started_at, $5)
+         WHERE id = $6",
+    )
+    .bind(update.status.as_str())
+    .bind(update.exit_code.map(i64::from))
+    .bind(update.duration_ms)
+    .bind(update.reason.as_deref().map(clean))
+    .bind(started)
+    .bind(update.id.0)
+    .execute(tx.conn())
+    .await?;
+    let what = EventBody::Stage {
+        job: JobId(standing.job_id),
+        stage: update.id,
+        name: standing.name,
+        status: update.status,
+        exit_code: update.exit_code,
+        duration_ms: update.duration_ms,
+        reason: update.reason.as_deref().map(clean),
+    };
+    tx.events.push((BuildNumber(standing.build), RepoId(standing.repo_id), what));
+    Ok(())
+}

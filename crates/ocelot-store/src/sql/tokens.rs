@@ -1,0 +1,98 @@
+//! Access tokens. Only the SHA-256 of a secret is stored.
+
+use std::time::Duration;
+
+use ocelot_model::TokenId;
+use ocelot_model::access::Role;
+
+use super::Core;
+use crate::raw::{TokenRow, clean, to_json, us};
+use crate::{StoreError, Token, secret};
+
+/// How exactly the last use of a token is noted.
+const MINUTE_US: i64 = 60_000_000;
+
+impl Core {
+    pub(crate) async fn create_token(
+        &self,
+        name: &str,
+        role: Role,
+        repos: &[String],
+        expires: Option<Duration>,
+    ) -> Result<(Token, String), StoreError> {
+        let secret = format!("ocl_{}", secret::random_text());
+        let mut tx = self.begin().await?;
+        let now = tx.now;
+        let row: Option<TokenRow> = sqlx::query_as(
+            "INSERT INTO tokens (name, role, repos, secret_sha256, created_at, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING
+             RETURNING id, name, role, repos, created_at, expires_at, last_used_at",
+        )
+        .bind(clean(name))
+        .bind(role.as_str())
+        .bind(to_json(repos)?)
+        .bind(secret::hash(&secret))
+        .bind(now)
+        .bind(expires.map(|lifetime| now + us(lifetime)))
+        .fetch_optional(tx.conn())
+        .await?;
+        let row =
+            row.ok_or_else(|| StoreError::Conflict(format!("there is already a token named {name}")))?;
+        self.commit(tx).await?;
+        Ok((row.into_token()?, secret))
+    }
+
+    pub(crate) async fn find_token(&self, secret: &str) -> Result<Option<Token>, StoreError> {
+        let now = self.now().await?;
+        let row: Option<TokenRow> = sqlx::query_as(concat!(
+            "SELECT ",
+            token_columns!(),
+            " FROM tokens t WHERE t.secret_sha256 = $1 AND (t.expires_at IS NULL OR t.expires_at > $2)"
+        ))
+        .bind(secret::hash(secret))
+        .bind(now)
+        .fetch_optional(&self.pools.read)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let noted = row.last_used_at.unwrap_or(0);
+        let token = row.into_token()?;
+        // A token must go on to work when the disk is full, so a note that fails is only missing.
+        if now - noted >= MINUTE_US
+            && let Err(error) = self.note_use(token.id, now).await
+        {
+            tracing::warn!(%error, token = %token.id, "the last use of token {} was not noted", token.id);
+        }
+        Ok(Some(token))
+    }
+
+    async fn note_use(&self, id: TokenId, now: i64) -> Result<(), StoreError> {
+        sqlx::query("UPDATE tokens SET last_used_at = $1 WHERE id = $2")
+            .bind(now)
+            .bind(id.0)
+            .execute(&self.pools.write)
+            .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn list_tokens(&self) -> Result<Vec<Token>, StoreError> {
+        let rows: Vec<TokenRow> =
+            sqlx::query_as(concat!("SELECT ", token_columns!(), " FROM tokens t ORDER BY t.name"))
+                .fetch_all(&self.pools.read)
+                .await?;
+        rows.into_iter().map(TokenRow::into_token).collect()
+    }
+
+    /// Its sessions and sign-in links go with it.
+    pub(crate) async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
+        let gone =
+            sqlx::query("DELETE FROM tokens WHERE id = $1").bind(id.0).execute(&self.pools.write).await?;
+        if gone.rows_affected() == 0 {
+            return Err(missing(id));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn missing(id: TokenId) -> StoreError {
+    StoreError::NotFound(format!("token {id}"))
+}

@@ -1,0 +1,103 @@
+//! SQLite: two files, one writer each. Only what differs from PostgreSQL stands here; the SQL is in `sql/`.
+
+use std::path::Path;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use crate::wake::Wakes;
+use crate::{Options, StoreError};
+
+pub(crate) type Db = sqlx::Sqlite;
+
+/// One writer at a time, from the beginning, so that no transaction fails half way for a lock.
+pub(crate) const WRITE: &str = "BEGIN IMMEDIATE";
+/// A transaction sees one state of the database.
+pub(crate) const READ: &str = "BEGIN";
+
+// There is one writer: nothing needs a lock.
+macro_rules! for_update {
+    () => {
+        ""
+    };
+}
+macro_rules! for_no_key_update {
+    () => {
+        ""
+    };
+}
+macro_rules! for_key_share {
+    () => {
+        ""
+    };
+}
+macro_rules! skip_locked {
+    () => {
+        ""
+    };
+}
+/// The numbers of a JSON list that is bound as text.
+macro_rules! ids {
+    ($bound:literal) => {
+        concat!("(SELECT value FROM json_each(", $bound, "))")
+    };
+}
+
+#[path = "sql/mod.rs"]
+pub(crate) mod sql;
+
+/// The process is the database, so its clock is the database's clock.
+pub(crate) async fn now(_: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    Ok(Timestamp::now().as_microsecond())
+}
+
+/// The single writer already orders events.
+pub(crate) async fn lock_events(_: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    Ok(())
+}
+
+/// No other process listens.
+pub(crate) async fn notify(_: &mut SqliteConnection, _: &str) -> Result<(), sqlx::Error> {
+    Ok(())
+}
+
+pub(crate) async fn open(options: &Options) -> Result<sql::Core, StoreError> {
+    let main = SqliteConnectOptions::from_str(&options.database_url)?;
+    for folder in [Some(options.data.as_path()), main.get_filename().parent()].into_iter().flatten() {
+        make_folder(folder).await?;
+    }
+    let logs = SqliteConnectOptions::new().filename(options.data.join("logs.db")).page_size(16_384);
+    let (write, read) = pools(main).await?;
+    sqlx::migrate!("migrations/sqlite").run(&write).await?;
+    let (write_logs, read_logs) = pools(logs).await?;
+    sqlx::migrate!("migrations/sqlite-logs").run(&write_logs).await?;
+    sql::Core::start(sql::Pools { read, write, read_logs, write_logs }, Wakes::new(), None).await
+}
+
+async fn make_folder(folder: &Path) -> Result<(), StoreError> {
+    if folder.as_os_str().is_empty() {
+        return Ok(());
+    }
+    tokio::fs::create_dir_all(folder)
+        .await
+        .map_err(|error| StoreError::Unavailable(format!("folder {}: {error}", folder.display())))
+}
+
+/// One connection that writes and a few that read beside it.
+async fn pools(options: SqliteConnectOptions) -> Result<(sqlx::SqlitePool, sqlx::SqlitePool), StoreError> {
+    let options = options
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // What was committed survives a power cut.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(5))
+        .foreign_keys(true);
+    let pool = || SqlitePoolOptions::new().acquire_timeout(Duration::from_secs(10)).idle_timeout(None);
+    let write = pool().max_connections(1).max_lifetime(None).connect_with(options.clone()).await?;
+    let read = pool().max_connections(4).connect_lazy_with(options.read_only(true).create_if_missing(false));
+    Ok((write, read))
+}

@@ -1,0 +1,20 @@
+//! For tests only: the real `ocelot` executable in folders of its own, real git repositories, real images,
+//! and the actors that use them. Nothing here knows how Ocelot works inside, and nothing is faked.
+//!
+//! What goes wrong here panics, with the words that a developer needs.
+
+mod app;
+mod cli;
+mod docker;
+mod postgres;
+mod process;
+mod repo;
+mod wait;
+
+pub use app::{Setup, Stages, TestApp};
+pub use cli::{Output, ocelot};
+pub use docker::{BUSYBOX, containers, docker_image_busybox, nothing_left, remove_containers};
+pub use postgres::Postgres;
+pub use process::Process;
+pub use repo::GitRepo;
+pub use wait::{DEADLINE, wait_for};

@@ -1,0 +1,280 @@
+//! Which slot has which attempt, and the word to stop it. All of it is memory; the folders are the truth.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ocelot_api::proto::{FromWorker, Lease, Ready, from_worker::Message};
+use tokio::sync::{mpsc, watch};
+
+/// How much an attempt is to be stopped. A later one is stronger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stop {
+    /// Not at all.
+    No,
+    /// Cancelled; `always` stages still run.
+    Gently,
+    /// Cancelled; nothing runs any more.
+    Force,
+    /// Not ours any more: end everything, report nothing.
+    Drop,
+}
+
+/// What the session tells the server.
+pub(crate) type Out = mpsc::UnboundedSender<FromWorker>;
+
+/// The slots of this worker.
+#[derive(Debug)]
+pub(crate) struct Board {
+    inner: Mutex<Inner>,
+    /// How many attempts are held.
+    held: watch::Sender<usize>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    slots: Vec<Option<Held>>,
+    /// Configured; `slots` is longer while an earlier life's attempts end.
+    wanted: usize,
+    /// New attempts are welcome.
+    open: bool,
+    out: Option<Out>,
+}
+
+#[derive(Debug)]
+struct Held {
+    lease: Lease,
+    stop: watch::Sender<Stop>,
+}
+
+/// The answer to an offer.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// A slot is free and now taken.
+    Slot(u32, watch::Receiver<Stop>),
+    /// It is held already, by this very lease.
+    Already,
+    /// Not now, for this reason.
+    No(&'static str),
+}
+
+impl Board {
+    /// All slots free, closed for new attempts until [`Board::open`].
+    pub(crate) fn new(slots: u32) -> Board {
+        let wanted = slots as usize;
+        let slots = std::iter::repeat_with(|| None).take(wanted).collect();
+        let inner = Inner { slots, wanted, open: false, out: None };
+        Board { inner: Mutex::new(inner), held: watch::Sender::new(0) }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts an attempt of an earlier life back into its slot.
+    pub(crate) fn seat(&self, slot: u32, lease: Lease, level: Stop) -> watch::Receiver<Stop> {
+        let mut inner = self.inner();
+        let slot = slot as usize;
+        while inner.slots.len() <= slot {
+            inner.slots.push(None);
+        }
+        let (stop, stopped) = watch::channel(level);
+        inner.slots[slot] = Some(Held { lease, stop });
+        self.held.send_replace(inner.held());
+        stopped
+    }
+
+    /// Takes a free slot for an offer.
+    pub(crate) fn take(&self, lease: &Lease) -> Taken {
+        let mut inner = self.inner();
+        if let Some(held) = inner.find(lease.attempt_id) {
+            return if held.lease == *lease {
+                Taken::Already
+            } else {
+                Taken::No("an earlier lease of it is still held")
+            };
+        }
+        if !inner.open {
+            return Taken::No("the worker takes no jobs now");
+        }
+        let wanted = inner.wanted;
+        let Some(slot) = inner.slots.iter().take(wanted).position(Option::is_none) else {
+            return Taken::No("no slot is free");
+        };
+        let (stop, stopped) = watch::channel(Stop::No);
+        inner.slots[slot] = Some(Held { lease: lease.clone(), stop });
+        self.held.send_replace(inner.held());
+        Taken::Slot(slot as u32, stopped)
+    }
+
+    /// The slot is clean again; tells the server.
+    pub(crate) fn release(&self, slot: u32) {
+        let mut inner = self.inner();
+        inner.slots[slot as usize] = None;
+        let used = inner.slots.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        let keep = used.max(inner.wanted);
+        inner.slots.truncate(keep);
+        if (slot as usize) < inner.wanted {
+            inner.ready(1);
+        }
+        self.held.send_replace(inner.held());
+    }
+
+    /// A session has begun: from now on the server is told about free slots through `out`.
+    pub(crate) fn attach(&self, out: Out) {
+        let mut inner = self.inner();
+        inner.out = Some(out);
+        inner.ready(inner.free());
+    }
+
+    /// The session is over.
+    pub(crate) fn detach(&self) {
+        self.inner().out = None;
+    }
+
+    /// New attempts are welcome from now on.
+    pub(crate) fn open(&self) {
+        let mut inner = self.inner();
+        inner.open = true;
+        inner.ready(inner.free());
+    }
+
+    /// No new attempts from now on.
+    pub(crate) fn close(&self) {
+        self.inner().open = false;
+    }
+
+    /// Stops one attempt. False when it is not here.
+    pub(crate) fn stop(&self, attempt: i64, level: Stop) -> bool {
+        let mut inner = self.inner();
+        let held = inner.find(attempt);
+        held.map(|held| held.stop(level)).is_some()
+    }
+
+    /// Stops all attempts. Answers how many there are.
+    pub(crate) fn stop_all(&self, level: Stop) -> usize {
+        let mut inner = self.inner();
+        inner.slots.iter_mut().flatten().map(|held| held.stop(level)).count()
+    }
+
+    /// The leases of all attempts that are not given up.
+    pub(crate) fn holding(&self) -> Vec<Lease> {
+        let held = |held: &Held| (*held.stop.borrow() != Stop::Drop).then(|| held.lease.clone());
+        self.inner().slots.iter().flatten().filter_map(held).collect()
+    }
+
+    /// All attempts that still have something on this machine.
+    pub(crate) fn attempts(&self) -> Vec<i64> {
+        self.inner().slots.iter().flatten().map(|held| held.lease.attempt_id).collect()
+    }
+
+    /// Returns when no attempt is held.
+    pub(crate) async fn idle(&self) {
+        // The sender is in `self`, so this cannot fail.
+        let _ = self.held.subscribe().wait_for(|held| *held == 0).await;
+    }
+}
+
+impl Inner {
+    fn held(&self) -> usize {
+        self.slots.iter().flatten().count()
+    }
+
+    fn free(&self) -> usize {
+        self.slots.iter().take(self.wanted).filter(|slot| slot.is_none()).count()
+    }
+
+    fn find(&mut self, attempt: i64) -> Option<&mut Held> {
+        self.slots.iter_mut().flatten().find(|held| held.lease.attempt_id == attempt)
+    }
+
+    fn ready(&self, slots: usize) {
+        if let Some(out) = self.out.as_ref().filter(|_| self.open && slots > 0) {
+            // A session that has just ended is followed by another one, which is told anew.
+            let _ = out.send(FromWorker { message: Some(Message::Ready(Ready { slots: slots as u32 })) });
+        }
+    }
+}
+
+impl Held {
+    fn stop(&self, level: Stop) {
+        self.stop.send_if_modified(|now| {
+            let stronger = level > *now;
+            *now = level.max(*now);
+            stronger
+        });
+    }
+}
+
+/// Returns when the attempt is to be stopped at least so much.
+pub(crate) async fn at_least(stop: &mut watch::Receiver<Stop>, level: Stop) {
+    if stop.wait_for(|now| *now >= level).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(attempt_id: i64) -> Lease {
+        Lease { attempt_id, attempt: 1, token: "t".into() }
+    }
+
+    fn readies(inbox: &mut mpsc::UnboundedReceiver<FromWorker>) -> Vec<u32> {
+        std::iter::from_fn(|| inbox.try_recv().ok())
+            .map(|message| match message.message {
+                Some(Message::Ready(ready)) => ready.slots,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_slot_is_offered_once_per_session() {
+        let board = Board::new(2);
+        let (out, mut inbox) = mpsc::unbounded_channel();
+        board.attach(out);
+        assert!(readies(&mut inbox).is_empty());
+        board.open();
+        assert_eq!(readies(&mut inbox), [2]);
+        assert!(matches!(board.take(&lease(1)), Taken::Slot(0, _)));
+        assert!(matches!(board.take(&lease(1)), Taken::Already));
+        assert!(matches!(board.take(&Lease { token: "u".into(), ..lease(1) }), Taken::No(_)));
+        assert!(matches!(board.take(&lease(2)), Taken::Slot(1, _)));
+        assert!(matches!(board.take(&lease(3)), Taken::No("no slot is free")));
+        board.release(0);
+        assert_eq!(readies(&mut inbox), [1]);
+        let (out, mut inbox) = mpsc::unbounded_channel();
+        board.attach(out);
+        assert_eq!(readies(&mut inbox), [1]);
+        board.close();
+        board.release(1);
+        assert!(readies(&mut inbox).is_empty());
+    }
+
+    #[test]
+    fn slots_of_an_earlier_life_are_kept_until_they_are_clean() {
+        let board = Board::new(1);
+        let (out, mut inbox) = mpsc::unbounded_channel();
+        board.attach(out);
+        let _stop = board.seat(2, lease(1), Stop::No);
+        board.open();
+        assert_eq!((readies(&mut inbox), board.holding()), (vec![1], vec![lease(1)]));
+        board.release(2);
+        assert_eq!((readies(&mut inbox), board.holding()), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_stop_only_gets_stronger() {
+        let board = Board::new(1);
+        let stop = board.seat(0, lease(1), Stop::No);
+        for (told, want) in
+            [(Stop::Force, Stop::Force), (Stop::Gently, Stop::Force), (Stop::Drop, Stop::Drop)]
+        {
+            assert!(board.stop(1, told));
+            assert_eq!(*stop.borrow(), want);
+        }
+        assert!(!board.stop(2, Stop::Drop));
+        assert_eq!((board.holding().len(), board.attempts()), (0, vec![1]));
+        assert!(board.inner.lock().unwrap().find(1).is_some());
+    }
+}

@@ -1,0 +1,113 @@
+//! The way to the server: an address, a channel that notices a dead network, the token in every call.
+
+use std::time::Duration;
+
+use ocelot_api::proto::worker_api_client::WorkerApiClient;
+use secrecy::{ExposeSecret, SecretString};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+
+use crate::error::WorkerError;
+
+/// Calls to the server. Cheap to clone; clones share one connection.
+pub(crate) type Client = WorkerApiClient<InterceptedService<Channel, Bearer>>;
+
+/// Puts the token into every call.
+#[derive(Clone)]
+pub(crate) struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// Checks the address and the token, connects at the first call. Must be called within a tokio runtime;
+/// the connection lives in that runtime.
+pub(crate) fn client(server: &str, token: &SecretString) -> Result<Client, WorkerError> {
+    let unusable = |why: String| WorkerError::Address { address: server.to_owned(), why };
+    let https = server.starts_with("https://");
+    if !https && !server.starts_with("http://") {
+        return Err(unusable("it must begin with http:// or https://".into()));
+    }
+    let words = |error: tonic::transport::Error| unusable(deepest(&error));
+    let mut endpoint = Endpoint::from_shared(server.to_owned())
+        .map_err(words)?
+        .connect_timeout(Duration::from_secs(10))
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .tcp_nodelay(true);
+    if https {
+        endpoint = endpoint.tls_config(ClientTlsConfig::new().with_enabled_roots()).map_err(words)?;
+    }
+    let value = format!("Bearer {}", token.expose_secret());
+    let mut value =
+        MetadataValue::try_from(value).map_err(|_| WorkerError::Token("it is not text".into()))?;
+    value.set_sensitive(true);
+    Ok(WorkerApiClient::with_interceptor(endpoint.connect_lazy(), Bearer(value)))
+}
+
+/// True when `status` says that nobody listens there, or that a proxy found nobody: the server is down,
+/// rather than the network in between.
+pub(crate) fn is_server_down(status: &tonic::Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind as Kind;
+            return matches!(io.kind(), Kind::ConnectionRefused | Kind::ConnectionReset | Kind::BrokenPipe);
+        }
+        source = error.source();
+    }
+    let text = status.message();
+    ["502", "503", "504"].iter().any(|code| text.contains(code))
+}
+
+/// The innermost message of an error: what happened, without who passed it on.
+pub(crate) fn deepest(error: &dyn std::error::Error) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    at.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_where_nobody_listens_means_that_the_server_is_down() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let mut client = client(&format!("http://{address}"), &"secret".to_owned().into()).unwrap();
+        let status = client.finish_attempt(ocelot_api::proto::AttemptResult::default()).await.unwrap_err();
+        assert!(is_server_down(&status), "{status:?}");
+        assert!(deepest(&status).contains("refused"), "{status:?}");
+    }
+
+    #[tokio::test]
+    async fn addresses() {
+        let check = |server: &str, want: bool| {
+            assert_eq!(client(server, &"secret".to_owned().into()).is_ok(), want, "{server}");
+        };
+        check("http://localhost:8080", true);
+        check("localhost:8080", false);
+        check("ftp://localhost", false);
+        check("http://", false);
+    }
+
+    #[test]
+    fn a_proxy_without_a_server_behind_it() {
+        let check =
+            |text: &str, want: bool| assert_eq!(is_server_down(&tonic::Status::unavailable(text)), want);
+        check("grpc-status header missing, mapped from HTTP status code 503", true);
+        check("the database is away", false);
+    }
+}

@@ -1,0 +1,39 @@
+//! Why a worker stops or an attempt ends early.
+
+use crate::executor::ExecutorError;
+
+/// Why a worker cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The server's address cannot be used.
+    #[error("the server's address `{address}` cannot be used: {why}")]
+    Address {
+        /// As configured.
+        address: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The token was refused. Trying again would not help.
+    #[error(
+        "the server refused this worker: {0}. Make a token with `ocelot token create NAME --role worker` and give it in OCELOT_TOKEN"
+    )]
+    Token(String),
+    /// Neither Docker nor the host executor could be set up.
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    /// A file or folder of the worker's own.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+impl WorkerError {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}

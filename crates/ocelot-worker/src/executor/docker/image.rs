@@ -1,0 +1,121 @@
+//! Images: there already, or pulled with the progress in the log. No credentials here.
+
+use std::time::Duration;
+
+use bollard::query_parameters::CreateImageOptionsBuilder;
+use futures_util::TryStreamExt as _;
+use ocelot_model::pipeline::spec::Pull;
+
+use super::Docker;
+use crate::executor::error::engine_words;
+use crate::executor::{ExecutorError, SetupLog};
+
+/// A registry that says nothing for so long is given up.
+const SILENCE: Duration = Duration::from_mins(5);
+
+/// What a registry or engine says when another try would say the same.
+const FINAL: [&str; 8] = [
+    "manifest unknown",
+    "not found",
+    "pull access denied",
+    "repository does not exist",
+    "unauthorized",
+    "denied:",
+    "invalid reference format",
+    "no matching manifest",
+];
+
+impl Docker {
+    /// Makes sure of the image; answers its variables.
+    pub(super) async fn have_image(
+        &self,
+        image: &str,
+        pull: Pull,
+        log: &SetupLog,
+    ) -> Result<Vec<(String, String)>, ExecutorError> {
+        let there = match self.0.api.inspect_image(image).await {
+            Ok(there) => Some(there),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => None,
+            Err(error) => return Err(refused(image, &error)),
+        };
+        let there = match (there, pull) {
+            (Some(there), Pull::IfMissing) => there,
+            (None, Pull::IfMissing) | (_, Pull::Always) => {
+                self.pull(image, log).await?;
+                self.0.api.inspect_image(image).await.map_err(|error| refused(image, &error))?
+            }
+        };
+        let id = there.id.unwrap_or_default();
+        let short = id.strip_prefix("sha256:").unwrap_or(&id).get(..12).unwrap_or_default();
+        let _ = log.send(format!("Image {image} ({short})\n").into_bytes()).await;
+        Ok(pairs(there.config.and_then(|config| config.env)))
+    }
+
+    async fn pull(&self, image: &str, log: &SetupLog) -> Result<(), ExecutorError> {
+        let _ = log.send(format!("Pulling {image}\n").into_bytes()).await;
+        let options = CreateImageOptionsBuilder::new().from_image(&with_tag(image)).build();
+        let mut news = self.0.api.create_image(Some(options), None, None);
+        loop {
+            let Ok(next) = tokio::time::timeout(SILENCE, news.try_next()).await else {
+                let message = format!("the registry said nothing for {} s", SILENCE.as_secs());
+                return Err(ExecutorError::Image { image: image.into(), message, transient: true });
+            };
+            let Some(item) = next.map_err(|error| refused(image, &error))? else { return Ok(()) };
+            if let Some(message) = item.error_detail.and_then(|detail| detail.message) {
+                let transient = is_transient(&message);
+                return Err(ExecutorError::Image { image: image.into(), message, transient });
+            }
+            // Only what happened, not how far it got: a log is not a progress bar.
+            let status = item.status.unwrap_or_default();
+            if item.progress_detail.is_none_or(|detail| detail.total.is_none()) && !status.is_empty() {
+                let layer = item.id.map(|id| format!("{id}: ")).unwrap_or_default();
+                let _ = log.send(format!("{layer}{status}\n").into_bytes()).await;
+            }
+        }
+    }
+}
+
+fn refused(image: &str, error: &bollard::errors::Error) -> ExecutorError {
+    let message = engine_words(error);
+    ExecutorError::Image { image: image.into(), transient: is_transient(&message), message }
+}
+
+fn is_transient(message: &str) -> bool {
+    let message = message.to_lowercase();
+    !FINAL.iter().any(|words| message.contains(words))
+}
+
+/// Without a tag or digest the engine would pull every tag there is.
+fn with_tag(image: &str) -> String {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    if name.contains(':') || name.contains('@') { image.to_owned() } else { format!("{image}:latest") }
+}
+
+/// `NAME=VALUE` words as pairs.
+pub(super) fn pairs(env: Option<Vec<String>>) -> Vec<(String, String)> {
+    let split = |pair: &String| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    env.unwrap_or_default().iter().filter_map(split).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags() {
+        let check = |image: &str, want: &str| assert_eq!(with_tag(image), want);
+        check("busybox", "busybox:latest");
+        check("busybox:1", "busybox:1");
+        check("localhost:5000/a/b", "localhost:5000/a/b:latest");
+        check("a@sha256:00", "a@sha256:00");
+    }
+
+    #[test]
+    fn what_may_help_again() {
+        let check = |message: &str, want: bool| assert_eq!(is_transient(message), want, "{message}");
+        check("manifest for x:latest not found: manifest unknown: manifest unknown", false);
+        check("pull access denied for x, repository does not exist or may require 'docker login'", false);
+        check("Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused", true);
+        check("received unexpected HTTP status: 500 Internal Server Error", true);
+    }
+}

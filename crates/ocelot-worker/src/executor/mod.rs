@@ -1,0 +1,113 @@
+//! Where stages run: containers of a Docker Engine, or processes of this machine.
+//!
+//! A job attempt has a [`Place`], a folder of its own. In it the executor opens [`Room`]s: one container per
+//! image, or one process tree on the host. In a room the shim is the first process; stages are sent to it
+//! ([`Room::start`]), and what comes back, frames of output and an [`Exit`], lies in the place's folder, where
+//! a stage may have tampered with it. So everything that is read back is opened beneath that folder only.
+//!
+//! This is the only module that knows Docker. It must not know the server, leases, masking or shipping of logs.
+//!
+//! Dropping a [`Room`] leaves it running on purpose: a worker that starts again finds it by
+//! [`Executor::reattach`]. Only [`Room::close`] and [`Executor::sweep`] end it.
+
+pub mod beneath;
+mod docker;
+mod error;
+mod files;
+mod frames;
+mod host;
+mod link;
+mod place;
+mod room;
+mod script;
+mod shim;
+mod socket;
+
+pub use docker::{Docker, DockerConfig, Sharing};
+pub use error::ExecutorError;
+pub use frames::{Frame, Frames};
+pub use host::{Host, HostConfig};
+pub use place::{Place, RoomSpec, User};
+pub use room::{Exit, Order, Outcome, Room, StageHandle};
+
+use ocelot_model::id::AttemptId;
+use tokio::sync::mpsc;
+
+/// Where [`Executor::open`] writes what a person should see in the `setup` stage's log: lines that end in
+/// `\n`. Somebody must read the other end while `open` is under way; a closed one is fine.
+pub type SetupLog = mpsc::Sender<Vec<u8>>;
+
+/// One of the two ways to run stages. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Executor {
+    /// Containers of a Docker Engine.
+    Docker(Docker),
+    /// Processes of this machine, for jobs that are trusted with it.
+    Host(Host),
+}
+
+impl Executor {
+    /// Connects to the Docker Engine. Fails with the commands that install and start one when none answers.
+    pub async fn docker(config: DockerConfig) -> Result<Executor, ExecutorError> {
+        Docker::connect(config).await.map(Executor::Docker)
+    }
+
+    /// Runs stages as processes of this machine; writes the shim into the data folder.
+    pub fn host(config: HostConfig) -> Result<Executor, ExecutorError> {
+        Host::new(config).map(Executor::Host)
+    }
+
+    /// `docker` or `host`: the value of the label `executor`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Executor::Docker(_) => "docker",
+            Executor::Host(_) => "host",
+        }
+    }
+
+    /// Opens a room for an attempt: gets the image, starts the container, connects to the shim in it.
+    ///
+    /// `place.folder` and its `workspace` must exist. On an error nothing is left running.
+    pub async fn open(&self, place: &Place, spec: &RoomSpec, log: &SetupLog) -> Result<Room, ExecutorError> {
+        match self {
+            Executor::Docker(docker) => docker.open(place, spec, log).await,
+            Executor::Host(host) => host.open(place, spec).await,
+        }
+    }
+
+    /// Finds the rooms of an attempt that are still there after a restart of the worker. A room whose
+    /// container has ended is among them: finished stages can still be read, [`Room::close`] removes it.
+    pub async fn reattach(&self, place: &Place) -> Result<Vec<Room>, ExecutorError> {
+        match self {
+            Executor::Docker(docker) => docker.reattach(place).await,
+            Executor::Host(host) => host.reattach(place).await,
+        }
+    }
+
+    /// Removes containers and networks that an earlier life of this worker left, but for those of `keep`.
+    /// Touches only what carries this instance's and this worker's labels. Answers what it removed, in words.
+    ///
+    /// On the host there is no list to look at: reattach to each leftover place and close its rooms.
+    pub async fn sweep(&self, keep: &[AttemptId]) -> Result<Vec<String>, ExecutorError> {
+        match self {
+            Executor::Docker(docker) => docker.sweep(keep).await,
+            Executor::Host(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Deletes the folder of an attempt whose rooms are closed, also what belongs to other users in it.
+    pub async fn remove_place(&self, place: &Place) -> Result<(), ExecutorError> {
+        match self {
+            Executor::Docker(docker) => docker.remove_place(place).await,
+            Executor::Host(host) => host.remove_place(place).await,
+        }
+    }
+
+    /// Removes what is kept between jobs (empty networks of the slots). For the end of a worker.
+    pub async fn leave(&self) -> Result<(), ExecutorError> {
+        match self {
+            Executor::Docker(docker) => docker.leave().await,
+            Executor::Host(_) => Ok(()),
+        }
+    }
+}

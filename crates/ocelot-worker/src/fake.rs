@@ -1,0 +1,243 @@
+//! A far side for tests: a server that speaks the real protocol over TCP, keeps what it hears in memory, and can
+//! be killed and come back.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ocelot_api::proto::from_server::Message as Down;
+use ocelot_api::proto::from_worker::Message as Up;
+use ocelot_api::proto::worker_api_server::{WorkerApi, WorkerApiServer};
+use ocelot_api::proto::{
+    Ack, AttemptResult, FromServer, FromWorker, Lease, LogAck, LogChunk, Offer, StageReport, Welcome,
+};
+use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{Request, Response, Status, Streaming};
+
+/// What the server has heard.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Heard {
+    pub(crate) reports: Vec<(i64, String)>,
+    pub(crate) logs: BTreeMap<i64, Vec<u8>>,
+    pub(crate) complete: Vec<i64>,
+    pub(crate) result: Option<AttemptResult>,
+    pub(crate) ready: u32,
+    pub(crate) stale: bool,
+}
+
+impl Heard {
+    /// A stage's log, as text.
+    pub(crate) fn log(&self, stage: i64) -> String {
+        String::from_utf8_lossy(self.logs.get(&stage).map_or(&[][..], Vec::as_slice)).into_owned()
+    }
+
+    /// `id status` of every report but those of the setup, in order.
+    pub(crate) fn stages(&self) -> Vec<String> {
+        let stages = self.result.iter().flat_map(|result| &result.stages);
+        stages.map(|s| format!("{} {} {}", s.stage_id, s.status, s.reason).trim_end().to_owned()).collect()
+    }
+}
+
+/// The server. Clones are the same one.
+#[derive(Debug, Clone)]
+pub(crate) struct Fake {
+    heard: Arc<watch::Sender<Heard>>,
+    offer: Arc<Mutex<Option<Offer>>>,
+    down: Arc<Mutex<Option<DownWay>>>,
+    token: &'static str,
+}
+
+/// A fake that listens; dropped, all of its connections are cut.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    _serving: AbortOnDropHandle<()>,
+}
+
+impl Fake {
+    pub(crate) fn new(offer: Offer) -> Fake {
+        Fake {
+            heard: Arc::default(),
+            offer: Arc::new(Mutex::new(Some(offer))),
+            down: Arc::default(),
+            token: "Bearer secret",
+        }
+    }
+
+    /// Listens at `address`; port 0 takes a free one.
+    pub(crate) async fn listen(&self, address: SocketAddr) -> Running {
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let fake = self.clone();
+        // A runtime of its own, so that with it every connection ends at once, as by a kill.
+        let serving = tokio::spawn(async move {
+            let (stop, stopped) = std::sync::mpsc::channel::<()>();
+            let _stop = stop;
+            let listener = listener.into_std().unwrap();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.spawn(async move {
+                    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                    let service = WorkerApiServer::new(fake);
+                    let server = tonic::transport::Server::builder().add_service(service);
+                    server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+                });
+                runtime.block_on(async move {
+                    while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                });
+            });
+            std::future::pending::<()>().await;
+        });
+        Running { address, _serving: AbortOnDropHandle::new(serving) }
+    }
+
+    /// Waits until what was heard is as `want` says.
+    pub(crate) async fn wait(&self, what: &str, want: impl Fn(&Heard) -> bool) -> Heard {
+        let mut heard = self.heard.subscribe();
+        let waited = tokio::time::timeout(Duration::from_secs(30), heard.wait_for(want)).await;
+        let waited = waited.map(|heard| heard.unwrap().clone());
+        waited.unwrap_or_else(|_| panic!("waited for {what}, heard {:#?}", self.heard.borrow()))
+    }
+
+    /// Tells the worker.
+    pub(crate) fn tell(&self, message: Down) {
+        let down = self.down.lock().unwrap();
+        down.as_ref().unwrap().send(Ok(FromServer { message: Some(message) })).unwrap();
+    }
+
+    /// From now on the lease is not good any more.
+    pub(crate) fn make_stale(&self) {
+        self.heard.send_modify(|heard| heard.stale = true);
+    }
+
+    fn check(&self, lease: Option<&Lease>) -> Result<(), Status> {
+        if lease.is_none_or(|lease| lease.token != "token") || self.heard.borrow().stale {
+            return Err(Status::failed_precondition("stale"));
+        }
+        Ok(())
+    }
+
+    fn hear(&self, message: Up) {
+        match message {
+            Up::Ready(ready) => {
+                if let Some(offer) = self.offer.lock().unwrap().take() {
+                    self.tell(Down::Offer(offer));
+                }
+                self.heard.send_modify(|heard| heard.ready += ready.slots);
+            }
+            Up::Hello(_) | Up::Heartbeat(_) | Up::Accept(_) => {}
+            Up::Refuse(refuse) => panic!("{refuse:?}"),
+        }
+    }
+
+    fn store(&self, chunk: &LogChunk) -> Result<LogAck, Status> {
+        self.check(chunk.lease.as_ref())?;
+        let mut ack = LogAck { stage_id: chunk.stage_id, ..LogAck::default() };
+        self.heard.send_modify(|heard| {
+            let log = heard.logs.entry(chunk.stage_id).or_default();
+            let known = log.len() as u64;
+            assert!(chunk.offset <= known, "a gap before {}, have {known}", chunk.offset);
+            let new = (known - chunk.offset).min(chunk.data.len() as u64) as usize;
+            assert_eq!(&log[chunk.offset as usize..][..new], &chunk.data[..new], "sent again, but different");
+            log.extend_from_slice(&chunk.data[new..]);
+            ack.durable = log.len() as u64;
+            ack.complete = chunk.end;
+            if chunk.end {
+                assert_eq!((chunk.total, &chunk.sha256[..]), (ack.durable, &Sha256::digest(&*log)[..]));
+                heard.complete.push(chunk.stage_id);
+            }
+        });
+        Ok(ack)
+    }
+}
+
+type DownWay = mpsc::UnboundedSender<Result<FromServer, Status>>;
+type Answers<T> = UnboundedReceiverStream<Result<T, Status>>;
+
+#[tonic::async_trait]
+impl WorkerApi for Fake {
+    type SessionStream = Answers<FromServer>;
+    type ShipLogsStream = Answers<LogAck>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<FromWorker>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        if request.metadata().get("authorization").is_none_or(|token| token != self.token) {
+            return Err(Status::unauthenticated("no token has this secret"));
+        }
+        let mut said = request.into_inner();
+        let (down, told) = mpsc::unbounded_channel();
+        *self.down.lock().unwrap() = Some(down);
+        let instance = "test".to_owned();
+        self.tell(Down::Welcome(Welcome {
+            instance,
+            protocol: 1,
+            lease_hard_limit_ms: 60_000,
+            ..Welcome::default()
+        }));
+        let fake = self.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(message)) = said.message().await {
+                fake.hear(message.message.unwrap());
+            }
+        });
+        Ok(Response::new(UnboundedReceiverStream::new(told)))
+    }
+
+    async fn report_stage(&self, request: Request<StageReport>) -> Result<Response<Ack>, Status> {
+        let report = request.into_inner();
+        self.check(report.lease.as_ref())?;
+        self.heard.send_modify(|heard| heard.reports.push((report.stage_id, report.status.clone())));
+        Ok(Response::new(Ack {}))
+    }
+
+    async fn finish_attempt(&self, request: Request<AttemptResult>) -> Result<Response<Ack>, Status> {
+        let result = request.into_inner();
+        self.check(result.lease.as_ref())?;
+        self.heard.send_modify(|heard| heard.result = Some(result));
+        Ok(Response::new(Ack {}))
+    }
+
+    async fn ship_logs(
+        &self,
+        request: Request<Streaming<LogChunk>>,
+    ) -> Result<Response<Self::ShipLogsStream>, Status> {
+        let mut chunks = request.into_inner();
+        let (acks, answers) = mpsc::unbounded_channel();
+        let fake = self.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(chunk)) = chunks.message().await {
+                if acks.send(fake.store(&chunk)).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(UnboundedReceiverStream::new(answers)))
+    }
+}
+
+/// An offer of a job of these stages (as in a pipeline's JSON), to be checked out from `repo`.
+pub(crate) fn offer(repo: &Path, commit: &str, job: &serde_json::Value) -> Offer {
+    let names = job["stages"].as_array().unwrap().iter().map(|stage| stage["name"].as_str().unwrap());
+    let stages = std::iter::once("setup").chain(names).zip(10..);
+    Offer {
+        lease: Some(Lease { attempt_id: 7, attempt: 1, token: "token".into() }),
+        build_number: 1,
+        job_id: 3,
+        repo: "git/example".into(),
+        clone_url: repo.display().to_string(),
+        commit: commit.into(),
+        branch: "main".into(),
+        job_json: job.to_string(),
+        stages: stages.map(|(name, id)| ocelot_api::proto::StageRef { id, name: name.into() }).collect(),
+        variables: vec![],
+        allow_local: true,
+    }
+}

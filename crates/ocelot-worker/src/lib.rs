@@ -1,0 +1,39 @@
+//! The worker: claims jobs from a server and runs them through an executor.
+//!
+//! [`session`] talks to the server and fills the slots of the [`board`]; [`attempt`] works on one job: [`setup`]
+//! (rooms, and the checkout by [`mirror`] and [`workspace`]), one [`stage`] after the other, [`pump`] and [`ship`] for
+//! the logs, [`report`] for the results. [`folder`] keeps what a worker that was killed must find again. Nothing here
+//! knows Docker; that is the [`executor`]'s.
+
+pub mod executor;
+
+mod attempt;
+mod backoff;
+mod board;
+mod chunk;
+mod config;
+mod connect;
+mod contact;
+mod env;
+mod error;
+#[cfg(test)]
+mod fake;
+mod folder;
+mod git;
+#[cfg(test)]
+mod life;
+mod limit;
+mod mirror;
+mod plan;
+mod pump;
+mod report;
+mod session;
+mod setup;
+mod ship;
+mod stage;
+mod work;
+mod workspace;
+
+pub use config::{Config, ExecutorKind};
+pub use error::WorkerError;
+pub use work::{Shutdown, work};

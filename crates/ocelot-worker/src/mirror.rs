@@ -1,0 +1,352 @@
+//! Bare mirrors of the repositories that were built: one folder for each clone URL, one lock for each folder.
+//!
+//! A mirror only ever serves [`crate::workspace`]; no job sees it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use ocelot_model::pipeline::Checkout;
+use sha2::{Digest, Sha256};
+
+use crate::executor::SetupLog;
+use crate::git::{GitError, Ways, git};
+use crate::setup::line;
+
+/// All mirrors of this worker.
+#[derive(Debug)]
+pub(crate) struct Mirrors {
+    folder: PathBuf,
+    locks: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+/// What to fetch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// Where from.
+    pub(crate) url: &'a str,
+    /// 40 or 64 hexadecimal digits.
+    pub(crate) commit: &'a str,
+    /// The branch that should lead there.
+    pub(crate) branch: &'a str,
+    /// How much history.
+    pub(crate) checkout: &'a Checkout,
+    /// `file://` and local paths may be used.
+    pub(crate) allow_local: bool,
+}
+
+/// A mirror that has the wanted commit, held until it was copied from.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    /// Its folder.
+    pub(crate) path: PathBuf,
+    _held: tokio::sync::OwnedMutexGuard<()>,
+}
+
+impl Mirrors {
+    /// Mirrors below `folder`, which is made when the first one is.
+    pub(crate) fn new(folder: PathBuf) -> Mirrors {
+        Mirrors { folder, locks: Mutex::default() }
+    }
+
+    /// A mirror with the commit and enough of its history; `say` gets lines for people.
+    pub(crate) async fn fetch(&self, wanted: Wanted<'_>, say: &SetupLog) -> Result<Mirror, GitError> {
+        check(&wanted)?;
+        let name = hex(&Sha256::digest(wanted.url));
+        let held = self.lock(&name).lock_owned().await;
+        let path = self.folder.join(name);
+        let done = match fetch(&path, wanted).await {
+            // What git cannot read any more is not worth mending.
+            Err(error) if path.join("HEAD").exists() && is_corrupt(&error.words) => {
+                line(say, &format!("The mirror is damaged ({error}); starting over")).await;
+                start_over(&path, wanted).await
+            }
+            done => done,
+        };
+        done.map(|()| Mirror { path, _held: held })
+    }
+
+    /// Throws the mirror away and fetches again: for when copying from it has failed.
+    pub(crate) async fn again(&self, mirror: Mirror, wanted: Wanted<'_>) -> Result<Mirror, GitError> {
+        start_over(&mirror.path, wanted).await?;
+        Ok(mirror)
+    }
+
+    /// Puts small packs together when there are many. Costs a few milliseconds when there is nothing to do.
+    pub(crate) async fn tidy(&self, url: &str) {
+        let name = hex(&Sha256::digest(url));
+        let Ok(_held) = self.lock(&name).try_lock_owned() else { return };
+        let path = self.folder.join(name);
+        if path.join("HEAD").exists() {
+            let args = ["-c", "gc.auto=2000", "-c", "gc.autoDetach=false", "gc", "--auto", "--quiet"];
+            if let Err(error) = git(&path, Ways::None, &args).await {
+                tracing::warn!("the mirror {} could not be tidied: {error}", path.display());
+            }
+        }
+    }
+
+    fn lock(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = locks.get(name).and_then(Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::default();
+        locks.insert(name.to_owned(), Arc::downgrade(&lock));
+        lock
+    }
+}
+
+/// Refuses what could be taken for something else than a commit and a place.
+fn check(wanted: &Wanted<'_>) -> Result<(), GitError> {
+    let commit = wanted.commit;
+    if !matches!(commit.len(), 40 | 64) || !commit.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(GitError::definite(format!("`{commit}` is no whole commit id")));
+    }
+    if wanted.url.is_empty() || wanted.url.starts_with('-') || wanted.url.contains(char::is_control) {
+        return Err(GitError::definite("the clone URL cannot be used"));
+    }
+    Ok(())
+}
+
+async fn start_over(path: &Path, wanted: Wanted<'_>) -> Result<(), GitError> {
+    crate::folder::remove_if_there(path).map_err(GitError::io("cannot remove the mirror"))?;
+    fetch(path, wanted).await
+}
+
+async fn fetch(path: &Path, wanted: Wanted<'_>) -> Result<(), GitError> {
+    let depth = wanted.checkout.depth;
+    let new = !path.join("HEAD").exists();
+    if new {
+        create(path, wanted.commit.len() == 64).map_err(GitError::io("cannot make the mirror"))?;
+    }
+    let kept = !new && keeps(path, wanted.commit);
+    if kept && is_deep_enough(path, wanted.commit, depth).await? {
+        return Ok(());
+    }
+    let shallow = path.join("shallow").exists();
+    let history = match depth {
+        0 if shallow => Some("--unshallow".to_owned()),
+        0 => None,
+        _ if new || !has_any(path) => Some(format!("--depth={depth}")),
+        // Without a depth, what is known stays as deep as it is and only what is new comes.
+        _ if !kept => None,
+        _ => Some(format!("--deepen={depth}")),
+    };
+    fetch_commit(path, wanted, history.as_deref()).await?;
+    // A branch that is new to a shallow mirror may reach less far back than asked for.
+    if history.is_none() && !is_deep_enough(path, wanted.commit, depth).await? {
+        fetch_commit(path, wanted, Some(&format!("--deepen={depth}"))).await?;
+    }
+    Ok(())
+}
+
+/// By its id; where the host shows only branch heads, by the branch, then by all heads.
+async fn fetch_commit(path: &Path, wanted: Wanted<'_>, history: Option<&str>) -> Result<(), GitError> {
+    let Wanted { commit, branch, .. } = wanted;
+    let by_id = pull(path, wanted, history, &format!("+{commit}:refs/ocelot/{commit}")).await;
+    let Err(refused) = by_id else { return Ok(()) };
+    if refused.infrastructure || !is_refusal(&refused.words) {
+        return Err(refused);
+    }
+    for heads in
+        [format!("+refs/heads/{branch}:refs/heads/{branch}"), "+refs/heads/*:refs/heads/*".to_owned()]
+    {
+        match pull(path, wanted, history, &heads).await {
+            Err(error) if error.infrastructure => return Err(error),
+            Err(_) | Ok(()) => {}
+        }
+        if has(path, commit).await {
+            let name = format!("refs/ocelot/{commit}");
+            return git(path, Ways::None, &["update-ref", "--end-of-options", &name, commit]).await.map(drop);
+        }
+    }
+    Err(refused)
+}
+
+async fn pull(path: &Path, wanted: Wanted<'_>, history: Option<&str>, refs: &str) -> Result<(), GitError> {
+    let mut args = vec!["fetch", "--quiet", "--no-recurse-submodules", "--no-write-fetch-head"];
+    args.extend(history);
+    let ways = ways(wanted.url, wanted.allow_local);
+    if ways == Ways::Local {
+        // The admin allowed local repositories; who owns them does not matter then.
+        args.push("--upload-pack=git -c 'safe.directory=*' upload-pack");
+    }
+    args.extend(["--end-of-options", wanted.url, refs]);
+    let told = git(path, ways, &args).await;
+    told.map(drop).map_err(|error| GitError { words: without_password(&error.words, wanted.url), ..error })
+}
+
+/// An empty bare repository that gives out any commit.
+fn create(path: &Path, sha256: bool) -> std::io::Result<()> {
+    crate::folder::remove_if_there(path)?;
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let more = "[uploadpack]\n\tallowAnySHA1InWant = true\n";
+    write_empty(path, &config(true, sha256, more))
+}
+
+/// What `git init` makes, without its templates and without a process.
+pub(crate) fn write_empty(path: &Path, config: &str) -> std::io::Result<()> {
+    for folder in ["objects/info", "objects/pack", "refs/heads", "refs/tags"] {
+        fs::create_dir_all(path.join(folder))?;
+    }
+    fs::write(path.join("config"), config)?;
+    // Last: a folder with a HEAD is whole.
+    fs::write(path.join("HEAD"), "ref: refs/heads/main\n")
+}
+
+/// A repository's configuration file.
+pub(crate) fn config(bare: bool, sha256: bool, more: &str) -> String {
+    let (version, extension) = if sha256 { (1, "[extensions]\n\tobjectformat = sha256\n") } else { (0, "") };
+    format!(
+        "[core]\n\trepositoryformatversion = {version}\n\tfilemode = true\n\tbare = {bare}\n{extension}{more}"
+    )
+}
+
+/// Whether the commit has the name that only a whole fetch gives. Read from git's files, to save a process.
+fn keeps(path: &Path, commit: &str) -> bool {
+    let name = format!("refs/ocelot/{commit}");
+    let packed = || fs::read_to_string(path.join("packed-refs")).is_ok_and(|refs| refs.contains(&name));
+    path.join(&name).exists() || packed()
+}
+
+/// Whether the mirror has the commit, whatever led to it.
+async fn has(path: &Path, commit: &str) -> bool {
+    let object = format!("{commit}^{{commit}}");
+    git(path, Ways::None, &["cat-file", "-e", &object]).await.is_ok()
+}
+
+/// Whether anything was ever fetched.
+fn has_any(path: &Path) -> bool {
+    path.join("packed-refs").exists()
+        || fs::read_dir(path.join("refs/ocelot")).is_ok_and(|mut refs| refs.next().is_some())
+}
+
+/// Whether `depth` commits of history are there, or all of them.
+async fn is_deep_enough(path: &Path, commit: &str, depth: u32) -> Result<bool, GitError> {
+    let Ok(shallow) = fs::read_to_string(path.join("shallow")) else { return Ok(true) };
+    if depth == 0 {
+        return Ok(false);
+    }
+    let said = git(path, Ways::None, &["rev-list", &format!("--max-count={depth}"), commit, "--"]).await?;
+    let listed = said.out.lines().count() as u32;
+    let cut = said.out.lines().any(|line| shallow.lines().any(|border| border == line));
+    Ok(listed >= depth || !cut)
+}
+
+/// The ways that a clone URL may go. An address that is no URL of a known kind is a local path.
+fn ways(url: &str, allow_local: bool) -> Ways {
+    let lower = url.to_ascii_lowercase();
+    let local = lower.starts_with("file://") || url.starts_with('/') || url.starts_with('.');
+    if local && allow_local {
+        Ways::Local
+    } else if lower.starts_with("http://") {
+        Ways::Plain
+    } else {
+        Ways::Secure
+    }
+}
+
+/// The host does not give out commits that are no branch's head, or has no such commit.
+fn is_refusal(words: &str) -> bool {
+    ["not our ref", "unadvertised object", "couldn't find remote ref", "not advertised"]
+        .iter()
+        .any(|sign| words.contains(sign))
+}
+
+/// Something that git wrote cannot be read any more.
+fn is_corrupt(words: &str) -> bool {
+    [
+        "corrupt",
+        "not a git repository",
+        "bad object",
+        "missing blob",
+        "missing tree",
+        "missing commit",
+        "unable to read",
+        "could not read",
+        "bad config",
+        "inflate",
+        "does not match index",
+        "unable to parse",
+        "loose object",
+        "packfile",
+        "shallow file has changed",
+    ]
+    .iter()
+    .any(|sign| words.contains(sign))
+}
+
+/// The URL as it may be shown and stored in a workspace: nobody's password in it.
+pub(crate) fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let Some((user, host)) = authority.rsplit_once('@') else { return url.to_owned() };
+    match (scheme, user.split_once(':')) {
+        // The user is part of the address there, and no secret.
+        ("ssh" | "git+ssh", None) => url.to_owned(),
+        ("ssh" | "git+ssh", Some((user, _))) => format!("{scheme}://{user}@{host}{path}"),
+        (_, _) => format!("{scheme}://{host}{path}"),
+    }
+}
+
+fn without_password(words: &str, url: &str) -> String {
+    words.replace(url, &without_credentials(url))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_without_credentials() {
+        let check = |url: &str, want: &str| assert_eq!(without_credentials(url), want);
+        check("https://host/a/b.git", "https://host/a/b.git");
+        check("https://token@host/a", "https://host/a");
+        check("https://user:pass@word@host:1/a@b", "https://host:1/a@b");
+        check("ssh://git@host:22/a", "ssh://git@host:22/a");
+        check("ssh://git:pw@host/a", "ssh://git@host/a");
+        check("git@host:a/b", "git@host:a/b");
+        check("/srv/a", "/srv/a");
+    }
+
+    #[test]
+    fn ways_of_urls() {
+        let check = |url: &str, local: bool, want: Ways| assert_eq!(ways(url, local), want, "{url} {local}");
+        check("https://host/a", true, Ways::Secure);
+        check("HTTP://host/a", false, Ways::Plain);
+        check("git@host:a", true, Ways::Secure);
+        check("file:///srv/a", false, Ways::Secure);
+        check("file:///srv/a", true, Ways::Local);
+        check("/srv/a", true, Ways::Local);
+        check("ext::sh -c id", true, Ways::Secure);
+    }
+
+    #[test]
+    fn only_whole_commit_ids_and_plain_urls() {
+        let checkout = Checkout::default();
+        let sha = "0123456789abcdef0123456789abcdef01234567";
+        let case = |url: &str, commit: &str, want: bool| {
+            let wanted = Wanted { url, commit, branch: "main", checkout: &checkout, allow_local: true };
+            assert_eq!(check(&wanted).is_ok(), want, "{url} {commit}");
+        };
+        case("https://host/a", sha, true);
+        case("https://host/a", &sha[..39], false);
+        case("https://host/a", "--upload-pack=touch /tmp/x; ............", false);
+        case("--upload-pack=x", sha, false);
+        case("https://host/a\n[core]", sha, false);
+        case("", sha, false);
+    }
+}

@@ -1,0 +1,230 @@
+//! The stream to the server: hello, heartbeats, offers, cancels. It comes back by itself, for ever.
+//!
+//! It runs on a thread of its own, so that heartbeats do not wait for the work of jobs. It never works on an
+//! attempt itself: it seats it on the board and hands it over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ocelot_api::proto::from_server::Message as Down;
+use ocelot_api::proto::from_worker::Message as Up;
+use ocelot_api::proto::{Accept, FromWorker, Heartbeat, Hello, Offer, Refuse, Welcome};
+use ocelot_api::{PROTOCOL_MAX, PROTOCOL_MIN};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use crate::attempt::Start;
+use crate::backoff::Backoff;
+use crate::board::{Board, Out, Stop, Taken};
+use crate::config::Config;
+use crate::connect::{self, Client, deepest, is_server_down};
+use crate::contact::Contact;
+use crate::error::WorkerError;
+use crate::folder::{Folder, State, boot_ms};
+
+/// Both sides say something this often.
+const BEAT: Duration = Duration::from_secs(10);
+/// A connection on which nothing was heard for so long is given up.
+const SILENCE: Duration = Duration::from_secs(35);
+/// Longest for the server to answer a hello.
+const HELLO: Duration = Duration::from_secs(20);
+/// A slot whose offer could not be taken for want of disk is offered again after this.
+const AFTER_REFUSAL: Duration = Duration::from_secs(10);
+
+/// What a session works with.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) config: Config,
+    pub(crate) board: Arc<Board>,
+    /// Attempts to begin with.
+    pub(crate) starts: mpsc::UnboundedSender<Start>,
+    /// The server's last greeting.
+    pub(crate) welcome: watch::Sender<Option<Welcome>>,
+    pub(crate) sharing: watch::Receiver<String>,
+}
+
+/// Why one stream ended.
+enum End {
+    /// The token is not good.
+    Refused(String),
+    /// The server stops, and asked to come back after this time.
+    Away(Duration),
+    /// Anything else.
+    Broken,
+}
+
+/// Keeps a session until `stop`. Ends by itself only when the token is refused.
+pub(crate) async fn keep(session: Session, stop: CancellationToken) -> Result<(), WorkerError> {
+    let client = connect::client(&session.config.server, &session.config.token)?;
+    let contact = std::sync::Mutex::new(Contact::new(Instant::now()));
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        () = guard(&session.board, &contact) => Ok(()),
+        refused = come_back(&session, client, &contact) => Err(refused),
+    }
+}
+
+type Shared = std::sync::Mutex<Contact>;
+
+fn with<T>(contact: &Shared, act: impl FnOnce(&mut Contact) -> T) -> T {
+    act(&mut contact.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+/// Ends all attempts when others may have been given them.
+async fn guard(board: &Board, contact: &Shared) {
+    let mut look = tokio::time::interval(Duration::from_millis(250));
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let now = look.tick().await;
+        if with(contact, |contact| contact.is_lost(now)) && !board.holding().is_empty() {
+            let ended = board.stop_all(Stop::Drop);
+            tracing::error!(
+                attempts = ended,
+                "the server was not heard for too long: {ended} attempts are ended"
+            );
+        }
+    }
+}
+
+async fn come_back(session: &Session, client: Client, contact: &Shared) -> WorkerError {
+    let mut backoff = Backoff::new();
+    loop {
+        let end = once(session, client.clone(), contact, &mut backoff).await;
+        session.board.detach();
+        match end {
+            End::Refused(why) => return WorkerError::Token(why),
+            End::Away(after) => tokio::time::sleep(after).await,
+            End::Broken => {}
+        }
+        backoff.wait().await;
+    }
+}
+
+/// One stream, from hello to its end.
+async fn once(session: &Session, mut client: Client, contact: &Shared, backoff: &mut Backoff) -> End {
+    let (out, said) = mpsc::unbounded_channel();
+    say(&out, Up::Hello(session.hello()));
+    session.board.attach(out.clone());
+    let answer = tokio::time::timeout(HELLO, client.session(UnboundedReceiverStream::new(said))).await;
+    let mut heard = match answer {
+        Ok(Ok(response)) => response.into_inner(),
+        Ok(Err(status)) => return ended(&status, contact),
+        Err(_) => return End::Broken,
+    };
+    let mut beat = tokio::time::interval_at(Instant::now() + BEAT, BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            message = heard.message() => match message {
+                Ok(Some(message)) => {
+                    with(contact, |contact| contact.hear(Instant::now()));
+                    if let Some(end) = message.message.and_then(|message| session.take(message, &out, contact, backoff)) {
+                        return end;
+                    }
+                }
+                Ok(None) => return End::Broken,
+                Err(status) => return ended(&status, contact),
+            },
+            now = beat.tick() => {
+                if with(contact, |contact| contact.silence(now)) > SILENCE {
+                    return End::Broken;
+                }
+                say(&out, Up::Heartbeat(Heartbeat { holding: session.board.holding() }));
+            }
+        }
+    }
+}
+
+fn ended(status: &tonic::Status, contact: &Shared) -> End {
+    if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) {
+        return End::Refused(status.message().to_owned());
+    }
+    if is_server_down(status) {
+        with(contact, |contact| contact.refused(Instant::now()));
+    }
+    let why = deepest(status);
+    tracing::warn!("no session with the server: {}: {why}", status.code());
+    End::Broken
+}
+
+fn say(out: &Out, message: Up) {
+    // The stream's other end is gone only when the stream is about to be.
+    let _ = out.send(FromWorker { message: Some(message) });
+}
+
+impl Session {
+    fn hello(&self) -> Hello {
+        Hello {
+            protocol_min: PROTOCOL_MIN,
+            protocol_max: PROTOCOL_MAX,
+            name: self.config.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            labels: self.config.all_labels().into_iter().collect(),
+            slots: self.config.slots,
+            holding: self.board.holding(),
+            sharing: self.sharing.borrow().clone(),
+        }
+    }
+
+    fn take(&self, message: Down, out: &Out, contact: &Shared, backoff: &mut Backoff) -> Option<End> {
+        match message {
+            Down::Welcome(welcome) => {
+                backoff.reset();
+                let hard = Duration::from_millis(u64::from(welcome.lease_hard_limit_ms));
+                with(contact, |contact| contact.limit(hard));
+                tracing::info!(
+                    "connected to Ocelot {} as worker {}",
+                    welcome.server_version,
+                    welcome.worker_id
+                );
+                self.welcome.send_replace(Some(welcome));
+            }
+            Down::Offer(offer) => self.offered(offer, out),
+            Down::Cancel(cancel) => {
+                let level = if cancel.force { Stop::Force } else { Stop::Gently };
+                self.board.stop(cancel.attempt_id, level);
+            }
+            Down::Drop(drop) => {
+                self.board.stop(drop.attempt_id, Stop::Drop);
+            }
+            Down::Beat(_) => {}
+            Down::GoingAway(away) => {
+                with(contact, Contact::goodbye);
+                return Some(End::Away(Duration::from_millis(u64::from(away.retry_after_ms))));
+            }
+        }
+        None
+    }
+
+    /// Takes an offer when a slot is free: the folder first, then the answer, then the work.
+    fn offered(&self, offer: Offer, out: &Out) {
+        let Some(lease) = offer.lease.clone() else { return };
+        let refuse = |reason: String| say(out, Up::Refuse(Refuse { lease: Some(lease.clone()), reason }));
+        match self.board.take(&lease) {
+            Taken::Already => say(out, Up::Accept(Accept { lease: Some(lease) })),
+            Taken::No(why) => refuse(why.to_owned()),
+            Taken::Slot(slot, stop) => {
+                let state = State { slot, began_ms: boot_ms(), ..State::default() };
+                match Folder::create(&self.config.jobs(), &offer, &state) {
+                    Ok(folder) => {
+                        say(out, Up::Accept(Accept { lease: Some(lease) }));
+                        // Nobody takes it any more only when the worker ends.
+                        let _ = self.starts.send(Start { folder, offer, state, stop, resumed: false });
+                    }
+                    Err(error) => {
+                        tracing::error!("an offered job has no place on the disk: {error}");
+                        refuse(format!("the worker's disk: {error}"));
+                        let board = Arc::clone(&self.board);
+                        tokio::spawn(async move {
+                            tokio::time::sleep(AFTER_REFUSAL).await;
+                            board.release(slot);
+                        });
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The stage `setup`: rooms and checkout, at the same time, with lines for people in its log.
+
+use std::time::Instant;
+
+use ocelot_model::Status;
+use tokio::sync::mpsc;
+
+use crate::attempt::Attempt;
+use crate::board::{Stop, at_least};
+use crate::executor::{Executor, ExecutorError, Room, RoomSpec, SetupLog, User};
+use crate::folder::{Ended, boot_ms, left};
+use crate::git::GitError;
+use crate::mirror::Wanted;
+use crate::plan::{RoomPlan, shared_rooms, words};
+use crate::pump::{SetupSource, Source};
+use crate::workspace;
+
+/// Lines that may wait to be sent.
+const LINES: usize = 1024;
+
+/// Why the setup did not come to its end.
+pub(crate) struct Failure {
+    pub(crate) reason: String,
+    pub(crate) infrastructure: bool,
+}
+
+impl From<ExecutorError> for Failure {
+    fn from(error: ExecutorError) -> Failure {
+        Failure { reason: error.to_string(), infrastructure: error.is_infrastructure() }
+    }
+}
+
+enum End {
+    Done(Result<Vec<Room>, Failure>),
+    Cancelled,
+    TimedOut,
+}
+
+impl Attempt {
+    /// Prepares everything that stages need. How it went stands in the state afterwards.
+    pub(crate) async fn setup(&mut self) {
+        let clock = Instant::now();
+        let id = self.setup_id();
+        let again = self.state.current.is_some();
+        let (say, lines) = mpsc::channel(LINES);
+        self.open_setup_log(Some(lines));
+        self.begin(id, None);
+        if again {
+            // What was half done is of no use: begin with nothing.
+            self.unsure = true;
+            self.close().await;
+            line(&say, "The worker was started again; the setup begins anew").await;
+        }
+        let limit = left(self.state.began_ms, self.job.timeout_ms, boot_ms());
+        let mut stop = self.stop.clone();
+        let end = tokio::select! {
+            biased;
+            () = at_least(&mut stop, Stop::Gently) => End::Cancelled,
+            done = self.prepare(&say) => End::Done(done),
+            () = tokio::time::sleep(limit) => End::TimedOut,
+        };
+        let (status, reason, infrastructure) = match end {
+            End::Done(Ok(rooms)) => {
+                self.rooms = rooms.into_iter().map(|room| (room.name().to_owned(), room)).collect();
+                (Status::Passed, String::new(), false)
+            }
+            End::Done(Err(failure)) => (Status::Error, failure.reason, failure.infrastructure),
+            End::Cancelled => (Status::Cancelled, String::new(), false),
+            End::TimedOut => {
+                (Status::TimedOut, format!("the job timed out after {}", words(self.job.timeout_ms)), false)
+            }
+        };
+        self.unsure = status != Status::Passed;
+        if !reason.is_empty() {
+            line(&say, &reason).await;
+        }
+        self.stop_level();
+        let duration_ms = clock.elapsed().as_millis() as u64;
+        self.end(
+            id,
+            Ended {
+                status,
+                exit_code: None,
+                duration_ms,
+                reason,
+                room: None,
+                forgiven: false,
+                infrastructure,
+            },
+        );
+    }
+
+    /// Sends what an earlier life wrote, and then `lines`, as the setup's log.
+    pub(crate) fn open_setup_log(&mut self, lines: Option<mpsc::Receiver<Vec<u8>>>) {
+        let lines = lines.unwrap_or_else(|| mpsc::channel(1).1);
+        match SetupSource::open(&self.folder.setup_log(), lines) {
+            Ok(source) => self.begin_log(self.setup_id(), Source::Setup(source)),
+            Err(error) => tracing::warn!(attempt = self.lease.attempt_id, "the setup has no log: {error}"),
+        }
+    }
+
+    async fn prepare(&self, say: &SetupLog) -> Result<Vec<Room>, Failure> {
+        let user = self.user()?;
+        let mut rooms = Vec::new();
+        for room in shared_rooms(&self.plan) {
+            rooms.push(self.open(room, say));
+        }
+        let rooms = futures_util::future::try_join_all(rooms);
+        let (rooms, ()) = futures_util::future::try_join(rooms, self.check_out(say, user)).await?;
+        for room in &rooms {
+            room.bring_workspace(user.unwrap_or(User::ROOT)).await?;
+        }
+        Ok(rooms)
+    }
+
+    /// Who the stages run as; `None` for the executor's default.
+    pub(crate) fn user(&self) -> Result<Option<User>, ExecutorError> {
+        self.job.user.as_deref().map(User::parse).transpose()
+    }
+
+    /// Opens a room.
+    pub(crate) async fn open(&self, room: &RoomPlan, say: &SetupLog) -> Result<Room, Failure> {
+        let spec = RoomSpec {
+            name: room.name.clone(),
+            image: room.image.clone(),
+            pull: self.job.pull,
+            resources: self.job.resources,
+        };
+        Ok(self.shop.executor.open(&self.place, &spec, say).await?)
+    }
+
+    async fn check_out(&self, say: &SetupLog, user: Option<User>) -> Result<(), Failure> {
+        let wanted = Wanted {
+            url: &self.offer.clone_url,
+            commit: &self.offer.commit,
+            branch: &self.offer.branch,
+            checkout: &self.job.checkout,
+            allow_local: self.offer.allow_local,
+        };
+        line(say, &format!("Fetching {}", self.offer.repo)).await;
+        let folder = self.place.workspace();
+        let done = workspace::check_out(&self.shop.mirrors, wanted, &folder, say).await;
+        let done = done.map_err(|error: GitError| Failure {
+            reason: workspace::failure(&wanted, &error),
+            infrastructure: error.infrastructure,
+        })?;
+        line(say, &done).await;
+        let containers = matches!(self.shop.executor, Executor::Docker(_));
+        if let Some(user) = user.filter(|user| containers && *user != User::ROOT) {
+            let given = tokio::task::spawn_blocking(move || workspace::give(&folder, user)).await;
+            given.map_err(std::io::Error::other).flatten().map_err(|error| Failure {
+                reason: format!("the workspace cannot be given to {}:{}: {error}", user.uid, user.gid),
+                infrastructure: true,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A line in the setup's log. Nobody reads it any more when the attempt is over.
+pub(crate) async fn line(say: &SetupLog, text: &str) {
+    let _ = say.send(format!("{text}\n").into_bytes()).await;
+}

@@ -1,0 +1,270 @@
+//! A worker's whole life: find what an earlier life left, hold a session, work, drain.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ocelot_api::proto::{self, Welcome};
+use ocelot_model::id::{AttemptId, JobId};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::{Shop, Start, clean, work_on};
+use crate::board::{Board, Stop};
+use crate::config::{Config, ExecutorKind};
+use crate::connect;
+use crate::error::WorkerError;
+use crate::executor::{DockerConfig, Executor, HostConfig, Place, Sharing};
+use crate::folder::{Cancel, Folder, State, lease};
+use crate::mirror::Mirrors;
+use crate::session::{Session, keep};
+
+/// Leftovers are looked for this often.
+const SWEEP: Duration = Duration::from_mins(10);
+
+/// How a worker is told to end.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    /// Takes no new jobs; ends when those that run have ended.
+    pub drain: CancellationToken,
+    /// Cancels those that run as well.
+    pub cancel: CancellationToken,
+}
+
+impl From<CancellationToken> for Shutdown {
+    fn from(drain: CancellationToken) -> Shutdown {
+        Shutdown { drain, cancel: CancellationToken::new() }
+    }
+}
+
+/// Works until told to end, and returns when the last job has. Fails when there is no executor, when the folder
+/// cannot be used, and when the server refuses the token.
+pub async fn work(config: Config, shutdown: impl Into<Shutdown>) -> Result<(), WorkerError> {
+    let shutdown = shutdown.into();
+    let config = Config { data: prepare(&config)?, ..config };
+    let board = Arc::new(Board::new(config.slots));
+    let (whole, torn) =
+        Folder::list(&config.jobs()).map_err(WorkerError::io("cannot read the folder of jobs"))?;
+    let old = whole.into_iter().map(|(folder, offer, state)| seat(&board, folder, offer, state)).collect();
+
+    let (starts, inbox) = mpsc::unbounded_channel();
+    let welcome = watch::Sender::new(None);
+    // With Docker the first job finds out.
+    let sharing = watch::Sender::new(match config.executor {
+        ExecutorKind::Host => "host".to_owned(),
+        ExecutorKind::Docker => String::new(),
+    });
+    let session = Session {
+        config: config.clone(),
+        board: Arc::clone(&board),
+        starts,
+        welcome: welcome.clone(),
+        sharing: sharing.subscribe(),
+    };
+    let end = CancellationToken::new();
+    let _end = end.clone().drop_guard();
+    let mut session = thread(session, end)?;
+    let worker = Worker { config, board, shutdown, sharing };
+    tokio::select! {
+        biased;
+        refused = &mut session => refused.map_err(|_| stopped()).flatten(),
+        done = worker.live(old, torn, inbox, welcome.subscribe()) => done,
+    }
+}
+
+struct Worker {
+    config: Config,
+    board: Arc<Board>,
+    shutdown: Shutdown,
+    sharing: watch::Sender<String>,
+}
+
+impl Worker {
+    async fn live(
+        &self,
+        old: Vec<Start>,
+        torn: Vec<PathBuf>,
+        mut inbox: mpsc::UnboundedReceiver<Start>,
+        mut welcome: watch::Receiver<Option<Welcome>>,
+    ) -> Result<(), WorkerError> {
+        let instance = tokio::select! {
+            instance = self.instance(&mut welcome) => instance?,
+            () = self.shutdown.drain.cancelled() => return Ok(()),
+        };
+        let executor = self.executor(instance).await?;
+        self.tell_sharing(&executor).await;
+        self.sweep(&executor).await;
+        for path in torn {
+            discard(&executor, path).await;
+        }
+        let shop = Arc::new(Shop {
+            executor: executor.clone(),
+            client: connect::client(&self.config.server, &self.config.token)?,
+            mirrors: Mirrors::new(self.config.data.join("mirrors")),
+            log_cap: self.config.log_cap_bytes,
+        });
+        let mut attempts = JoinSet::new();
+        for start in old {
+            self.begin(&mut attempts, &shop, start);
+        }
+        self.board.open();
+        self.serve(&shop, &mut attempts, &mut inbox).await;
+        if let Err(error) = executor.leave().await {
+            tracing::warn!("something of the worker is left on the engine: {error}");
+        }
+        Ok(())
+    }
+
+    /// Works on what comes until drained.
+    async fn serve(
+        &self,
+        shop: &Arc<Shop>,
+        attempts: &mut JoinSet<()>,
+        inbox: &mut mpsc::UnboundedReceiver<Start>,
+    ) {
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.reset();
+        let (mut draining, mut cancelled) = (false, false);
+        loop {
+            tokio::select! {
+                Some(start) = inbox.recv() => self.begin(attempts, shop, start),
+                Some(_) = attempts.join_next() => self.tell_sharing(&shop.executor).await,
+                _ = sweep.tick() => self.sweep(&shop.executor).await,
+                () = self.shutdown.drain.cancelled(), if !draining => {
+                    draining = true;
+                    self.board.close();
+                    tracing::info!(jobs = self.board.attempts().len(), "no new jobs; the worker ends when those that run have");
+                }
+                () = self.shutdown.cancel.cancelled(), if !cancelled => {
+                    (draining, cancelled) = (true, true);
+                    self.board.close();
+                    self.board.stop_all(Stop::Force);
+                }
+                () = self.board.idle(), if draining => return,
+            }
+        }
+    }
+
+    fn begin(&self, attempts: &mut JoinSet<()>, shop: &Arc<Shop>, start: Start) {
+        let (slot, board) = (start.state.slot, Arc::clone(&self.board));
+        let free = Release { slot, board };
+        let shop = Arc::clone(shop);
+        attempts.spawn(async move {
+            work_on(shop, start).await;
+            drop(free);
+        });
+    }
+
+    /// What the server calls itself on labels: known from an earlier life, else from its greeting.
+    async fn instance(&self, welcome: &mut watch::Receiver<Option<Welcome>>) -> Result<String, WorkerError> {
+        let path = self.config.data.join("instance");
+        if let Ok(known) = fs::read_to_string(&path)
+            && !known.is_empty()
+        {
+            return Ok(known);
+        }
+        let Ok(greeting) = welcome.wait_for(Option::is_some).await else { return Err(stopped()) };
+        let instance = greeting.as_ref().map(|welcome| welcome.instance.clone()).unwrap_or_default();
+        fs::write(path, &instance).map_err(WorkerError::io("cannot write to the worker's folder"))?;
+        Ok(instance)
+    }
+
+    async fn executor(&self, instance: String) -> Result<Executor, WorkerError> {
+        Ok(match self.config.executor {
+            ExecutorKind::Docker => {
+                let docker_host = self.config.docker_host.clone();
+                let config =
+                    DockerConfig { docker_host, ..DockerConfig::new(instance, self.config.name.clone()) };
+                Executor::docker(config).await?
+            }
+            ExecutorKind::Host => Executor::host(HostConfig { data: self.config.data.clone() })?,
+        })
+    }
+
+    /// How files reach the engine, for the next hello.
+    async fn tell_sharing(&self, executor: &Executor) {
+        let words = match executor {
+            Executor::Host(_) => "host",
+            Executor::Docker(docker) => match docker.sharing().await {
+                Some(Sharing::Same) => "same-paths",
+                Some(Sharing::Mapped { .. }) => "own-mounts",
+                Some(Sharing::None) => "archive",
+                None => "",
+            },
+        };
+        self.sharing.send_replace(words.to_owned());
+    }
+
+    async fn sweep(&self, executor: &Executor) {
+        let keep: Vec<AttemptId> = self.board.attempts().into_iter().map(AttemptId).collect();
+        match executor.sweep(&keep).await {
+            Ok(removed) => removed.iter().for_each(|what| tracing::info!("a leftover was removed: {what}")),
+            Err(error) => tracing::warn!("leftovers cannot be looked for: {error}"),
+        }
+    }
+}
+
+/// Frees the slot when the attempt's work ends, in whatever way.
+struct Release {
+    slot: u32,
+    board: Arc<Board>,
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.board.release(self.slot);
+    }
+}
+
+/// Makes the worker's folders. Answers the absolute path of its own.
+fn prepare(config: &Config) -> Result<PathBuf, WorkerError> {
+    let unusable = || WorkerError::io(format!("cannot use the worker's folder {}", config.data.display()));
+    fs::create_dir_all(config.jobs()).map_err(unusable())?;
+    fs::canonicalize(&config.data).map_err(unusable())
+}
+
+/// Takes the slot of an attempt that an earlier life has begun.
+fn seat(board: &Board, folder: Folder, offer: proto::Offer, state: State) -> Start {
+    let level = match state.cancel {
+        None => Stop::No,
+        Some(Cancel::Gently) => Stop::Gently,
+        Some(Cancel::Force) => Stop::Force,
+    };
+    let stop = board.seat(state.slot, lease(&offer), level);
+    Start { folder, offer, state, stop, resumed: true }
+}
+
+/// Removes what looks like an attempt's folder but cannot be gone on with.
+async fn discard(executor: &Executor, path: PathBuf) {
+    let id = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+    let Some(id) = id else {
+        if let Err(error) = crate::folder::remove_if_there(&path) {
+            tracing::warn!("{} is left: {error}", path.display());
+        }
+        return;
+    };
+    let place = Place { folder: path, job: JobId(0), attempt: AttemptId(id), slot: 0 };
+    clean(executor, &place, true).await;
+}
+
+/// Runs the session on a thread and a runtime of its own. The answer comes when it ends by itself.
+fn thread(
+    session: Session,
+    end: CancellationToken,
+) -> Result<tokio::sync::oneshot::Receiver<Result<(), WorkerError>>, WorkerError> {
+    let (done, answer) = tokio::sync::oneshot::channel();
+    let unable = || WorkerError::io("cannot start the session's thread");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unable())?;
+    let work = move || {
+        // Nobody waits for the answer when the worker has ended.
+        let _ = done.send(runtime.block_on(keep(session, end)));
+    };
+    std::thread::Builder::new().name("session".into()).spawn(work).map_err(unable())?;
+    Ok(answer)
+}
+
+fn stopped() -> WorkerError {
+    WorkerError::io("the session")(std::io::Error::other("its thread ended"))
+}

@@ -1,0 +1,127 @@
+//! The commands, one file each, and the table that leads to them.
+
+mod account;
+mod build;
+mod cancel;
+mod checkout;
+mod completions;
+pub(crate) mod config;
+mod health;
+mod init;
+mod login;
+mod logs;
+mod queue;
+mod repo;
+mod retry;
+mod server;
+pub(crate) mod show;
+mod status;
+mod summary;
+mod token;
+mod up;
+mod validate;
+mod version;
+mod which;
+mod why;
+mod worker;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Ocelot builds what you push: a server, workers that run builds in Docker containers, and the commands
+/// to look and act.
+///
+/// Options come from flags, then from OCELOT_* variables, then from ocelot.toml.
+#[derive(Debug, Parser)]
+#[command(name = "ocelot", disable_version_flag = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Read options from this file. Without it, `up`, `server` and `worker` read ./ocelot.toml, else
+    /// /etc/ocelot/ocelot.toml.
+    #[arg(long, global = true, value_name = "FILE", env = "OCELOT_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[expect(clippy::doc_markdown, reason = "the text is shown as help, where marks would stand in the way")]
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a server and one worker, with SQLite: all that one machine needs.
+    Up(up::Options),
+    /// Start a server alone; several may share one PostgreSQL.
+    Server(server::Options),
+    /// Start a worker, or look at workers.
+    Worker(worker::Options),
+    /// Store a server's address and a token for the commands below.
+    Login(login::Options),
+    /// Add, list, show and remove repositories.
+    #[command(subcommand)]
+    Repo(repo::Verb),
+    /// Queue a build.
+    Build(build::Options),
+    /// Show how a build stands.
+    Status(status::Options),
+    /// List the newest builds.
+    Summary(summary::Options),
+    /// Print the log of a build.
+    Logs(logs::Options),
+    /// End a build.
+    #[command(visible_alias = "kill")]
+    Cancel(cancel::Options),
+    /// Build the same commit again, as a new build.
+    Retry(retry::Options),
+    /// Say why a build waits, or what became of it.
+    Why(why::Options),
+    /// Check an ocelot.yml without a server.
+    Validate(validate::Options),
+    /// Write a first ocelot.yml that fits the repository.
+    Init(init::Options),
+    /// List the waiting jobs and why each one waits.
+    Queue(queue::Options),
+    /// Create, list and revoke tokens.
+    #[command(subcommand)]
+    Token(token::Verb),
+    /// Ask a server whether it is ready.
+    Health(health::Options),
+    /// Print the version.
+    Version(version::Options),
+    /// Print a completion script for a shell.
+    Completions(completions::Options),
+}
+
+/// Runs the command; answers its exit code.
+pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
+    let config = cli.config;
+    match cli.command {
+        Command::Up(options) => up::up(options, config::for_role(config.as_deref())?).await,
+        Command::Server(options) => server::server(options, config::for_role(config.as_deref())?).await,
+        Command::Worker(options) => worker::worker(options, config).await,
+        Command::Login(options) => login::login(options).await,
+        Command::Repo(verb) => repo::dispatch(verb, config).await,
+        Command::Build(options) => build::build(options, config).await,
+        Command::Status(options) => status::status(options, config).await,
+        Command::Summary(options) => summary::summary(options, config).await,
+        Command::Logs(options) => logs::logs(options, config).await,
+        Command::Cancel(options) => cancel::cancel(options, config).await,
+        Command::Retry(options) => retry::retry(options, config).await,
+        Command::Why(options) => why::why(options, config).await,
+        Command::Validate(options) => validate::validate(&options),
+        Command::Init(options) => init::init(&options),
+        Command::Queue(options) => queue::queue(options, config).await,
+        Command::Token(verb) => token::dispatch(verb, config).await,
+        Command::Health(options) => health::health(options, config).await,
+        Command::Version(options) => version::version(&options),
+        Command::Completions(options) => completions::completions(&options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

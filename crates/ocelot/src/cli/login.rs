@@ -1,0 +1,74 @@
+//! `ocelot login URL`: asks for a token, tries it, stores it.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use ocelot_api::client::Client;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{account, show};
+
+/// A token is much shorter than this.
+const LONGEST: u64 = 4096;
+
+#[expect(clippy::doc_markdown, reason = "the text is shown as help, where marks would stand in the way")]
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Address of the server, for example http://127.0.0.1:8080.
+    url: String,
+    /// Read the token from this file, `-` for standard input. Without it you are asked.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+pub(crate) async fn login(options: Options) -> anyhow::Result<u8> {
+    let file = options.token_file.as_deref().filter(|path| *path != Path::new("-"));
+    let text = match file {
+        Some(path) => {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+        }
+        None if options.token_file.is_none() && std::io::stdin().is_terminal() => ask()?,
+        None => read_line()?,
+    };
+    let token = SecretString::from(text.trim());
+    if token.expose_secret().is_empty() {
+        bail!(
+            "no token was given; the first start of a server writes one to `admin-token` in its data folder"
+        );
+    }
+    let client = Client::new(&options.url, Some(token.expose_secret()))?;
+    let me = client.whoami().await.context("the server did not take the token")?;
+    let path = account::store(client.url(), &token)?;
+    show::line(format_args!(
+        "Signed in to {} as {} ({}). The token is in {}.",
+        client.url(),
+        me.name,
+        me.role,
+        path.display()
+    ))?;
+    Ok(0)
+}
+
+fn read_line() -> std::io::Result<String> {
+    let mut line = String::new();
+    std::io::Read::take(std::io::stdin().lock(), LONGEST).read_line(&mut line)?;
+    Ok(line)
+}
+
+/// Asks on the terminal, which does not show what is typed.
+fn ask() -> anyhow::Result<String> {
+    let stdin = std::io::stdin();
+    let before = tcgetattr(&stdin)?;
+    let mut quiet = before.clone();
+    quiet.local_modes.remove(LocalModes::ECHO);
+    eprint!("Token: ");
+    std::io::stderr().flush()?;
+    tcsetattr(&stdin, OptionalActions::Flush, &quiet)?;
+    let line = read_line();
+    tcsetattr(&stdin, OptionalActions::Flush, &before)?;
+    eprintln!();
+    Ok(line?)
+}

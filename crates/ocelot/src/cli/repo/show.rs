@@ -1,0 +1,35 @@
+//! `ocelot repo show [REPO]`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::account::Remote;
+use crate::cli::checkout::Checkout;
+use crate::cli::{show as print, which};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Handle or name [default: that of the git checkout here].
+    repo: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(crate) async fn show(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
+    let client = options.remote.client(config.as_deref())?;
+    let handle = match &options.repo {
+        Some(word) => which::repo(&client, word).await?,
+        None => which::repo_here(&client, &Checkout::here()).await?,
+    };
+    let repo = client.repo(&handle).await?;
+    if options.json {
+        print::json(&repo)?;
+    } else {
+        super::print(&repo)?;
+    }
+    Ok(0)
+}

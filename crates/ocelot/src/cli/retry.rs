@@ -1,0 +1,42 @@
+//! `ocelot retry BUILD`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ocelot_api::body::RetryBuild;
+
+use super::account::Remote;
+use super::show;
+use crate::follow::{self, Look};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Number of the build.
+    build: i64,
+    /// Do again only what did not pass.
+    #[arg(long)]
+    failed: bool,
+    /// Stream the log; the exit code says how the new build ended.
+    #[arg(long, short)]
+    follow: bool,
+    /// Print the new build as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(crate) async fn retry(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
+    let client = options.remote.client(config.as_deref())?;
+    let build = client.retry(options.build, &RetryBuild { failed: options.failed }).await?;
+    if options.follow {
+        return follow::follow(&client, build.number, Look { json: options.json, ..Look::default() }).await;
+    }
+    if options.json {
+        show::json(&build)?;
+    } else {
+        show::line(format_args!("Build {} does build {} again.", build.number, options.build))?;
+        show::line(client.page(build.number))?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,149 @@
+//! How things look on a terminal: tables, durations, times, colours. Writes to stdout and gives errors
+//! of writing back, so that `| head` ends a command in peace.
+
+use std::io::Write;
+
+use comfy_table::{Table, presets};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use ocelot_api::body::{Build, ConfigProblem};
+use ocelot_model::Status;
+use owo_colors::{OwoColorize as _, Style};
+use serde::Serialize;
+
+/// Writes one line to stdout; colours only when it is a terminal and `NO_COLOR` is not set.
+pub(crate) fn line(text: impl std::fmt::Display) -> std::io::Result<()> {
+    writeln!(anstream::stdout().lock(), "{text}")
+}
+
+/// Writes a note for people to stderr. That nobody reads it is no reason to stop.
+pub(crate) fn note(text: impl std::fmt::Display) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Writes `value` as JSON to stdout.
+pub(crate) fn json(value: &(impl Serialize + ?Sized)) -> anyhow::Result<()> {
+    Ok(line(serde_json::to_string_pretty(value)?)?)
+}
+
+/// Writes rows below headings; `none` when there are no rows.
+pub(crate) fn table<const N: usize>(
+    headings: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+    none: &str,
+) -> std::io::Result<()> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(headings);
+    let empty = table.add_rows(rows.into_iter().map(|row| row.map(|cell| plain(&cell)))).row_count() == 0;
+    if empty {
+        return line(none);
+    }
+    let mut out = anstream::stdout().lock();
+    for row in table.lines() {
+        // Columns are parted by two blanks; the first needs none before it.
+        writeln!(out, "{}", row.strip_prefix(' ').unwrap_or(&row).trim_end())?;
+    }
+    Ok(())
+}
+
+/// Text from outside on one line, without what moves the cursor or turns the direction of writing.
+pub(crate) fn plain(text: &str) -> String {
+    let odd = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
+    };
+    text.chars().map(|c| if odd(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// `0.9 s`, `42 s`, `2 min 37 s`, `1 h 4 min`.
+pub(crate) fn duration(ms: i64) -> String {
+    let seconds = ms.max(0) / 1000;
+    match seconds {
+        0..10 => format!("{}.{} s", seconds, ms.max(0) % 1000 / 100),
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// In the time zone of this machine.
+pub(crate) fn time(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The word of a status, coloured.
+pub(crate) fn status(status: Status) -> String {
+    status.as_str().style(style(status)).to_string()
+}
+
+/// The colour of a status.
+pub(crate) fn style(status: Status) -> Style {
+    match status {
+        Status::Passed => Style::new().green(),
+        Status::Failed | Status::Error | Status::TimedOut => Style::new().red().bold(),
+        Status::Running => Style::new().cyan(),
+        Status::Blocked | Status::Queued | Status::Cancelled => Style::new().yellow(),
+        Status::Skipped => Style::new().dimmed(),
+    }
+}
+
+/// How long a build took, or that it is not over.
+pub(crate) fn build_duration(build: &Build) -> String {
+    match (build.duration_ms, build.status) {
+        (Some(ms), _) => duration(ms),
+        (None, Status::Running) => "running".to_owned(),
+        (None, Status::Queued) => "waiting".to_owned(),
+        (None, Status::Blocked) => "waiting for approval".to_owned(),
+        (
+            None,
+            Status::Passed
+            | Status::Failed
+            | Status::Error
+            | Status::TimedOut
+            | Status::Cancelled
+            | Status::Skipped,
+        ) => "–".to_owned(),
+    }
+}
+
+/// The first characters of a commit id, as git shows it.
+pub(crate) fn short(commit: &str) -> &str {
+    commit.get(..10).unwrap_or(commit)
+}
+
+/// Why a build ended as it did, with the lines of its `ocelot.yml` that are wrong.
+pub(crate) fn reason(build: &Build) -> Option<String> {
+    if build.problems.is_empty() {
+        return build.reason.as_deref().map(plain);
+    }
+    let lines: Vec<String> = build.problems.iter().map(problem).collect();
+    Some(lines.join("\n"))
+}
+
+fn problem(problem: &ConfigProblem) -> String {
+    let ConfigProblem { file, line, column, message, hint, .. } = problem;
+    let hint = hint.as_deref().map_or_else(String::new, |hint| format!(" ({hint})"));
+    plain(&format!("{file}:{line}:{column}: {message}{hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let check = |ms, want: &str| assert_eq!(duration(ms), want, "{ms} ms");
+        check(-5, "0.0 s");
+        check(940, "0.9 s");
+        check(9_999, "9.9 s");
+        check(42_000, "42 s");
+        check(157_000, "2 min 37 s");
+        check(3_840_000, "1 h 4 min");
+    }
+
+    #[test]
+    fn text_from_outside_cannot_move_the_cursor() {
+        assert_eq!(plain("a\u{1b}[2J\u{202e}b\n"), "a\u{fffd}[2J\u{fffd}b\u{fffd}");
+    }
+}

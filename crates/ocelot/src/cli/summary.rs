@@ -1,0 +1,60 @@
+//! `ocelot summary`: the newest builds.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ocelot_api::client::BuildQuery;
+
+use super::account::Remote;
+use super::{show, which};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Handle or name of a repository [default: all].
+    repo: Option<String>,
+    /// Only builds of this branch.
+    #[arg(long)]
+    branch: Option<String>,
+    /// Only builds with this status.
+    #[arg(long)]
+    status: Option<ocelot_model::Status>,
+    /// At most so many.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+    limit: u32,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(crate) async fn summary(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
+    let client = options.remote.client(config.as_deref())?;
+    let repo = match &options.repo {
+        Some(word) => Some(which::repo(&client, word).await?),
+        None => None,
+    };
+    let status = options.status.map(|status| status.to_string());
+    let query = BuildQuery {
+        repo,
+        branch: options.branch,
+        status,
+        limit: Some(options.limit),
+        ..BuildQuery::default()
+    };
+    let builds = client.builds(&query).await?.items;
+    if options.json {
+        show::json(&builds)?;
+        return Ok(0);
+    }
+    let rows = builds.into_iter().map(|build| {
+        let duration = show::build_duration(&build);
+        let started = build.started_at.map_or_else(|| "–".to_owned(), show::time);
+        let (number, status) = (build.number.to_string(), build.status.to_string());
+        let hash = show::short(&build.commit).to_owned();
+        [number, build.repo, duration, started, status, build.branch, hash]
+    });
+    let headings = ["BUILD", "REPO", "DURATION", "STARTED", "STATUS", "BRANCH", "HASH"];
+    show::table(headings, rows, "No builds; `ocelot build` queues one.")?;
+    Ok(0)
+}

@@ -1,0 +1,47 @@
+//! `ocelot token create NAME`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ocelot_api::body::NewToken;
+use ocelot_model::access::Role;
+
+use crate::cli::account::Remote;
+use crate::cli::show;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// A name that says who uses it.
+    name: String,
+    /// What it may do: admin, write, read, worker or metrics.
+    #[arg(long, default_value = "read")]
+    role: Role,
+    /// Limit it to this repository, or to all that begin so when it ends in `/`; may be given several times.
+    #[arg(long = "repo", value_name = "REPO")]
+    repos: Vec<String>,
+    /// Days until it ends [default: never].
+    #[arg(long, value_name = "DAYS")]
+    expires_days: Option<u32>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(crate) async fn create(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
+    let client = options.remote.client(config.as_deref())?;
+    let Options { name, role, repos, expires_days, .. } = options;
+    let created = client.create_token(&NewToken { name, role, repos, expires_days }).await?;
+    if options.json {
+        show::json(&created)?;
+        return Ok(0);
+    }
+    // The secret alone on stdout, so that scripts can take it.
+    show::line(&created.secret)?;
+    show::note(format_args!(
+        "This is the only time that the secret of {} is shown.",
+        show::plain(&created.token.name)
+    ));
+    Ok(0)
+}

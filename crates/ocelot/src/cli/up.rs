@@ -1,0 +1,101 @@
+//! `ocelot up`: a server with `SQLite` and one worker, in this process.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use ocelot_server::Server;
+use ocelot_worker::{Config, Shutdown, WorkerError};
+
+use super::config::File;
+use super::show;
+use crate::roles::options::ServerOptions;
+use crate::roles::signals::Ending;
+use crate::roles::work::WorkOptions;
+use crate::roles::{self, local_url};
+
+/// How often a missing Docker Engine is looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Jobs at the same time; 0 for no worker [default: the number of processor cores].
+    #[arg(long, value_name = "N", env = "OCELOT_SLOTS")]
+    slots: Option<u32>,
+    #[command(flatten)]
+    work: WorkOptions,
+    #[command(flatten)]
+    server: ServerOptions,
+}
+
+pub(crate) async fn up(options: Options, file: File) -> anyhow::Result<u8> {
+    let slots = options.slots.or(file.slots).unwrap_or_else(cores);
+    let (work, options) = (options.work, options.server);
+    roles::log::begin(options.log_json(&file))?;
+    let data = options.data(&file)?;
+    let _lock = roles::lock::lock(&data)?;
+    let ending = roles::signals::listen(slots > 0)?;
+    let database = format!("sqlite://{}", data.join("ocelot.db").display());
+    let mut server = ocelot_server::start(options.config(&file, data.clone(), database)?).await?;
+    if let Some(path) = &options.address_file {
+        roles::write_address(path, server.address)?;
+    }
+    greet(&server, &data).await?;
+    let token = server.local_worker_token().await?;
+    let mut config =
+        Config::new(local_url(server.address), token.into(), data.join("worker"), roles::machine());
+    config.slots = slots;
+    work.apply(&file, &mut config)?;
+    tokio::select! {
+        ended = server.wait() => ended?,
+        ended = worker(config, &ending) => ended?,
+    }
+    server.stop().await;
+    Ok(0)
+}
+
+async fn greet(server: &Server, data: &std::path::Path) -> anyhow::Result<()> {
+    show::line(format_args!("Ocelot is up at {}", server.public_url()))?;
+    match server.sign_in_link().await {
+        Ok(link) => show::line(format_args!("Sign in (works once, within an hour): {link}"))?,
+        Err(error) => tracing::warn!("no sign-in link could be made: {error:#}"),
+    }
+    show::line(format_args!("The admin's token is in {}", data.join("admin-token").display()))?;
+    Ok(())
+}
+
+/// The worker's life; without slots it only waits for the end.
+async fn worker(config: Config, ending: &Ending) -> anyhow::Result<()> {
+    if config.slots == 0 {
+        ending.drain.cancelled().await;
+        return Ok(());
+    }
+    let _lock = roles::lock::lock(&config.data)?;
+    work(config, ending).await
+}
+
+/// Without an engine the server goes on, and the worker comes when the engine does.
+async fn work(config: Config, ending: &Ending) -> anyhow::Result<()> {
+    let shutdown = Shutdown { drain: ending.drain.clone(), cancel: ending.cancel.clone() };
+    let mut said = String::new();
+    loop {
+        match ocelot_worker::work(config.clone(), shutdown.clone()).await {
+            Err(WorkerError::Executor(error)) => {
+                let words = error.to_string();
+                if words != said {
+                    tracing::warn!("builds wait until this is mended: {words}");
+                }
+                said = words;
+            }
+            ended => return ended.context("the worker ended"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = ending.drain.cancelled() => return Ok(()),
+        }
+    }
+}
+
+fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(2, |n| n.get().max(2) as u32)
+}

@@ -1,0 +1,115 @@
+//! Commands that need no server, and what the others say without one.
+
+use std::path::Path;
+
+use ocelot_testkit::{Output, ocelot};
+
+use super::OCELOT;
+
+const GOOD: &str = "image: busybox\nstages:\n  - name: test\n    script: [echo hello]\n";
+
+fn call(folder: &Path, args: &[&str], input: &str) -> Output {
+    ocelot(Path::new(OCELOT), folder, &[("OCELOT_URL", "http://127.0.0.1:1")], args, input)
+}
+
+fn check(args: &[&str], code: i32) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    call(folder.path(), args, "").expect(code)
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error() {
+    check(&[], 64);
+    check(&["bulid"], 64);
+    check(&["status", "--no-such-flag"], 64);
+    check(&["build", "git/x", "--param", "novalue"], 64);
+    check(&["worker"], 64);
+    check(&["server"], 64);
+    check(&["server", "--database-url", "mysql://h/d"], 64);
+    check(&["up", "--listen", "nowhere"], 64);
+    check(&["health", "--url", "ftp://host"], 64);
+    check(&["token", "create", "x", "--role", "king"], 64);
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let help = check(&["--help"], 0).stdout;
+    for word in ["up", "server", "worker", "build", "status", "logs", "validate", "init"] {
+        assert!(help.contains(word), "{word} in {help}");
+    }
+    assert_eq!(check(&["version"], 0).stdout, format!("ocelot {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(check(&["version", "--json"], 0).json()["version"], env!("CARGO_PKG_VERSION"));
+    assert!(check(&["completions", "bash"], 0).stdout.contains("_ocelot"));
+}
+
+#[test]
+fn a_server_that_is_away_has_a_code_of_its_own() {
+    for args in [&["health"][..], &["status", "1"], &["build", "git/x"], &["summary"], &["worker", "list"]] {
+        let said = check(args, 69).stderr;
+        assert!(said.contains("http://127.0.0.1:1") && said.contains("ocelot up"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_token_in_the_environment_does_not_hinder_looking_at_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = [("OCELOT_URL", "http://127.0.0.1:1"), ("OCELOT_TOKEN", "x"), ("OCELOT_SLOTS", "3")];
+    ocelot(Path::new(OCELOT), folder.path(), &env, &["worker", "list"], "").expect(69);
+}
+
+#[test]
+fn validate_reads_a_file_or_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    call(folder.path(), &["validate", "-"], GOOD).expect(0);
+    std::fs::write(folder.path().join("ocelot.yml"), GOOD).unwrap();
+    call(folder.path(), &["validate"], "").expect(0);
+    call(folder.path(), &["validate", "missing.yml"], "").expect(2);
+}
+
+#[test]
+fn validate_shows_every_problem_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let bad = "image: busybox\nstagse: []\nstages:\n  - name: test\n    scirpt: [echo]\n";
+    std::fs::write(folder.path().join("my.yml"), bad).unwrap();
+    let said = call(folder.path(), &["validate", "my.yml"], "").expect(1).stdout;
+    for part in ["my.yml:2:1", "stagse", "my.yml:5:5", "scirpt"] {
+        assert!(said.contains(part), "{part} in:\n{said}");
+    }
+    assert!(!said.contains('\u{1b}'), "no colours where nobody sees them");
+    let json = call(folder.path(), &["validate", "my.yml", "--json"], "").expect(1).json();
+    assert_eq!((&json[0]["line"], &json[0]["column"]), (&2.into(), &1.into()), "{json}");
+}
+
+#[test]
+fn the_schema_is_json() {
+    assert!(check(&["validate", "--schema"], 0).json()["properties"]["stages"].is_object());
+}
+
+#[test]
+fn init_writes_what_validate_takes_and_overwrites_nothing() {
+    for file in ["Cargo.toml", "pom.xml", "package.json", "go.mod", "pyproject.toml", "Makefile", "README"] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(file), "").unwrap();
+        call(folder.path(), &["init"], "").expect(0);
+        call(folder.path(), &["validate"], "").expect(0);
+        let said = call(folder.path(), &["init"], "").expect(2).stderr;
+        assert!(said.contains("--force"), "{said}");
+        call(folder.path(), &["init", "--force"], "").expect(0);
+    }
+}
+
+#[test]
+fn a_wrong_key_in_the_configuration_is_named_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ocelot.toml"), "slots = 1\nlissten = \"127.0.0.1:0\"\n").unwrap();
+    let said = call(folder.path(), &["up"], "").expect(2).stderr;
+    assert!(said.contains("ocelot.toml") && said.contains("line 2") && said.contains("lissten"), "{said}");
+}
+
+#[test]
+fn a_file_in_a_checkout_does_not_say_where_a_token_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ocelot.toml"), "url = \"http://127.0.0.1:2\"\n").unwrap();
+    let said = ocelot(Path::new(OCELOT), folder.path(), &[], &["health"], "").stderr;
+    assert!(!said.contains("127.0.0.1:2"), "{said}");
+}

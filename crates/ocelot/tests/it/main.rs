@@ -1,0 +1,11 @@
+//! The executable from outside: what people and scripts see.
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there"))]
+
+mod cli;
+mod e2e;
+mod proxy;
+mod registry;
+mod restart;
+mod site;
+
+const OCELOT: &str = env!("CARGO_BIN_EXE_ocelot");

@@ -1,0 +1,87 @@
+//! Pulling from a real registry.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use ocelot_model::Status;
+use ocelot_testkit::{BUSYBOX, Setup, TestApp, docker_image_busybox, wait_for};
+
+use super::OCELOT;
+
+/// The distribution's registry; the engine trusts it because it is on this machine.
+struct Registry {
+    process: Child,
+    address: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Registry {
+    async fn start() -> Registry {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let folder = tempfile::tempdir().unwrap();
+        let conf = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {address}}}\n",
+            folder.path().join("data").display()
+        );
+        let file = folder.path().join("config.yml");
+        std::fs::write(&file, conf).unwrap();
+        let process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("no registry: apt-get install -y docker-registry");
+        wait_for("the registry", async || std::net::TcpStream::connect(&address).ok()).await;
+        Registry { process, address, _folder: folder }
+    }
+
+    /// Puts the small image into it, and takes it away from the engine.
+    fn push(&self, name: &str) -> String {
+        let image = format!("{}/{name}", self.address);
+        docker(&["tag", BUSYBOX, &image]);
+        docker(&["push", "--quiet", &image]);
+        docker(&["rmi", "--no-prune", &image]);
+        image
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn docker(arguments: &[&str]) {
+    let done = Command::new("docker").args(arguments).output().expect("docker");
+    assert!(done.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+fn yml(image: &str) -> String {
+    format!("image: {image}\nstages:\n  - name: a\n    script: [echo pulled]\n")
+}
+
+#[tokio::test]
+async fn images_are_pulled_and_missing_ones_are_named_in_the_registrys_words() {
+    docker_image_busybox();
+    let registry = Registry::start().await;
+    let image = registry.push("team/small:1");
+    let app = TestApp::start(OCELOT, Setup::Up).await;
+
+    let build = app.build("pull", &yml(&image)).await;
+    let build = app.finished(build.number).await;
+    assert_eq!(build.status, Status::Passed, "{build:#?}");
+    let setup = app.stage_log(&build, "setup").await;
+    assert!(setup.contains(&format!("Pulling {image}")), "{setup}");
+    docker(&["rmi", "--no-prune", &image]);
+
+    // A definite no is no reason to try again.
+    let missing = format!("{}/team/small:2", registry.address);
+    let build = app.build("missing", &yml(&missing)).await;
+    let build = app.finished(build.number).await;
+    assert_eq!(build.status, Status::Error, "{build:#?}");
+    assert!(build.reason.as_deref().unwrap_or_default().contains("manifest unknown"), "{build:#?}");
+    assert_eq!(build.jobs.unwrap()[0].attempts.len(), 1);
+}
