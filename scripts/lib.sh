@@ -48,7 +48,7 @@ as_root() {
 
 APT_UPDATED=
 
-package_installed() { dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'; }
+package_installed() { [[ $(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null) == ii* ]]; }
 
 apt_update_once() {
     [[ -z $APT_UPDATED ]] || return 0
@@ -57,7 +57,8 @@ apt_update_once() {
     APT_UPDATED=yes
 }
 
-package_available() { apt-cache show "$1" 2>/dev/null | grep -q '^Package:'; }
+# Not through `grep -q`: it stops reading early, and apt-cache then ends with an error.
+package_available() { [[ $(apt-cache show "$1" 2>/dev/null) == *Package:* ]]; }
 
 # install_packages NAME...: installs them, whether or not something similar is there.
 install_packages() {

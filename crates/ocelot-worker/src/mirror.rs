@@ -56,6 +56,7 @@ impl Mirrors {
         let name = hex(&Sha256::digest(wanted.url));
         let held = self.lock(&name).lock_owned().await;
         let path = self.folder.join(name);
+        remove_locks(&path).map_err(GitError::io("cannot free the mirror"))?;
         let done = match fetch(&path, wanted).await {
             // What git cannot read any more is not worth mending.
             Err(error) if path.join("HEAD").exists() && is_corrupt(&error.words) => {
@@ -106,6 +107,22 @@ fn check(wanted: &Wanted<'_>) -> Result<(), GitError> {
     }
     if wanted.url.is_empty() || wanted.url.starts_with('-') || wanted.url.contains(char::is_control) {
         return Err(GitError::definite("the clone URL cannot be used"));
+    }
+    Ok(())
+}
+
+/// Removes what a killed git has left: the mirror is ours alone, so nobody holds these files any more.
+fn remove_locks(path: &Path) -> std::io::Result<()> {
+    for name in ["shallow.lock", "packed-refs.lock", "HEAD.lock", "config.lock", "gc.pid"] {
+        match fs::remove_file(path.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    // One name for each commit that was fetched; a lock stands beside the name.
+    let Ok(refs) = fs::read_dir(path.join("refs/ocelot")) else { return Ok(()) };
+    for entry in refs.flatten().filter(|entry| entry.path().extension().is_some_and(|end| end == "lock")) {
+        fs::remove_file(entry.path())?;
     }
     Ok(())
 }

@@ -309,6 +309,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_killed_git_has_left_holds_up_nobody() {
+        let case = Case::new();
+        for text in ["first", "second"] {
+            let commit = case.commit("file", text);
+            case.check_out(&commit, "main", Checkout::default()).await.unwrap();
+            let next = case.mirror().join("refs/ocelot");
+            for lock in ["shallow.lock", "packed-refs.lock", "HEAD.lock", "config.lock"] {
+                fs::write(case.mirror().join(lock), "").unwrap();
+            }
+            fs::write(next.join(format!("{commit}.lock")), "").unwrap();
+        }
+        let commit = case.commit("file", "third");
+        case.check_out(&commit, "main", Checkout { depth: 1, tags: true }).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_commit_that_is_not_there_is_the_jobs_own_fault() {
         let case = Case::new();
         case.commit("file", "text");
