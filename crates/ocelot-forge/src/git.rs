@@ -119,16 +119,54 @@ impl Git {
             .ok_or_else(|| GitError::NoBranch { branch: String::new(), url: url.to_string() })
     }
 
-    /// The commit that `branch` is at.
-    pub async fn resolve(&self, url: &CloneUrl, branch: &str) -> Result<String, GitError> {
-        let wanted = format!("refs/heads/{branch}");
+    /// The commit that `branch` is at, and what [`Git::read`] reads of it, in one call to the server.
+    pub async fn head(
+        &self,
+        url: &CloneUrl,
+        branch: &str,
+        path: &str,
+    ) -> Result<(String, Snapshot), GitError> {
         let none = || GitError::NoBranch { branch: branch.to_owned(), url: url.to_string() };
-        if branch.is_empty() || branch.len() > 500 || branch.chars().any(|c| c.is_control() || c == ' ') {
+        // `*` and the like would make a pattern of it.
+        let odd = |c: char| c.is_control() || " *?[:~^\\".contains(c);
+        if branch.is_empty() || branch.len() > 500 || branch.chars().any(odd) {
             return Err(none());
         }
-        let out = self.ls_remote(url, &[], &[&wanted]).await?;
-        // The pattern also finds refs that merely end so.
-        refs(&out).find(|(_, name)| *name == wanted).map(|(id, _)| id.to_owned()).ok_or_else(none)
+        let cache = self.0.folder.join(key(url));
+        let guard = self.lock(&cache);
+        let _one = guard.lock().await;
+        let new = !is_there(&cache).await;
+        match self.newest(url, &cache, branch, path).await {
+            // A cache that a crash has damaged is not worth mending.
+            Ok(None) | Err(GitError::Failed(_)) if !new => {
+                remove(&cache).await?;
+                self.newest(url, &cache, branch, path).await?.ok_or_else(none)
+            }
+            done => done?.ok_or_else(none),
+        }
+    }
+
+    /// Fetches and reads the newest commit of `branch`; `None` when it cannot be read afterwards.
+    async fn newest(
+        &self,
+        url: &CloneUrl,
+        cache: &Path,
+        branch: &str,
+        path: &str,
+    ) -> Result<Option<(String, Snapshot)>, GitError> {
+        let none = || GitError::NoBranch { branch: branch.to_owned(), url: url.to_string() };
+        let wanted = format!("refs/heads/{branch}");
+        if !is_there(cache).await {
+            // Which kind of ids the repository has is known only from one of them.
+            let out = self.ls_remote(url, &[], &[&wanted]).await?;
+            let (commit, _) = refs(&out).find(|(_, name)| *name == wanted).ok_or_else(none)?;
+            self.init(cache, url, commit).await?;
+        }
+        match self.fetch(url, cache, &[&format!("+{wanted}:refs/ocelot/newest")], 1).await {
+            Err(GitError::Failed(words)) if words.contains("couldn't find remote ref") => Err(none()),
+            Err(error) => Err(error),
+            Ok(()) => self.look(url, cache, "refs/ocelot/newest", path).await,
+        }
     }
 
     /// The branch or tag that reaches `commit`: `prefer` when it is one of them, then any branch,
@@ -179,31 +217,53 @@ impl Git {
             return Err(GitError::NoCommit { commit: commit.to_owned(), url: url.to_string() });
         }
         let cache = self.0.folder.join(key(url));
-        if let Some(found) = self.look(url, &cache, commit, path).await? {
+        // Damage is found again, and mended, below.
+        if let Ok(Some((_, found))) = self.look(url, &cache, commit, path).await {
             return Ok(found);
         }
         let guard = self.lock(&cache);
         let _one = guard.lock().await;
-        self.init(&cache, url, commit).await?;
-        if let Err(error) = self.fetch(url, &cache, &[commit], 1).await {
+        let none = || GitError::NoCommit { commit: commit.to_owned(), url: url.to_string() };
+        let new = !is_there(&cache).await;
+        let found = match self.one(url, &cache, commit, branch, path).await {
+            Ok(None) | Err(GitError::Failed(_)) if !new => {
+                remove(&cache).await?;
+                self.one(url, &cache, commit, branch, path).await?
+            }
+            done => done?,
+        };
+        found.map(|(_, found)| found).ok_or_else(none)
+    }
+
+    /// Fetches and reads one commit; `None` when it cannot be read afterwards.
+    async fn one(
+        &self,
+        url: &CloneUrl,
+        cache: &Path,
+        commit: &str,
+        branch: &str,
+        path: &str,
+    ) -> Result<Option<(String, Snapshot)>, GitError> {
+        self.init(cache, url, commit).await?;
+        if let Err(error) = self.fetch(url, cache, &[commit], 1).await {
             // Servers may refuse to give out what is not the head of a branch.
             if !matches!(error, GitError::Failed(_)) {
                 return Err(error);
             }
-            self.fetch(url, &cache, &[&format!("refs/heads/{branch}")], 100).await?;
+            self.fetch(url, cache, &[&format!("refs/heads/{branch}")], 100).await?;
         }
-        let none = || GitError::NoCommit { commit: commit.to_owned(), url: url.to_string() };
-        self.look(url, &cache, commit, path).await?.ok_or_else(none)
+        self.look(url, cache, commit, path).await
     }
 
+    /// What the cache has of `commit`, an id or the name of a ref, and its id.
     async fn look(
         &self,
         url: &CloneUrl,
         cache: &Path,
         commit: &str,
         path: &str,
-    ) -> Result<Option<Snapshot>, GitError> {
-        if !tokio::fs::try_exists(cache.join("HEAD")).await.unwrap_or(false) {
+    ) -> Result<Option<(String, Snapshot)>, GitError> {
+        if !is_there(cache).await {
             return Ok(None);
         }
         let mut command = self.command(None, cache);
@@ -241,10 +301,11 @@ impl Git {
 
     /// Makes the folder and the configuration that all git processes share, once.
     async fn prepare(&self) -> Result<(), GitError> {
+        // Nothing here is worth waiting for the disk: a cache that a crash has damaged is made anew.
         // A local repository may belong to another user of this machine: the admin allowed it.
         let safe = if self.0.allowed.local { "[safe]\n\tdirectory = *\n" } else { "" };
         let text = format!(
-            "{safe}[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[core]\n\thooksPath = /dev/null\n\
+            "{safe}[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[core]\n\thooksPath = /dev/null\n\tfsync = none\n\
              [credential]\n\thelper =\n[transfer]\n\tfsckObjects = true\n[fetch]\n\twriteCommitGraph = false\n"
         );
         let work = async {
@@ -256,7 +317,7 @@ impl Git {
 
     async fn init(&self, cache: &Path, url: &CloneUrl, commit: &str) -> Result<(), GitError> {
         self.prepare().await?;
-        if tokio::fs::try_exists(cache.join("HEAD")).await.unwrap_or(false) {
+        if is_there(cache).await {
             return Ok(());
         }
         let mut command = process::git(&self.config(), None);
@@ -276,6 +337,14 @@ impl Git {
         busy.insert(cache.to_owned(), Arc::downgrade(&lock));
         lock
     }
+}
+
+async fn remove(cache: &Path) -> Result<(), GitError> {
+    tokio::fs::remove_dir_all(cache).await.map_err(GitError::Io)
+}
+
+async fn is_there(cache: &Path) -> bool {
+    tokio::fs::try_exists(cache.join("HEAD")).await.unwrap_or(false)
 }
 
 /// True for a whole commit id: 40 or 64 hexadecimal digits, small letters.

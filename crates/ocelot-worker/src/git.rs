@@ -104,6 +104,8 @@ fn command<S: AsRef<OsStr>>(folder: &Path, ways: Ways, args: &[S]) -> Command {
     let ours = [
         "core.hooksPath=/dev/null",
         "core.fsmonitor=false",
+        // A mirror that a crash has damaged is made anew, and a workspace never outlives one.
+        "core.fsync=none",
         "gc.auto=0",
         "maintenance.auto=false",
         "advice.detachedHead=false",

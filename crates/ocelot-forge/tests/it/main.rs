@@ -3,7 +3,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
 use ocelot_forge::git::FILE_MAX;
 use ocelot_forge::{CloneUrl, Git, GitError};
@@ -48,31 +47,56 @@ impl Room {
     fn repo(&self) -> std::path::PathBuf {
         self.folder.path().join("app")
     }
+
+    /// The newest commit of `branch` and its file.
+    async fn head(&self, branch: &str) -> Result<(String, Option<String>), GitError> {
+        let (commit, found) = self.git.head(&self.url, branch, "ocelot.yml").await?;
+        Ok((commit, found.file.map(|file| String::from_utf8(file).unwrap())))
+    }
+
+    /// The folder where the server keeps what it has read.
+    fn cache(&self) -> std::path::PathBuf {
+        let caches = std::fs::read_dir(self.folder.path().join("data/mirrors-server")).unwrap();
+        caches.map(|entry| entry.unwrap().path()).find(|path| path.is_dir()).unwrap()
+    }
 }
 
 #[tokio::test]
-async fn a_branch_is_resolved_and_a_file_read_at_that_commit() {
+async fn the_file_of_a_branch_and_of_a_commit() {
     let room = room();
     let first = commit(&room.repo(), "ocelot.yml", "one");
     assert_eq!(room.git.default_branch(&room.url).await.unwrap(), "main");
-    assert_eq!(room.git.resolve(&room.url, "main").await.unwrap(), first);
+    assert_eq!(room.head("main").await.unwrap(), (first.clone(), Some("one".to_owned())));
     let second = commit(&room.repo(), "ocelot.yml", "two");
-    let begin = Instant::now();
-    assert_eq!(room.git.resolve(&room.url, "main").await.unwrap(), second);
+    assert_eq!(room.head("main").await.unwrap(), (second.clone(), Some("two".to_owned())));
     for (id, text) in [(&second, "two"), (&first, "one"), (&second, "two")] {
         let found = room.git.read(&room.url, id, "main", "ocelot.yml").await.unwrap();
         assert_eq!(found.file.as_deref(), Some(text.as_bytes()));
         assert_eq!((found.author.as_str(), found.message.as_str()), ("Ann", "change ocelot.yml\n\nand more"));
-        println!("{:?}", begin.elapsed());
     }
     assert_eq!(room.git.read(&room.url, &second, "main", "none.yml").await.unwrap().file, None);
+}
+
+#[tokio::test]
+async fn what_a_crash_left_in_the_cache_holds_up_nobody() {
+    let room = room();
+    let first = commit(&room.repo(), "ocelot.yml", "one");
+    room.head("main").await.unwrap();
+    let second = commit(&room.repo(), "ocelot.yml", "two");
+    std::fs::write(room.cache().join("shallow.lock"), "").unwrap();
+    assert_eq!(room.head("main").await.unwrap().0, second);
+    std::fs::write(room.cache().join("refs/ocelot/newest"), "").unwrap();
+    assert_eq!(room.head("main").await.unwrap().0, second);
+    std::fs::remove_dir_all(room.cache().join("objects")).unwrap();
+    let found = room.git.read(&room.url, &first, "main", "ocelot.yml").await.unwrap();
+    assert_eq!(found.file.as_deref(), Some(b"one".as_slice()));
 }
 
 #[tokio::test]
 async fn what_is_missing_is_said() {
     let room = room();
     commit(&room.repo(), "ocelot.yml", "one");
-    let error = room.git.resolve(&room.url, "mai").await.unwrap_err();
+    let error = room.head("mai").await.unwrap_err();
     assert!(matches!(error, GitError::NoBranch { .. }), "{error:?}");
     let error = room.git.read(&room.url, &"0".repeat(40), "main", "x").await.unwrap_err();
     assert!(matches!(error, GitError::NoCommit { .. }), "{error:?}");
@@ -87,10 +111,10 @@ async fn branch_names_are_only_names() {
     let id = commit(&room.repo(), "ocelot.yml", "one");
     for name in ["--upload-pack=touch", "$(id)", "<script>", "feature/a"] {
         git(&room.repo(), &["update-ref", &format!("refs/heads/{name}"), &id]);
-        assert_eq!(room.git.resolve(&room.url, name).await.unwrap(), id, "{name}");
+        assert_eq!(room.head(name).await.unwrap().0, id, "{name}");
     }
     for name in ["../main", "*", "main*", "heads/main", "", "a\nb"] {
-        assert!(room.git.resolve(&room.url, name).await.is_err(), "{name:?}");
+        assert!(room.head(name).await.is_err(), "{name:?}");
     }
 }
 

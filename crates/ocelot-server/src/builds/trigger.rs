@@ -52,9 +52,15 @@ pub async fn manual(
     if !new.params.is_empty() {
         return Err(TriggerError::Unsupported("`params` is not supported yet".to_owned()));
     }
-    let (branch, commit) = revision(app, repo, new).await?;
     let origin = Origin { event: EventKind::Manual, retry_of: None, force: new.force, actor: name_of(actor) };
-    from_commit(app, repo, &branch, &commit, origin).await
+    if let Some(commit) = &new.commit {
+        let (branch, commit) = revision(app, repo, new, commit).await?;
+        return from_commit(app, repo, &branch, &commit, origin).await;
+    }
+    let branch = new.branch.as_deref().unwrap_or(&repo.default_branch);
+    let url = app.git.check_url(&repo.clone_url)?;
+    let (commit, snapshot) = app.git.head(&url, branch, FILE).await?;
+    from_snapshot(app, repo, branch, &commit, snapshot, origin).await
 }
 
 /// Where a build comes from.
@@ -76,7 +82,20 @@ pub(super) async fn from_commit(
     origin: Origin,
 ) -> Result<BuildDetail, TriggerError> {
     let url = app.git.check_url(&repo.clone_url)?;
-    let Snapshot { file, message, author } = app.git.read(&url, commit, branch, FILE).await?;
+    let snapshot = app.git.read(&url, commit, branch, FILE).await?;
+    from_snapshot(app, repo, branch, commit, snapshot, origin).await
+}
+
+/// Makes the build of what a commit holds.
+async fn from_snapshot(
+    app: &App,
+    repo: &Repo,
+    branch: &str,
+    commit: &str,
+    snapshot: Snapshot,
+    origin: Origin,
+) -> Result<BuildDetail, TriggerError> {
+    let Snapshot { file, message, author } = snapshot;
     let short = &commit[..12];
     let Some(file) = file else {
         return Err(TriggerError::NoFile(format!("there is no {FILE} at {short} of {}", repo.name)));
@@ -109,14 +128,15 @@ pub(super) async fn create(app: &App, row: &NewRow) -> Result<BuildDetail, Store
     Ok(detail)
 }
 
-/// Branch and commit that the request means.
-async fn revision(app: &App, repo: &Repo, new: &NewBuild) -> Result<(String, String), TriggerError> {
+/// Branch and commit that a request for `commit` means.
+async fn revision(
+    app: &App,
+    repo: &Repo,
+    new: &NewBuild,
+    commit: &str,
+) -> Result<(String, String), TriggerError> {
     let url = app.git.check_url(&repo.clone_url)?;
     let branch = new.branch.as_deref().unwrap_or(&repo.default_branch);
-    let Some(commit) = &new.commit else {
-        let commit = app.git.resolve(&url, branch).await?;
-        return Ok((branch.to_owned(), commit));
-    };
     let commit = commit.to_ascii_lowercase();
     if !git::is_commit(&commit) {
         let words = format!("commit: `{commit}` is no whole commit id (40 or 64 hexadecimal digits)");
