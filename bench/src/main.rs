@@ -1,11 +1,12 @@
 //! Measures what the README claims, each figure against the bare thing in the same process and minute.
 //!
-//! `ocelot-bench --ocelot target/release/ocelot start host idle log` writes `bench/out/*.json` and ends with 1 when a
+//! `ocelot-bench --ocelot target/release/ocelot start host live log idle` writes `bench/out/*.json` and ends with 1 when a
 //! figure is below 0.7 of its target.
 
 mod docker;
 mod host;
 mod idle;
+mod live;
 mod log;
 mod report;
 mod server;
@@ -36,6 +37,8 @@ enum Which {
     Host,
     /// Idle memory with 1,000 builds; time to ready.
     Idle,
+    /// How late a follower has a line.
+    Live,
     /// 200 MB of log through a Docker stage against the engine's attach stream.
     Log,
 }
@@ -44,13 +47,14 @@ enum Which {
 async fn main() -> anyhow::Result<ExitCode> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let options = Options::parse();
-    let all = [Which::Start, Which::Host, Which::Log, Which::Idle];
+    let all = [Which::Start, Which::Host, Which::Live, Which::Log, Which::Idle];
     let which = if options.which.is_empty() { all.to_vec() } else { options.which.clone() };
     let mut good = true;
     for one in which {
         good &= match one {
             Which::Start => start::measure(&options.ocelot, options.times).await?,
             Which::Host => host::measure(&options.ocelot, options.times).await?,
+            Which::Live => live::measure(&options.ocelot).await?,
             Which::Idle => idle::measure(&options.ocelot, options.times).await?,
             Which::Log => log::measure(&options.ocelot, options.times.min(5)).await?,
         };
