@@ -6,7 +6,7 @@ mod docker;
 mod hostile;
 mod image;
 mod machine;
-mod measure;
+mod many;
 mod restart;
 mod stages;
 mod world;

