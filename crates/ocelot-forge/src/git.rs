@@ -136,14 +136,11 @@ impl Git {
         let guard = self.lock(&cache);
         let _one = guard.lock().await;
         let new = !is_there(&cache).await;
-        match self.newest(url, &cache, branch, path).await {
-            // A cache that a crash has damaged is not worth mending.
-            Ok(None) | Err(GitError::Failed(_)) if !new => {
-                remove(&cache).await?;
-                self.newest(url, &cache, branch, path).await?.ok_or_else(none)
-            }
-            done => done?.ok_or_else(none),
+        let mut found = self.newest(url, &cache, branch, path).await;
+        if !new && self.start_over(url, &cache, &found).await? {
+            found = self.newest(url, &cache, branch, path).await;
         }
+        found?.ok_or_else(none)
     }
 
     /// Fetches and reads the newest commit of `branch`; `None` when it cannot be read afterwards.
@@ -156,6 +153,7 @@ impl Git {
     ) -> Result<Option<(String, Snapshot)>, GitError> {
         let none = || GitError::NoBranch { branch: branch.to_owned(), url: url.to_string() };
         let wanted = format!("refs/heads/{branch}");
+        self.prepare().await?;
         if !is_there(cache).await {
             // Which kind of ids the repository has is known only from one of them.
             let out = self.ls_remote(url, &[], &[&wanted]).await?;
@@ -163,7 +161,7 @@ impl Git {
             self.init(cache, url, commit).await?;
         }
         match self.fetch(url, cache, &[&format!("+{wanted}:refs/ocelot/newest")], 1).await {
-            Err(GitError::Failed(words)) if words.contains("couldn't find remote ref") => Err(none()),
+            Err(GitError::Failed(words)) if is_no_branch(&words) => Err(none()),
             Err(error) => Err(error),
             Ok(()) => self.look(url, cache, "refs/ocelot/newest", path).await,
         }
@@ -225,14 +223,11 @@ impl Git {
         let _one = guard.lock().await;
         let none = || GitError::NoCommit { commit: commit.to_owned(), url: url.to_string() };
         let new = !is_there(&cache).await;
-        let found = match self.one(url, &cache, commit, branch, path).await {
-            Ok(None) | Err(GitError::Failed(_)) if !new => {
-                remove(&cache).await?;
-                self.one(url, &cache, commit, branch, path).await?
-            }
-            done => done?,
-        };
-        found.map(|(_, found)| found).ok_or_else(none)
+        let mut found = self.one(url, &cache, commit, branch, path).await;
+        if !new && self.start_over(url, &cache, &found).await? {
+            found = self.one(url, &cache, commit, branch, path).await;
+        }
+        found?.map(|(_, found)| found).ok_or_else(none)
     }
 
     /// Fetches and reads one commit; `None` when it cannot be read afterwards.
@@ -255,6 +250,22 @@ impl Git {
         self.look(url, cache, commit, path).await
     }
 
+    /// Throws the cache away when `found` makes it doubtful, and says whether it did: what a crash has damaged is not
+    /// worth mending. A repository that does not answer is no sign of damage: what is known of it stays.
+    async fn start_over(
+        &self,
+        url: &CloneUrl,
+        cache: &Path,
+        found: &Result<Option<(String, Snapshot)>, GitError>,
+    ) -> Result<bool, GitError> {
+        let doubtful = matches!(found, Ok(None) | Err(GitError::Failed(_)));
+        if !doubtful || self.ls_remote(url, &[], &["HEAD"]).await.is_err() {
+            return Ok(false);
+        }
+        tokio::fs::remove_dir_all(cache).await.map_err(GitError::Io)?;
+        Ok(true)
+    }
+
     /// What the cache has of `commit`, an id or the name of a ref, and its id.
     async fn look(
         &self,
@@ -275,7 +286,9 @@ impl Git {
 
     async fn fetch(&self, url: &CloneUrl, cache: &Path, what: &[&str], depth: u32) -> Result<(), GitError> {
         let mut command = self.command(Some(url), cache);
-        command.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]);
+        // Not worth waiting for the disk: a damaged cache of single commits is made anew.
+        command.args(["-c", "core.fsync=none", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
+        command.arg("--no-recurse-submodules");
         command.args([&format!("--depth={depth}"), "--end-of-options", url.as_str()]).args(what);
         process::run(command, url).await.map(drop)
     }
@@ -301,11 +314,10 @@ impl Git {
 
     /// Makes the folder and the configuration that all git processes share, once.
     async fn prepare(&self) -> Result<(), GitError> {
-        // Nothing here is worth waiting for the disk: a cache that a crash has damaged is made anew.
         // A local repository may belong to another user of this machine: the admin allowed it.
         let safe = if self.0.allowed.local { "[safe]\n\tdirectory = *\n" } else { "" };
         let text = format!(
-            "{safe}[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[core]\n\thooksPath = /dev/null\n\tfsync = none\n\
+            "{safe}[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[core]\n\thooksPath = /dev/null\n\
              [credential]\n\thelper =\n[transfer]\n\tfsckObjects = true\n[fetch]\n\twriteCommitGraph = false\n"
         );
         let work = async {
@@ -339,8 +351,9 @@ impl Git {
     }
 }
 
-async fn remove(cache: &Path) -> Result<(), GitError> {
-    tokio::fs::remove_dir_all(cache).await.map_err(GitError::Io)
+/// Git's words for a branch that is not there, or whose name is none.
+fn is_no_branch(words: &str) -> bool {
+    words.contains("couldn't find remote ref") || words.contains("invalid refspec")
 }
 
 async fn is_there(cache: &Path) -> bool {

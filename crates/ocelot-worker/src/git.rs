@@ -104,7 +104,7 @@ fn command<S: AsRef<OsStr>>(folder: &Path, ways: Ways, args: &[S]) -> Command {
     let ours = [
         "core.hooksPath=/dev/null",
         "core.fsmonitor=false",
-        // A mirror that a crash has damaged is made anew, and a workspace never outlives one.
+        // What a crash of the machine damages is made anew: a mirror at the next checkout, a workspace by the next attempt.
         "core.fsync=none",
         "gc.auto=0",
         "maintenance.auto=false",

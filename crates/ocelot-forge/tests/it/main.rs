@@ -6,6 +6,7 @@ use std::process::Command;
 
 use ocelot_forge::git::FILE_MAX;
 use ocelot_forge::{CloneUrl, Git, GitError};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 struct Room {
@@ -92,6 +93,43 @@ async fn what_a_crash_left_in_the_cache_holds_up_nobody() {
     assert_eq!(found.file.as_deref(), Some(b"one".as_slice()));
 }
 
+/// What is known of a repository stays known while its host is away.
+#[tokio::test]
+async fn a_host_that_is_away_costs_no_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = Git::with_http(folder.path(), true, true);
+    let repo = folder.path().join("app");
+    std::fs::create_dir(&repo).unwrap();
+    git(&repo, &["init", "-q", "-b", "main"]);
+    let id = commit(&repo, "ocelot.yml", "one");
+    client.head(&client.check_url(repo.to_str().unwrap()).unwrap(), "main", "ocelot.yml").await.unwrap();
+    // The same repository under an address where nobody listens.
+    let away = client.check_url("http://127.0.0.1:1/app").unwrap();
+    let caches = folder.path().join("mirrors-server");
+    let known =
+        std::fs::read_dir(&caches).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir());
+    let hex =
+        Sha256::digest(away.as_str()).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    std::fs::rename(known.unwrap(), caches.join(hex)).unwrap();
+    let error = client.head(&away, "main", "ocelot.yml").await.unwrap_err();
+    assert!(matches!(error, GitError::Failed(_)), "{error:?}");
+    let found = client.read(&away, &id, "main", "ocelot.yml").await.unwrap();
+    assert_eq!(found.file.as_deref(), Some(b"one".as_slice()));
+}
+
+#[tokio::test]
+async fn a_server_that_starts_again_writes_its_git_configuration() {
+    let room = room();
+    let id = commit(&room.repo(), "ocelot.yml", "one");
+    room.head("main").await.unwrap();
+    let file = room.folder.path().join("data/mirrors-server/gitconfig");
+    let wanted = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, "[core]\n\thooksPath = /tmp\n").unwrap();
+    let again = Git::new(&room.folder.path().join("data"), true);
+    assert_eq!(again.head(&room.url, "main", "ocelot.yml").await.unwrap().0, id);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), wanted);
+}
+
 #[tokio::test]
 async fn what_is_missing_is_said() {
     let room = room();
@@ -113,9 +151,12 @@ async fn branch_names_are_only_names() {
         git(&room.repo(), &["update-ref", &format!("refs/heads/{name}"), &id]);
         assert_eq!(room.head(name).await.unwrap().0, id, "{name}");
     }
-    for name in ["../main", "*", "main*", "heads/main", "", "a\nb"] {
-        assert!(room.head(name).await.is_err(), "{name:?}");
+    std::fs::write(room.cache().join("mark"), "").unwrap();
+    for name in ["../main", "*", "main*", "heads/main", "", "a\nb", "a..b", "a.lock"] {
+        let error = room.head(name).await.unwrap_err();
+        assert!(matches!(error, GitError::NoBranch { .. }), "{name:?}: {error:?}");
     }
+    assert!(room.cache().join("mark").exists(), "a bad name has cost the cache");
 }
 
 #[tokio::test]
