@@ -3,7 +3,7 @@
 use ocelot_model::pipeline::spec::{Pull, Resources};
 use ocelot_worker::executor::{DockerConfig, Executor, ExecutorError, Outcome, RoomSpec, Sharing, User};
 
-use crate::image::NO_SHELL;
+use crate::image::{BUSYBOX, NO_SHELL};
 use crate::world::{self, check, command, no_sharing, script, spec, until};
 
 #[tokio::test]
@@ -12,7 +12,7 @@ async fn an_open_room_is_fenced_in() {
         let place = world.place();
         let resources = Resources { cpu: Some(1.5), memory: Some(256 << 20) };
         let (room, log) = world.try_open(&place, &RoomSpec { resources, ..spec("main") }).await.unwrap();
-        assert!(log.starts_with("Image ocelot-test/busybox:latest ("), "{log}");
+        assert!(log.starts_with(&format!("Image {BUSYBOX} (")), "{log}");
         let secret = world::Stage {
             env: vec![("SECRET".into(), "hunter2".into())],
             ..script("echo $SECRET $IMAGE_VARIABLE $HOME")

@@ -8,8 +8,9 @@ use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::TryStreamExt as _;
 use tokio::sync::OnceCell;
 
-/// All programs of busybox in `/bin`; `IMAGE_VARIABLE=from the image`.
-pub(crate) const BUSYBOX: &str = "ocelot-test/busybox:latest";
+/// All programs of busybox in `/bin`; `IMAGE_VARIABLE=from_the_image`. Not the image of the testkit, so it must not have
+/// that name: whichever test came first on a machine would decide for all.
+pub(crate) const BUSYBOX: &str = "ocelot-test/worker:latest";
 /// Only `/tool/busybox`: no shell.
 pub(crate) const NO_SHELL: &str = "ocelot-test/no-shell:latest";
 
