@@ -32,7 +32,8 @@ use clap::{Parser, Subcommand};
 /// Ocelot builds what you push: a server, workers that run builds in Docker containers, and the commands
 /// to look and act.
 ///
-/// Options come from flags, then from OCELOT_* variables, then from ocelot.toml.
+/// Options come from flags, then from OCELOT_* variables, then from ocelot.toml (each key named as its flag,
+/// with `_` for `-`).
 #[derive(Debug, Parser)]
 #[command(name = "ocelot", disable_version_flag = true, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -92,25 +93,24 @@ enum Command {
 
 /// Runs the command; answers its exit code.
 pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
-    let config = cli.config;
     match cli.command {
-        Command::Up(options) => up::up(options, config::for_role(config.as_deref())?).await,
-        Command::Server(options) => server::server(options, config::for_role(config.as_deref())?).await,
-        Command::Worker(options) => worker::worker(options, config).await,
+        Command::Up(options) => up::up(options).await,
+        Command::Server(options) => server::server(options).await,
+        Command::Worker(options) => worker::worker(options).await,
         Command::Login(options) => login::login(options).await,
-        Command::Repo(verb) => repo::dispatch(verb, config).await,
-        Command::Build(options) => build::build(options, config).await,
-        Command::Status(options) => status::status(options, config).await,
-        Command::Summary(options) => summary::summary(options, config).await,
-        Command::Logs(options) => logs::logs(options, config).await,
-        Command::Cancel(options) => cancel::cancel(options, config).await,
-        Command::Retry(options) => retry::retry(options, config).await,
-        Command::Why(options) => why::why(options, config).await,
+        Command::Repo(verb) => repo::dispatch(verb).await,
+        Command::Build(options) => build::build(options).await,
+        Command::Status(options) => status::status(options).await,
+        Command::Summary(options) => summary::summary(options).await,
+        Command::Logs(options) => logs::logs(options).await,
+        Command::Cancel(options) => cancel::cancel(options).await,
+        Command::Retry(options) => retry::retry(options).await,
+        Command::Why(options) => why::why(options).await,
         Command::Validate(options) => validate::validate(&options),
         Command::Init(options) => init::init(&options),
-        Command::Queue(options) => queue::queue(options, config).await,
-        Command::Token(verb) => token::dispatch(verb, config).await,
-        Command::Health(options) => health::health(options, config).await,
+        Command::Queue(options) => queue::queue(options).await,
+        Command::Token(verb) => token::dispatch(verb).await,
+        Command::Health(options) => health::health(options).await,
         Command::Version(options) => version::version(&options),
         Command::Completions(options) => completions::completions(&options),
     }

@@ -48,8 +48,8 @@ pub(crate) const fn of_status(status: Status) -> u8 {
     }
 }
 
-/// Prints what clap has to say; help and version are no errors.
-pub(crate) fn from_clap(error: &clap::Error) -> ExitCode {
+/// Prints what clap has to say; help is no error.
+fn from_clap(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     if error.use_stderr() { USAGE.into() } else { PASSED.into() }
 }
@@ -60,6 +60,9 @@ pub(crate) fn from_result(result: anyhow::Result<u8>) -> ExitCode {
         Ok(code) => code.into(),
         Err(error) if is_broken_pipe(&error) => PASSED.into(),
         Err(error) => {
+            if let Some(error) = error.downcast_ref() {
+                return from_clap(error);
+            }
             // Nobody may be there to read it.
             let _ = writeln!(std::io::stderr(), "ocelot: {error:#}{}", advice(&error));
             code(&error).into()
@@ -67,10 +70,13 @@ pub(crate) fn from_result(result: anyhow::Result<u8>) -> ExitCode {
     }
 }
 
-fn code(error: &anyhow::Error) -> u8 {
+pub(crate) fn code(error: &anyhow::Error) -> u8 {
     let unreachable =
         |e: &ClientError| matches!(e, ClientError::Unreachable { .. } | ClientError::Strange { .. });
-    if error.downcast_ref::<Usage>().is_some() || matches!(client(error), Some(ClientError::BadUrl(_))) {
+    if error.is::<Usage>()
+        || error.is::<clap::Error>()
+        || matches!(client(error), Some(ClientError::BadUrl(_)))
+    {
         USAGE
     } else if client(error).is_some_and(unreachable) {
         UNREACHABLE

@@ -14,6 +14,7 @@ use ocelot_api::body::{Build, Event};
 use ocelot_api::client::{Client, Happened, LogQuery};
 use ocelot_model::Status;
 use owo_colors::OwoColorize as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::show;
 use crate::exit;
@@ -33,21 +34,23 @@ pub(crate) struct Look {
 
 /// Watches; answers the exit code of how the build ended. Ctrl-C ends the watching, not the build.
 pub(crate) async fn follow(client: &Client, number: i64, look: Look) -> anyhow::Result<u8> {
-    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
-    let mut watch = Watch::new(client, number, look).await?;
-    let build = tokio::select! {
-        done = watch.until_the_end() => done?,
-        _ = &mut interrupted => {
-            watch.spinner.clear();
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let watching = async {
+        let mut watch = Watch::new(client, number, look).await?;
+        let build = watch.until_the_end().await?;
+        watch.spinner.clear();
+        watch.say_end(&build)?;
+        Ok(exit::of_status(build.status))
+    };
+    tokio::select! {
+        done = watching => done,
+        _ = interrupts.recv() => {
             show::note(format_args!(
                 "\nBuild {number} goes on. `ocelot logs {number} --follow` watches it again, `ocelot cancel {number}` ends it."
             ));
-            return Ok(exit::INTERRUPTED);
+            Ok(exit::INTERRUPTED)
         }
-    };
-    watch.spinner.clear();
-    watch.say_end(&build)?;
-    Ok(exit::of_status(build.status))
+    }
 }
 
 struct Watch<'a> {
@@ -94,9 +97,11 @@ impl<'a> Watch<'a> {
         }
         let build = self.client.build(self.number).await?;
         self.printer.learn(&build);
-        for (stage, have, want) in self.printer.missing(&build) {
-            if have < want {
-                self.fetch(stage).await?;
+        if !self.look.json {
+            for (stage, have, want) in self.printer.missing(&build) {
+                if have < want {
+                    self.fetch(stage).await?;
+                }
             }
         }
         self.printer.end()?;
@@ -116,24 +121,43 @@ impl<'a> Watch<'a> {
                 let text = show::plain(&format!("Job {name} is tried again (attempt {attempt}): {reason}"));
                 show::note(text);
             }
-            Event::Stage { stage, status, .. } => {
+            Event::Stage { stage, status, .. } if !self.look.json => {
                 self.know(stage).await?;
-                if status != Status::Queued && !self.look.json {
-                    self.spinner.clear();
-                    self.printer.stage(stage, status)?;
-                }
+                self.stage(stage, status).await?;
             }
             Event::Log { stage, offset, bytes, text, .. } if !self.look.json => {
                 self.know(stage).await?;
                 let have = self.printer.have(stage);
-                if offset == have {
+                if !self.printer.has_begun(stage) {
+                    // The stage before it may not be over yet; what was passed over is fetched when it begins.
+                    self.printer.owe(stage);
+                } else if offset == have {
                     self.spinner.clear();
                     self.printer.text(stage, text.as_bytes(), bytes)?;
                 } else if offset + bytes > have {
                     self.fetch(stage).await?;
                 }
             }
-            Event::Job { .. } | Event::Log { .. } | Event::End { .. } => {}
+            Event::Job { .. } | Event::Stage { .. } | Event::Log { .. } | Event::End { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// A status may arrive before the bytes that were written until then: all lines of a stage come first, its end
+    /// after them.
+    async fn stage(&mut self, stage: i64, status: Status) -> anyhow::Result<()> {
+        if matches!(status, Status::Queued | Status::Blocked) || self.printer.is_over(stage) {
+            return Ok(());
+        }
+        self.spinner.clear();
+        self.printer.begin(stage, status)?;
+        if status.is_terminal() {
+            if status != Status::Skipped && self.printer.is_wanted(stage) {
+                self.fetch(stage).await?;
+            }
+            self.printer.end_stage(stage, status)?;
+        } else if self.printer.is_owed(stage) {
+            self.fetch(stage).await?;
         }
         Ok(())
     }

@@ -6,15 +6,14 @@ mod exit;
 mod follow;
 mod roles;
 
-use clap::Parser as _;
-
 fn main() -> std::process::ExitCode {
     // Before any connection: two libraries bring a TLS provider each, one must be chosen. An error
     // says that it is chosen already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let options = match cli::Cli::try_parse() {
+    let words: Vec<_> = std::env::args_os().collect();
+    let options = match cli::config::read(&words, &|name| std::env::var_os(name)) {
         Ok(options) => options,
-        Err(error) => return exit::from_clap(&error),
+        Err(error) => return exit::from_result(Err(error)),
     };
     // Few threads: almost all the work is waiting, and each thread costs memory.
     let runtime = tokio::runtime::Builder::new_multi_thread()

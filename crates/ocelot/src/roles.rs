@@ -5,6 +5,7 @@ mod address;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod options;
+pub(crate) mod read;
 pub(crate) mod signals;
 pub(crate) mod work;
 

@@ -10,7 +10,7 @@ use ocelot_api::client::Client;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::config;
+use crate::roles::read::web_address;
 
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
@@ -19,7 +19,7 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 #[derive(Debug, Args)]
 pub(crate) struct Remote {
     /// Address of the server [default: that of `ocelot login`, else http://127.0.0.1:8080].
-    #[arg(long, env = "OCELOT_URL")]
+    #[arg(long, env = "OCELOT_URL", value_parser = web_address)]
     url: Option<String>,
     /// Token to use; better in OCELOT_TOKEN, where other users of the machine do not see it.
     #[arg(long, env = "OCELOT_TOKEN", hide_env_values = true)]
@@ -35,18 +35,14 @@ struct Login {
 
 impl Remote {
     /// The client. A stored token goes only to the server that it was stored for.
-    pub(crate) fn client(&self, config: Option<&Path>) -> anyhow::Result<Client> {
-        let file = config::for_client(config)?;
+    pub(crate) fn client(&self) -> anyhow::Result<Client> {
         let stored = load()?;
-        let named = self.url.clone().filter(|url| !url.is_empty()).or(file.url);
-        let url = named
-            .or_else(|| stored.as_ref().map(|login| login.url.clone()))
-            .unwrap_or_else(|| DEFAULT_URL.to_owned());
-        let given = self.token.as_ref().map(|token| token.expose_secret().to_owned()).or(file.token);
+        let of_login = || stored.as_ref().map(|login| login.url.clone());
+        let url = self.url.clone().or_else(of_login).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let given = self.token.as_ref().map(|token| token.expose_secret().trim().to_owned());
         let token =
             given.or_else(|| stored.filter(|login| same_server(&login.url, &url)).map(|login| login.token));
-        let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
-        Ok(Client::new(&url, token.as_deref())?)
+        Ok(Client::new(&url, token.filter(|token| !token.is_empty()).as_deref())?)
     }
 }
 

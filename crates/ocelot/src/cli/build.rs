@@ -1,11 +1,9 @@
 //! `ocelot build`.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use clap::Args;
 use ocelot_api::body::NewBuild;
 use ocelot_api::client::Client;
+use std::collections::BTreeMap;
 
 use super::account::Remote;
 use super::checkout::Checkout;
@@ -46,8 +44,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-pub(crate) async fn build(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let client = options.remote.client(config.as_deref())?;
+pub(crate) async fn build(options: Options) -> anyhow::Result<u8> {
+    let client = options.remote.client()?;
     let (follow, json) = (options.follow, options.json);
     let build = client.start(&wanted(&client, options).await?).await?;
     if follow {

@@ -1,7 +1,5 @@
 //! `ocelot cancel BUILD`, also `ocelot kill BUILD`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::account::Remote;
@@ -18,8 +16,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn cancel(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let client = options.remote.client(config.as_deref())?;
+pub(crate) async fn cancel(options: Options) -> anyhow::Result<u8> {
+    let client = options.remote.client()?;
     let build = client.cancel(options.build).await?;
     if options.json {
         show::json(&build)?;

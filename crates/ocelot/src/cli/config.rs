@@ -1,71 +1,186 @@
-//! `ocelot.toml`: the lowest of the three places that options come from. Unknown keys are refused.
+//! Where options come from: flags, then `OCELOT_*` variables, then `ocelot.toml`. Whatever the place, the option's
+//! own reader checks the value, before anything is done; a key of the file is called as its flag, with `_` for `-`.
+//! Knows no option by name, but for the two that client commands take from a file.
 
-use std::path::{Path, PathBuf};
+mod file;
 
-use anyhow::Context as _;
-use serde::Deserialize;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
-/// What the file may say; each key is named as its flag, with `_` for `-`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct File {
-    pub(crate) url: Option<String>,
-    pub(crate) token: Option<String>,
-    pub(crate) data: Option<PathBuf>,
-    pub(crate) listen: Option<std::net::SocketAddr>,
-    pub(crate) slots: Option<u32>,
-    pub(crate) database_url: Option<String>,
-    pub(crate) public_url: Option<String>,
-    pub(crate) trusted_proxy: Option<Vec<String>>,
-    pub(crate) metrics_listen: Option<std::net::SocketAddr>,
-    pub(crate) lease_hard_limit: Option<String>,
-    pub(crate) allow_local_repos: Option<bool>,
-    pub(crate) insecure_http: Option<bool>,
-    pub(crate) server: Option<String>,
-    pub(crate) name: Option<String>,
-    pub(crate) label: Option<Vec<String>>,
-    pub(crate) executor: Option<String>,
-    pub(crate) log_json: Option<bool>,
+use clap::builder::Resettable;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
+
+use super::Cli;
+use crate::exit::usage;
+use file::File;
+
+/// Commands whose every option may stand in the file.
+const ROLES: [&str; 3] = ["up", "server", "worker"];
+/// What client commands take from a file, and only from one that was named: they run in checkouts of other people's
+/// work, whose files must not say where a token is sent.
+const FOR_CLIENTS: [&str; 2] = ["url", "token"];
+/// Where a role looks when no file was named.
+const USUAL: [&str; 2] = ["ocelot.toml", "/etc/ocelot/ocelot.toml"];
+
+/// Reads a variable of the environment.
+type Variable<'v> = &'v dyn Fn(&OsStr) -> Option<OsString>;
+
+/// The command line, with what the environment and the file add to it.
+pub(crate) fn read(words: &[OsString], variable: Variable<'_>) -> anyhow::Result<Cli> {
+    let given = flags(words)?;
+    let place = path(&given);
+    let named = Cli::from_arg_matches(&given)?.config;
+    let named = named.or_else(|| set(variable, OsStr::new("OCELOT_CONFIG")).map(Into::into));
+    let usual = || USUAL.map(Path::new).into_iter().find(|path| is_role(&place) && path.exists());
+    let file = match named.as_deref().or_else(usual) {
+        Some(path) => File::read(path)?,
+        None => File::default(),
+    };
+    Ok(Cli::from_arg_matches(&complete(words, &place, variable, &file)?)?)
 }
 
-/// For `up`, `server` and `worker`: the named file, else `./ocelot.toml`, else `/etc/ocelot/ocelot.toml`.
-pub(crate) fn for_role(named: Option<&Path>) -> anyhow::Result<File> {
-    if let Some(path) = named {
-        return read(path);
+/// What the command line alone says.
+fn flags(words: &[OsString]) -> anyhow::Result<ArgMatches> {
+    let answer = without_variables(Cli::command()).try_get_matches_from(words);
+    let help = |error: &clap::Error| {
+        matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+    };
+    match answer {
+        // Help names the variables.
+        Err(error) if help(&error) => Ok(Cli::command().try_get_matches_from(words)?),
+        answer => Ok(answer?),
     }
-    let usual = [Path::new("ocelot.toml"), Path::new("/etc/ocelot/ocelot.toml")];
-    usual.into_iter().find(|path| path.exists()).map_or_else(|| Ok(File::default()), read)
 }
 
-/// For client commands: only a file that was named. They run in checkouts of other people's work,
-/// whose files must not say where a token is sent.
-pub(crate) fn for_client(named: Option<&Path>) -> anyhow::Result<File> {
-    named.map_or_else(|| Ok(File::default()), read)
+/// The command line once more, where variables and the file stand in for flags that were not given.
+fn complete(
+    words: &[OsString],
+    place: &[String],
+    variable: Variable<'_>,
+    file: &File,
+) -> anyhow::Result<ArgMatches> {
+    let whole = Cli::command();
+    check_keys(&whole, place, file)?;
+    let mut values = HashMap::new();
+    for arg in at(&whole, place).get_arguments() {
+        let id = arg.get_id().clone();
+        if let Some((name, value)) = arg.get_env().and_then(|name| Some((name, set(variable, name)?))) {
+            let said = |fault| usage(format!("the variable {}: {fault}", name.display()));
+            values.insert(id, accept(arg, &[value]).map_err(said)?);
+        } else if let Some(setting) = key(arg).filter(|key| may_stand(key, place)).and_then(|k| file.find(&k))
+        {
+            values.insert(id, accept(arg, &setting.values).map_err(|fault| file.fault(setting, &fault))?);
+        }
+    }
+    let fill = |command: Command| {
+        command.mut_args(|arg| match values.remove(arg.get_id()) {
+            Some(values) => arg.default_values(values),
+            None => arg,
+        })
+    };
+    Ok(change(without_variables(whole), place, fill).try_get_matches_from(words)?)
 }
 
-fn read(path: &Path) -> anyhow::Result<File> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    parse(&text).with_context(|| format!("{} is not right", path.display()))
+/// Checks every key of the file, also those that are for another role.
+fn check_keys(whole: &Command, place: &[String], file: &File) -> anyhow::Result<()> {
+    // The command that runs comes first: two roles may understand one key differently.
+    let mut roles = ROLES;
+    roles.sort_by_key(|role| !(is_role(place) && place[0] == *role));
+    let of_roles = roles.into_iter().filter_map(|role| whole.find_subcommand(role));
+    let of_roles = of_roles.flat_map(Command::get_arguments).filter_map(|arg| Some((key(arg)?, arg)));
+    let of_clients = whole.find_subcommand("status").into_iter().flat_map(Command::get_arguments);
+    let of_clients = of_clients
+        .filter_map(|arg| Some((key(arg)?, arg)))
+        .filter(|(key, _)| FOR_CLIENTS.contains(&key.as_str()));
+    let known: Vec<(String, &Arg)> = of_roles.chain(of_clients).collect();
+    for setting in file.settings() {
+        let Some((_, arg)) = known.iter().find(|(key, _)| *key == setting.key) else {
+            return Err(file.unknown(setting, known.iter().map(|(key, _)| key.as_str())));
+        };
+        if setting.is_list && !matches!(arg.get_action(), ArgAction::Append) {
+            return Err(file.fault(setting, "one value is wanted, not a list"));
+        }
+        accept(arg, &setting.values).map_err(|fault| file.fault(setting, &fault))?;
+    }
+    Ok(())
 }
 
-fn parse(text: &str) -> anyhow::Result<File> {
-    // The words of the library show the line with a caret below the place.
-    Ok(toml::from_str(text)?)
+fn may_stand(key: &str, place: &[String]) -> bool {
+    is_role(place) || FOR_CLIENTS.contains(&key)
+}
+
+fn is_role(place: &[String]) -> bool {
+    matches!(place, [role] if ROLES.contains(&role.as_str()))
+}
+
+/// Lets the option itself read the values; answers them as it wants them, or what it says against them.
+fn accept(arg: &Arg, values: &[OsString]) -> Result<Vec<OsString>, String> {
+    let Some(flag) = arg.get_long().filter(|_| arg.get_action().takes_values()) else {
+        return values.iter().map(|value| on_or_off(value)).collect();
+    };
+    let words = values.iter().map(|value| {
+        let mut word = OsString::from(format!("--{flag}="));
+        word.push(value);
+        word
+    });
+    let alone = Command::new("ocelot").no_binary_name(true).disable_help_flag(true);
+    match alone.arg(arg.clone().env(Resettable::Reset)).try_get_matches_from(words) {
+        Ok(_) => Ok(values.to_vec()),
+        Err(error) => {
+            let text = error.to_string();
+            let text = text.split("\n\nFor more information").next().unwrap_or_default();
+            Err(text.trim_start_matches("error: ").trim_end().to_owned())
+        }
+    }
+}
+
+fn on_or_off(value: &OsStr) -> Result<OsString, String> {
+    match value.to_str().map(str::to_lowercase).as_deref() {
+        Some("true" | "1" | "yes" | "on") => Ok("true".into()),
+        Some("false" | "0" | "no" | "off") => Ok("false".into()),
+        _ => Err(format!("`{}` is neither true nor false", value.display())),
+    }
+}
+
+/// A variable that is set to something; empty ones are how compose files and units leave one out.
+fn set(variable: Variable<'_>, name: &OsStr) -> Option<OsString> {
+    variable(name).filter(|value| !value.is_empty())
+}
+
+/// How the file calls this option.
+fn key(arg: &Arg) -> Option<String> {
+    let long = arg.get_long().filter(|long| !matches!(*long, "config" | "help"))?;
+    Some(long.replace('-', "_"))
+}
+
+/// The names of the subcommands that were chosen.
+fn path(matches: &ArgMatches) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut next = matches.subcommand();
+    while let Some((name, inner)) = next {
+        names.push(name.to_owned());
+        next = inner.subcommand();
+    }
+    names
+}
+
+fn at<'c>(whole: &'c Command, place: &[String]) -> &'c Command {
+    place.iter().fold(whole, |command, name| command.find_subcommand(name).unwrap_or(command))
+}
+
+fn change(command: Command, place: &[String], how: impl FnOnce(Command) -> Command) -> Command {
+    match place {
+        [] => how(command),
+        [first, rest @ ..] => command.mut_subcommand(first, |inner| change(inner, rest, how)),
+    }
+}
+
+/// Variables are read here, not by the library, so that a fault is named by the place where it stands.
+fn without_variables(command: Command) -> Command {
+    command.mut_args(|arg| arg.env(Resettable::Reset)).mut_subcommands(without_variables)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unknown_keys_are_refused_with_their_line() {
-        let error = parse("slots = 2\nslot = 3\n").expect_err("`slot` is no key").to_string();
-        assert!(error.contains("line 2") && error.contains("slot"), "{error}");
-    }
-
-    #[test]
-    fn known_keys_are_read() {
-        let file = parse("listen = \"127.0.0.1:0\"\nslots = 3\n").expect("a good file");
-        assert_eq!((file.slots, file.listen.map(|l| l.port())), (Some(3), Some(0)));
-    }
-}
+mod tests;

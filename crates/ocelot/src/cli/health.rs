@@ -1,7 +1,5 @@
 //! `ocelot health`: for images without a program that speaks HTTP.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::account::Remote;
@@ -13,8 +11,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn health(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let client = options.remote.client(config.as_deref())?;
+pub(crate) async fn health(options: Options) -> anyhow::Result<u8> {
+    let client = options.remote.client()?;
     client.ready().await?;
     show::line(format_args!("{} is ready.", client.url()))?;
     Ok(0)

@@ -10,6 +10,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{account, show};
+use crate::roles::read::web_address;
 
 /// A token is much shorter than this.
 const LONGEST: u64 = 4096;
@@ -18,6 +19,7 @@ const LONGEST: u64 = 4096;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Address of the server, for example http://127.0.0.1:8080.
+    #[arg(value_parser = web_address)]
     url: String,
     /// Read the token from this file, `-` for standard input. Without it you are asked.
     #[arg(long, value_name = "FILE")]

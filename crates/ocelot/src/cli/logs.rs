@@ -1,7 +1,5 @@
 //! `ocelot logs BUILD [STAGE]`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::account::Remote;
@@ -30,8 +28,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn logs(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let client = options.remote.client(config.as_deref())?;
+pub(crate) async fn logs(options: Options) -> anyhow::Result<u8> {
+    let client = options.remote.client()?;
     let build = which::build(&client, Some(&options.build)).await?;
     let Options { stage, raw, timestamps, tail, .. } = options;
     if options.follow {

@@ -1,7 +1,5 @@
 //! `ocelot queue`: the waiting jobs, and why each one waits.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::account::Remote;
@@ -16,8 +14,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn queue(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let queue = options.remote.client(config.as_deref())?.queue().await?;
+pub(crate) async fn queue(options: Options) -> anyhow::Result<u8> {
+    let queue = options.remote.client()?.queue().await?;
     if options.json {
         show::json(&queue)?;
         return Ok(0);

@@ -5,8 +5,6 @@ mod list;
 mod remove;
 mod show;
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 use ocelot_api::body::Repo;
 
@@ -22,12 +20,12 @@ pub(crate) enum Verb {
     Remove(remove::Options),
 }
 
-pub(crate) async fn dispatch(verb: Verb, config: Option<PathBuf>) -> anyhow::Result<u8> {
+pub(crate) async fn dispatch(verb: Verb) -> anyhow::Result<u8> {
     match verb {
-        Verb::Add(options) => add::add(options, config).await,
-        Verb::List(options) => list::list(options, config).await,
-        Verb::Show(options) => show::show(options, config).await,
-        Verb::Remove(options) => remove::remove(options, config).await,
+        Verb::Add(options) => add::add(options).await,
+        Verb::List(options) => list::list(options).await,
+        Verb::Show(options) => show::show(options).await,
+        Verb::Remove(options) => remove::remove(options).await,
     }
 }
 

@@ -1,7 +1,5 @@
 //! `ocelot retry BUILD`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use ocelot_api::body::RetryBuild;
 
@@ -26,8 +24,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn retry(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let client = options.remote.client(config.as_deref())?;
+pub(crate) async fn retry(options: Options) -> anyhow::Result<u8> {
+    let client = options.remote.client()?;
     let build = client.retry(options.build, &RetryBuild { failed: options.failed }).await?;
     if options.follow {
         return follow::follow(&client, build.number, Look { json: options.json, ..Look::default() }).await;

@@ -2,34 +2,38 @@
 
 use clap::Args;
 
-use super::config::File;
 use super::show;
-use crate::exit::{Usage, usage};
-use crate::roles::{self, options::ServerOptions};
+use crate::exit::usage;
+use crate::roles::{self, options::ServerOptions, read::database};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// `sqlite:///path/ocelot.db` or `postgres://user:password@host/database`.
-    #[arg(long, value_name = "URL", env = "OCELOT_DATABASE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "OCELOT_DATABASE_URL",
+        hide_env_values = true,
+        value_parser = database
+    )]
     database_url: Option<String>,
     #[command(flatten)]
     server: ServerOptions,
 }
 
-pub(crate) async fn server(options: Options, file: File) -> anyhow::Result<u8> {
-    let database = options.database_url.or_else(|| file.database_url.clone()).ok_or_else(|| {
-        usage("--database-url is missing: sqlite:///path/ocelot.db or postgres://… (`ocelot up` needs none)")
+pub(crate) async fn server(options: Options) -> anyhow::Result<u8> {
+    let database = options.database_url.ok_or_else(|| {
+        usage(
+            "--database-url is missing (or OCELOT_DATABASE_URL, or `database_url` in ocelot.toml): \
+             sqlite:///path/ocelot.db or postgres://… (`ocelot up` needs none)",
+        )
     })?;
-    if !["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| database.starts_with(scheme)) {
-        let words = "--database-url must begin with sqlite:// or postgres://".to_owned();
-        return Err(Usage(words).into());
-    }
     let options = options.server;
-    roles::log::begin(options.log_json(&file))?;
-    let data = options.data(&file)?;
+    let data = options.data()?;
+    options.log.begin();
     let _lock = roles::lock::lock(&data)?;
     let ending = roles::signals::listen(false)?;
-    let mut server = ocelot_server::start(options.config(&file, data.clone(), database)?).await?;
+    let mut server = ocelot_server::start(options.config(data.clone(), database)).await?;
     if let Some(path) = &options.address_file {
         roles::write_address(path, server.address)?;
     }

@@ -1,7 +1,5 @@
 //! `ocelot status`: how a build stands, stage by stage.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use ocelot_api::body::{Build, Job, Stage};
 use ocelot_model::Status;
@@ -22,8 +20,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn status(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let client = options.remote.client(config.as_deref())?;
+pub(crate) async fn status(options: Options) -> anyhow::Result<u8> {
+    let client = options.remote.client()?;
     let build = which::build(&client, options.what.as_deref()).await?;
     if options.json {
         show::json(&build)?;

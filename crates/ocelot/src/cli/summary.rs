@@ -1,7 +1,5 @@
 //! `ocelot summary`: the newest builds.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use ocelot_api::client::BuildQuery;
 
@@ -28,8 +26,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn summary(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let client = options.remote.client(config.as_deref())?;
+pub(crate) async fn summary(options: Options) -> anyhow::Result<u8> {
+    let client = options.remote.client()?;
     let repo = match &options.repo {
         Some(word) => Some(which::repo(&client, word).await?),
         None => None,

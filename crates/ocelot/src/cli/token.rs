@@ -4,8 +4,6 @@ mod create;
 mod list;
 mod revoke;
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
@@ -18,10 +16,10 @@ pub(crate) enum Verb {
     Revoke(revoke::Options),
 }
 
-pub(crate) async fn dispatch(verb: Verb, config: Option<PathBuf>) -> anyhow::Result<u8> {
+pub(crate) async fn dispatch(verb: Verb) -> anyhow::Result<u8> {
     match verb {
-        Verb::Create(options) => create::create(options, config).await,
-        Verb::List(options) => list::list(options, config).await,
-        Verb::Revoke(options) => revoke::revoke(options, config).await,
+        Verb::Create(options) => create::create(options).await,
+        Verb::List(options) => list::list(options).await,
+        Verb::Revoke(options) => revoke::revoke(options).await,
     }
 }

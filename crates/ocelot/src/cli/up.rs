@@ -7,7 +7,6 @@ use clap::Args;
 use ocelot_server::Server;
 use ocelot_worker::{Config, Shutdown, WorkerError};
 
-use super::config::File;
 use super::show;
 use crate::roles::options::ServerOptions;
 use crate::roles::signals::Ending;
@@ -20,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Jobs at the same time; 0 for no worker [default: the number of processor cores].
-    #[arg(long, value_name = "N", env = "OCELOT_SLOTS")]
+    #[arg(long, value_name = "N", env = "OCELOT_SLOTS", value_parser = clap::value_parser!(u32).range(0..=256))]
     slots: Option<u32>,
     #[command(flatten)]
     work: WorkOptions,
@@ -28,15 +27,15 @@ pub(crate) struct Options {
     server: ServerOptions,
 }
 
-pub(crate) async fn up(options: Options, file: File) -> anyhow::Result<u8> {
-    let slots = options.slots.or(file.slots).unwrap_or_else(cores);
+pub(crate) async fn up(options: Options) -> anyhow::Result<u8> {
+    let slots = options.slots.unwrap_or_else(cores);
     let (work, options) = (options.work, options.server);
-    roles::log::begin(options.log_json(&file))?;
-    let data = options.data(&file)?;
+    let data = options.data()?;
+    options.log.begin();
     let _lock = roles::lock::lock(&data)?;
     let ending = roles::signals::listen(slots > 0)?;
     let database = format!("sqlite://{}", data.join("ocelot.db").display());
-    let mut server = ocelot_server::start(options.config(&file, data.clone(), database)?).await?;
+    let mut server = ocelot_server::start(options.config(data.clone(), database)).await?;
     if let Some(path) = &options.address_file {
         roles::write_address(path, server.address)?;
     }
@@ -45,7 +44,7 @@ pub(crate) async fn up(options: Options, file: File) -> anyhow::Result<u8> {
     let mut config =
         Config::new(local_url(server.address), token.into(), data.join("worker"), roles::machine());
     config.slots = slots;
-    work.apply(&file, &mut config)?;
+    work.apply(&mut config);
     tokio::select! {
         ended = server.wait() => ended?,
         ended = worker(config, &ending) => ended?,

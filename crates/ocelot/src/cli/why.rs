@@ -1,7 +1,5 @@
 //! `ocelot why BUILD`: why it waits, or what became of it.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use ocelot_api::body::QueueItem;
 
@@ -17,8 +15,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn why(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let client = options.remote.client(config.as_deref())?;
+pub(crate) async fn why(options: Options) -> anyhow::Result<u8> {
+    let client = options.remote.client()?;
     let build = client.build(options.build).await?;
     line(format_args!("Build {}: {}", build.number, show::status(build.status)))?;
     if let Some(reason) = show::reason(&build) {

@@ -3,11 +3,7 @@
 mod list;
 mod start;
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
-
-use super::config;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -24,9 +20,9 @@ enum Verb {
     List(list::Options),
 }
 
-pub(crate) async fn worker(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
+pub(crate) async fn worker(options: Options) -> anyhow::Result<u8> {
     match options.verb {
-        Some(Verb::List(list)) => list::list(list, config).await,
-        None => start::start(options.start, config::for_role(config.as_deref())?).await,
+        Some(Verb::List(list)) => list::list(list).await,
+        None => start::start(options.start).await,
     }
 }

@@ -36,6 +36,12 @@ struct Seen {
     clean: Clean,
     /// Begin of a line, where lines mix.
     line: String,
+    /// It runs, or has run.
+    begun: bool,
+    /// Its end was printed.
+    over: bool,
+    /// Text of it came before it had begun, and was passed over.
+    owed: bool,
 }
 
 impl Printer {
@@ -62,9 +68,16 @@ impl Printer {
                 let is_meant =
                     |only: &String| *only == stage.name || *only == full || *only == stage.id.to_string();
                 let wanted = self.only.as_ref().is_none_or(is_meant);
-                let clean = Clean::new(self.colours);
-                let seen = Seen { label: show::plain(&label), wanted, have: 0, clean, line: String::new() };
-                self.stages.entry(stage.id).or_insert(seen);
+                self.stages.entry(stage.id).or_insert_with(|| Seen {
+                    label: show::plain(&label),
+                    wanted,
+                    have: 0,
+                    clean: Clean::new(self.colours),
+                    line: String::new(),
+                    begun: false,
+                    over: false,
+                    owed: false,
+                });
             }
         }
     }
@@ -82,6 +95,29 @@ impl Printer {
         self.stages.get(&stage).map_or(0, |seen| seen.have)
     }
 
+    pub(super) fn is_wanted(&self, stage: i64) -> bool {
+        self.stages.get(&stage).is_some_and(|seen| seen.wanted)
+    }
+
+    pub(super) fn has_begun(&self, stage: i64) -> bool {
+        self.stages.get(&stage).is_some_and(|seen| seen.begun)
+    }
+
+    pub(super) fn is_over(&self, stage: i64) -> bool {
+        self.stages.get(&stage).is_some_and(|seen| seen.over)
+    }
+
+    /// Text was passed over, because the stage had not begun.
+    pub(super) fn owe(&mut self, stage: i64) {
+        if let Some(seen) = self.stages.get_mut(&stage) {
+            seen.owed = true;
+        }
+    }
+
+    pub(super) fn is_owed(&self, stage: i64) -> bool {
+        self.stages.get(&stage).is_some_and(|seen| seen.owed && seen.wanted)
+    }
+
     /// Wanted stages of a finished build: id, bytes that were printed, bytes that there are.
     pub(super) fn missing(&self, build: &Build) -> Vec<(i64, i64, i64)> {
         let stages = build.jobs.iter().flatten().flat_map(|job| &job.stages);
@@ -89,15 +125,30 @@ impl Printer {
         wanted.map(|stage| (stage.id, self.have(stage.id), stage.log_bytes)).collect()
     }
 
-    /// A stage changed.
-    pub(super) fn stage(&mut self, stage: i64, status: Status) -> std::io::Result<()> {
-        if status == Status::Running && !self.several_jobs {
-            return self.heading(stage);
+    /// A stage begins, or has run before we came.
+    pub(super) fn begin(&mut self, stage: i64, status: Status) -> std::io::Result<()> {
+        if let Some(seen) = self.stages.get_mut(&stage) {
+            seen.begun = true;
         }
-        let bad = status.is_terminal() && !status.is_good() && status != Status::Cancelled;
-        let Some(seen) = self.stages.get(&stage).filter(|seen| bad && seen.wanted && !self.raw) else {
-            return Ok(());
+        if status == Status::Running && !self.several_jobs { self.heading(stage) } else { Ok(()) }
+    }
+
+    /// A stage is over, and all its text was printed. One that did well says so only where several mix; one that
+    /// never ran says nothing.
+    pub(super) fn end_stage(&mut self, stage: i64, status: Status) -> std::io::Result<()> {
+        self.flush(stage)?;
+        let several = self.several_jobs;
+        let Some(seen) = self.stages.get_mut(&stage) else { return Ok(()) };
+        seen.over = true;
+        let told = match status {
+            Status::Failed | Status::Error | Status::TimedOut => true,
+            Status::Passed => several,
+            Status::Cancelled => several && seen.have > 0,
+            Status::Skipped | Status::Blocked | Status::Queued | Status::Running => false,
         };
+        if !told || !seen.wanted || self.raw {
+            return Ok(());
+        }
         let text = format!("{}: {status}", seen.label);
         self.end_line()?;
         show::line(text.style(show::style(status)))
@@ -139,11 +190,22 @@ impl Printer {
 
     /// Nothing more comes.
     pub(super) fn end(&mut self) -> std::io::Result<()> {
-        for seen in self.stages.values_mut().filter(|seen| !seen.line.is_empty()) {
-            let line = format!("{}\n", std::mem::take(&mut seen.line));
-            put(prefixed(&seen.label, &line, self.colours).as_bytes())?;
+        let all: Vec<i64> = self.stages.keys().copied().collect();
+        for stage in all {
+            self.flush(stage)?;
         }
         self.end_line()
+    }
+
+    /// Prints the begin of a line that never ended.
+    fn flush(&mut self, stage: i64) -> std::io::Result<()> {
+        match self.stages.get_mut(&stage) {
+            Some(seen) if !seen.line.is_empty() => {
+                let line = format!("{}\n", std::mem::take(&mut seen.line));
+                put(prefixed(&seen.label, &line, self.colours).as_bytes())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn heading(&mut self, stage: i64) -> std::io::Result<()> {
@@ -151,10 +213,10 @@ impl Printer {
         if self.raw || self.shown == Some(stage) || !seen.wanted {
             return Ok(());
         }
-        let text = format!("── {} ", seen.label);
+        let text = format!("── {}", seen.label);
         self.shown = Some(stage);
         self.end_line()?;
-        show::line(text.bold().to_string().trim_end())
+        show::line(text.bold())
     }
 
     fn end_line(&mut self) -> std::io::Result<()> {

@@ -37,3 +37,9 @@ impl Spinner {
         }
     }
 }
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

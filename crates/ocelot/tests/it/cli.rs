@@ -102,8 +102,36 @@ fn init_writes_what_validate_takes_and_overwrites_nothing() {
 fn a_wrong_key_in_the_configuration_is_named_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("ocelot.toml"), "slots = 1\nlissten = \"127.0.0.1:0\"\n").unwrap();
-    let said = call(folder.path(), &["up"], "").expect(2).stderr;
+    let said = call(folder.path(), &["up"], "").expect(64).stderr;
     assert!(said.contains("ocelot.toml") && said.contains("line 2") && said.contains("lissten"), "{said}");
+}
+
+#[test]
+fn a_wrong_value_is_refused_before_anything_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |variables: &[(&str, &str)], args: &[&str]| {
+        let said = ocelot(Path::new(OCELOT), folder.path(), variables, args, "").expect(64).stderr;
+        let made: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(made.iter().all(|name| name == "ocelot.toml"), "{made:?} was made by {args:?}");
+        said
+    };
+    let url = ["--database-url", "sqlite://d/o.db"];
+    for role in [&["up"][..], &["server", url[0], url[1]], &["worker", "--server=http://h", "--token=t"]] {
+        let wrong = if role[0] == "worker" { ("label", "novalue") } else { ("public-url", "nonsense") };
+        let name = wrong.0.to_uppercase().replace('-', "_");
+        let flag = format!("--{}={}", wrong.0, wrong.1);
+        let said = start(&[], &[role, &[flag.as_str()]].concat());
+        assert!(said.contains(&format!("--{}", wrong.0)), "{said}");
+        let said = start(&[(&format!("OCELOT_{name}"), wrong.1)], role);
+        assert!(said.contains(&format!("OCELOT_{name}")), "{said}");
+        let key = name.to_lowercase();
+        std::fs::write(folder.path().join("ocelot.toml"), format!("slots = 2\n{key} = \"{}\"\n", wrong.1))
+            .unwrap();
+        let said = start(&[], role);
+        assert!(said.contains("ocelot.toml, line 2") && said.contains(&key), "{said}");
+        std::fs::remove_file(folder.path().join("ocelot.toml")).unwrap();
+    }
 }
 
 #[test]

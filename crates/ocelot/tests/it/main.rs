@@ -3,6 +3,8 @@
 
 mod cli;
 mod e2e;
+mod fake;
+mod follow;
 mod proxy;
 mod registry;
 mod restart;

@@ -1,7 +1,5 @@
 //! `ocelot repo add URL`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use ocelot_api::body::NewRepo;
 
@@ -29,8 +27,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn add(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let client = options.remote.client(config.as_deref())?;
+pub(crate) async fn add(options: Options) -> anyhow::Result<u8> {
+    let client = options.remote.client()?;
     let Options { clone_url, forge, name, public, .. } = options;
     let repo = client.add_repo(&NewRepo { clone_url: absolute(clone_url), forge, name, public }).await?;
     if options.json {

@@ -1,7 +1,5 @@
 //! `ocelot repo list`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use crate::cli::account::Remote;
@@ -16,8 +14,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn list(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let repos = options.remote.client(config.as_deref())?.repos().await?;
+pub(crate) async fn list(options: Options) -> anyhow::Result<u8> {
+    let repos = options.remote.client()?.repos().await?;
     if options.json {
         show::json(&repos)?;
         return Ok(0);

@@ -1,7 +1,5 @@
 //! `ocelot repo remove REPO`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use crate::cli::account::Remote;
@@ -15,8 +13,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn remove(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let client = options.remote.client(config.as_deref())?;
+pub(crate) async fn remove(options: Options) -> anyhow::Result<u8> {
+    let client = options.remote.client()?;
     let handle = which::repo(&client, &options.repo).await?;
     client.remove_repo(&handle).await?;
     show::line(format_args!("Removed {}.", show::plain(&handle)))?;

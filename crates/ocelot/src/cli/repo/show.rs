@@ -1,7 +1,5 @@
 //! `ocelot repo show [REPO]`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use crate::cli::account::Remote;
@@ -19,8 +17,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn show(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let client = options.remote.client(config.as_deref())?;
+pub(crate) async fn show(options: Options) -> anyhow::Result<u8> {
+    let client = options.remote.client()?;
     let handle = match &options.repo {
         Some(word) => which::repo(&client, word).await?,
         None => which::repo_here(&client, &Checkout::here()).await?,

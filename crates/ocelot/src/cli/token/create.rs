@@ -1,7 +1,5 @@
 //! `ocelot token create NAME`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use ocelot_api::body::NewToken;
 use ocelot_model::access::Role;
@@ -29,8 +27,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn create(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let client = options.remote.client(config.as_deref())?;
+pub(crate) async fn create(options: Options) -> anyhow::Result<u8> {
+    let client = options.remote.client()?;
     let Options { name, role, repos, expires_days, .. } = options;
     let created = client.create_token(&NewToken { name, role, repos, expires_days }).await?;
     if options.json {

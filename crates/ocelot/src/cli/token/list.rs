@@ -1,7 +1,5 @@
 //! `ocelot token list`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use crate::cli::account::Remote;
@@ -16,8 +14,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn list(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let tokens = options.remote.client(config.as_deref())?.tokens().await?;
+pub(crate) async fn list(options: Options) -> anyhow::Result<u8> {
+    let tokens = options.remote.client()?.tokens().await?;
     if options.json {
         show::json(&tokens)?;
         return Ok(0);

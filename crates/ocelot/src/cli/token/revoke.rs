@@ -1,7 +1,5 @@
 //! `ocelot token revoke ID|NAME`.
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use clap::Args;
 
@@ -17,8 +15,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn revoke(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let client = options.remote.client(config.as_deref())?;
+pub(crate) async fn revoke(options: Options) -> anyhow::Result<u8> {
+    let client = options.remote.client()?;
     let word = &options.which;
     let token = client
         .tokens()

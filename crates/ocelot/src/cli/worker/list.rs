@@ -1,7 +1,5 @@
 //! `ocelot worker list`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use crate::cli::account::Remote;
@@ -16,8 +14,8 @@ pub(crate) struct Options {
     remote: Remote,
 }
 
-pub(crate) async fn list(options: Options, config: Option<PathBuf>) -> anyhow::Result<u8> {
-    let workers = options.remote.client(config.as_deref())?.workers().await?;
+pub(crate) async fn list(options: Options) -> anyhow::Result<u8> {
+    let workers = options.remote.client()?.workers().await?;
     if options.json {
         show::json(&workers)?;
         return Ok(0);

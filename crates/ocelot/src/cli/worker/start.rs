@@ -6,9 +6,10 @@ use clap::Args;
 use ocelot_worker::{Config, Shutdown};
 use secrecy::SecretString;
 
-use crate::cli::config::File;
 use crate::exit::usage;
 use crate::roles;
+use crate::roles::log::LogOptions;
+use crate::roles::read::{web_address, worker_name};
 use crate::roles::work::WorkOptions;
 
 #[expect(clippy::doc_markdown, reason = "the text is shown as help, where marks would stand in the way")]
@@ -16,7 +17,7 @@ use crate::roles::work::WorkOptions;
 #[group(skip)]
 pub(crate) struct Options {
     /// Address of the server.
-    #[arg(long, value_name = "URL", env = "OCELOT_SERVER")]
+    #[arg(long, value_name = "URL", env = "OCELOT_SERVER", value_parser = web_address)]
     server: Option<String>,
     /// A token of the role worker; better in OCELOT_TOKEN, where other users of the machine do not see it.
     #[arg(long, env = "OCELOT_TOKEN", hide_env_values = true)]
@@ -25,21 +26,21 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR", env = "OCELOT_DATA")]
     data: Option<PathBuf>,
     /// Name under which people see it [default: the machine's].
-    #[arg(long, env = "OCELOT_NAME")]
+    #[arg(long, env = "OCELOT_NAME", value_parser = worker_name)]
     name: Option<String>,
     /// Jobs at the same time [default: 2].
     #[arg(long, value_name = "N", env = "OCELOT_SLOTS", value_parser = clap::value_parser!(u32).range(1..=256))]
     slots: Option<u32>,
     #[command(flatten)]
     work: WorkOptions,
-    /// Write the log as JSON.
-    #[arg(long, env = "OCELOT_LOG_JSON")]
-    log_json: bool,
+    #[command(flatten)]
+    log: LogOptions,
 }
 
-pub(crate) async fn start(options: Options, file: File) -> anyhow::Result<u8> {
-    roles::log::begin(options.log_json || file.log_json.unwrap_or(false))?;
-    let config = config(options, &file)?;
+pub(crate) async fn start(options: Options) -> anyhow::Result<u8> {
+    let log = options.log.clone();
+    let config = config(options)?;
+    log.begin();
     let _lock = roles::lock::lock(&config.data)?;
     let ending = roles::signals::listen(true)?;
     let shutdown = Shutdown { drain: ending.drain, cancel: ending.cancel };
@@ -47,17 +48,19 @@ pub(crate) async fn start(options: Options, file: File) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-fn config(options: Options, file: &File) -> anyhow::Result<Config> {
-    let server = options.server.or_else(|| file.server.clone());
-    let server = server.ok_or_else(|| usage("--server is missing: the address of the server"))?;
+fn config(options: Options) -> anyhow::Result<Config> {
+    let missing = |what: &str| {
+        let (flag, hint) = what.split_once(' ').unwrap_or((what, ""));
+        let name = flag.to_uppercase();
+        usage(format!("--{flag} is missing (or OCELOT_{name}, or `{flag}` in ocelot.toml): {hint}"))
+    };
+    let server = options.server.ok_or_else(|| missing("server the address of the server"))?;
     let token = options
         .token
-        .or_else(|| file.token.clone().map(SecretString::from))
-        .ok_or_else(|| usage("--token is missing: `ocelot token create NAME --role worker` makes one"))?;
-    let data = options.data.or_else(|| file.data.clone()).unwrap_or_else(|| PathBuf::from("worker-data"));
-    let name = options.name.or_else(|| file.name.clone()).unwrap_or_else(roles::machine);
-    let mut config = Config::new(server, token, std::path::absolute(data)?, name);
-    config.slots = options.slots.or(file.slots).unwrap_or(config.slots);
-    options.work.apply(file, &mut config)?;
+        .ok_or_else(|| missing("token `ocelot token create NAME --role worker` on the server makes one"))?;
+    let data = std::path::absolute(options.data.unwrap_or_else(|| PathBuf::from("worker-data")))?;
+    let mut config = Config::new(server, token, data, options.name.unwrap_or_else(roles::machine));
+    config.slots = options.slots.unwrap_or(config.slots);
+    options.work.apply(&mut config);
     Ok(config)
 }
