@@ -1,6 +1,7 @@
 //! The commands, one file each, and the table that leads to them.
 
 mod account;
+mod ask;
 mod build;
 mod cancel;
 mod checkout;

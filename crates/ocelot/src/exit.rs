@@ -1,5 +1,5 @@
 //! Exit codes. Scripts depend on them: 0 passed or skipped, 1 failed, 2 error, 3 cancelled,
-//! 4 timed out, 64 usage, 69 server unreachable.
+//! 4 timed out, 64 usage, 69 server unreachable; 130 when Ctrl-C ended a command before its end.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -36,6 +36,18 @@ impl std::error::Error for Usage {}
 pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
     Usage(text.into()).into()
 }
+
+/// Ctrl-C ended a question.
+#[derive(Debug)]
+pub(crate) struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
 
 /// The code for a build that stands so. One that is not over yet is no fault.
 pub(crate) const fn of_status(status: Status) -> u8 {
@@ -78,6 +90,8 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
         || matches!(client(error), Some(ClientError::BadUrl(_)))
     {
         USAGE
+    } else if error.is::<Interrupted>() {
+        INTERRUPTED
     } else if client(error).is_some_and(unreachable) {
         UNREACHABLE
     } else {

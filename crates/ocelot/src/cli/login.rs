@@ -1,19 +1,15 @@
 //! `ocelot login URL`: asks for a token, tries it, stores it.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use ocelot_api::client::Client;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{account, show};
+use super::{account, ask, show};
 use crate::roles::read::web_address;
-
-/// A token is much shorter than this.
-const LONGEST: u64 = 4096;
 
 #[expect(clippy::doc_markdown, reason = "the text is shown as help, where marks would stand in the way")]
 #[derive(Debug, Args)]
@@ -32,8 +28,10 @@ pub(crate) async fn login(options: Options) -> anyhow::Result<u8> {
         Some(path) => {
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
         }
-        None if options.token_file.is_none() && std::io::stdin().is_terminal() => ask()?,
-        None => read_line()?,
+        None if options.token_file.is_none() && std::io::stdin().is_terminal() => {
+            ask::secret("Token: ").await?
+        }
+        None => ask::read_line()?,
     };
     let token = SecretString::from(text.trim());
     if token.expose_secret().is_empty() {
@@ -52,25 +50,4 @@ pub(crate) async fn login(options: Options) -> anyhow::Result<u8> {
         path.display()
     ))?;
     Ok(0)
-}
-
-fn read_line() -> std::io::Result<String> {
-    let mut line = String::new();
-    std::io::Read::take(std::io::stdin().lock(), LONGEST).read_line(&mut line)?;
-    Ok(line)
-}
-
-/// Asks on the terminal, which does not show what is typed.
-fn ask() -> anyhow::Result<String> {
-    let stdin = std::io::stdin();
-    let before = tcgetattr(&stdin)?;
-    let mut quiet = before.clone();
-    quiet.local_modes.remove(LocalModes::ECHO);
-    eprint!("Token: ");
-    std::io::stderr().flush()?;
-    tcsetattr(&stdin, OptionalActions::Flush, &quiet)?;
-    let line = read_line();
-    tcsetattr(&stdin, OptionalActions::Flush, &before)?;
-    eprintln!();
-    Ok(line?)
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use ocelot_api::body::{Build, ConfigProblem};
+use ocelot_api::body::{Build, ConfigProblem, Job, Stage};
 use ocelot_model::Status;
 use owo_colors::{OwoColorize as _, Style};
 use serde::Serialize;
@@ -19,6 +19,12 @@ pub(crate) fn line(text: impl std::fmt::Display) -> std::io::Result<()> {
 /// Writes a note for people to stderr. That nobody reads it is no reason to stop.
 pub(crate) fn note(text: impl std::fmt::Display) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Writes a question to stderr; the answer is typed behind it.
+pub(crate) fn question(text: &str) {
+    let mut err = anstream::stderr().lock();
+    let _ = write!(err, "{text}").and_then(|()| err.flush());
 }
 
 /// Writes `value` as JSON to stdout.
@@ -112,13 +118,61 @@ pub(crate) fn short(commit: &str) -> &str {
     commit.get(..10).unwrap_or(commit)
 }
 
-/// Why a build ended as it did, with the lines of its `ocelot.yml` that are wrong.
+/// Why a build ended as it did: the lines of its `ocelot.yml` that are wrong, or the stages that went wrong by name.
 pub(crate) fn reason(build: &Build) -> Option<String> {
-    if build.problems.is_empty() {
-        return build.reason.as_deref().map(plain);
+    let jobs = build.jobs.as_deref().unwrap_or_default();
+    let stages = culprits(build).map(|(job, stage)| {
+        let notes = notes(stage).join(", ");
+        let notes = if notes.is_empty() { notes } else { format!(": {notes}") };
+        plain(&format!("{} {}{notes}", label(jobs, job, stage), how(stage)))
+    });
+    let lines: Vec<String> = own_reason(build).into_iter().chain(stages).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// What is wrong with the whole build, and not said by one of its stages.
+pub(crate) fn own_reason(build: &Build) -> Option<String> {
+    if !build.problems.is_empty() {
+        let lines: Vec<String> = build.problems.iter().map(problem).collect();
+        return Some(lines.join("\n"));
     }
-    let lines: Vec<String> = build.problems.iter().map(problem).collect();
-    Some(lines.join("\n"))
+    let said =
+        |reason: &&str| culprits(build).any(|(_, stage)| notes(stage).iter().any(|note| note == reason));
+    build.reason.as_deref().filter(|reason| !said(reason)).map(plain)
+}
+
+/// The stages for which a build did not end well, with their jobs.
+pub(crate) fn culprits(build: &Build) -> impl Iterator<Item = (&Job, &Stage)> {
+    let jobs = build.jobs.iter().flatten().filter(|_| !build.status.is_good());
+    let stages = jobs.flat_map(|job| job.stages.iter().map(move |stage| (job, stage)));
+    stages.filter(|(_, stage)| matches!(stage.status, Status::Failed | Status::Error | Status::TimedOut))
+}
+
+/// `test`, or `linux/test` where there are several jobs.
+pub(crate) fn label(jobs: &[Job], job: &Job, stage: &Stage) -> String {
+    if jobs.len() > 1 { format!("{}/{}", job.name, stage.name) } else { stage.name.clone() }
+}
+
+/// What became of a stage, in words.
+pub(crate) fn how(stage: &Stage) -> String {
+    let took = stage.duration_ms.map_or_else(|| "some time".to_owned(), duration);
+    match stage.status {
+        Status::Passed => format!("took {took} to pass"),
+        Status::Failed => format!("took {took} to fail"),
+        Status::Error => format!("took {took} to end in an error"),
+        Status::TimedOut => format!("ran out of time after {took}"),
+        Status::Cancelled => "was cancelled".to_owned(),
+        Status::Skipped => "was skipped".to_owned(),
+        Status::Running => "is running".to_owned(),
+        Status::Queued | Status::Blocked => "waits".to_owned(),
+    }
+}
+
+/// Exit code and reason of a stage, where they say something.
+pub(crate) fn notes(stage: &Stage) -> Vec<String> {
+    let code = stage.exit_code.filter(|code| *code != 0).map(|code| format!("exit code {code}"));
+    let reason = stage.reason.clone().filter(|reason| code.as_ref() != Some(reason));
+    code.into_iter().chain(reason).collect()
 }
 
 fn problem(problem: &ConfigProblem) -> String {

@@ -1,11 +1,10 @@
 //! `ocelot status`: how a build stands, stage by stage.
 
 use clap::Args;
-use ocelot_api::body::{Build, Job, Stage};
-use ocelot_model::Status;
+use ocelot_api::body::Build;
 
 use super::account::Remote;
-use super::show::{duration, line, plain};
+use super::show::{how, label, line, notes, plain};
 use super::{show, which};
 
 #[derive(Debug, Args)]
@@ -41,7 +40,7 @@ fn print(build: &Build) -> std::io::Result<()> {
     if let Some(number) = build.retry_of {
         line(format_args!("retry of: {number}"))?;
     }
-    if let Some(reason) = show::reason(build) {
+    if let Some(reason) = show::own_reason(build) {
         line(format_args!("reason: {}", reason.replace('\n', "\n        ")))?;
     }
     let jobs = build.jobs.as_deref().unwrap_or_default();
@@ -57,30 +56,4 @@ fn print(build: &Build) -> std::io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// `test`, or `linux/test` where there are several jobs.
-fn label(jobs: &[Job], job: &Job, stage: &Stage) -> String {
-    if jobs.len() > 1 { format!("{}/{}", job.name, stage.name) } else { stage.name.clone() }
-}
-
-/// What became of a stage, in words.
-pub(crate) fn how(stage: &Stage) -> String {
-    let took = stage.duration_ms.map_or_else(|| "some time".to_owned(), duration);
-    match stage.status {
-        Status::Passed => format!("took {took} to pass"),
-        Status::Failed => format!("took {took} to fail"),
-        Status::Error => format!("took {took} to end in an error"),
-        Status::TimedOut => format!("ran out of time after {took}"),
-        Status::Cancelled => "was cancelled".to_owned(),
-        Status::Skipped => "was skipped".to_owned(),
-        Status::Running => "is running".to_owned(),
-        Status::Queued | Status::Blocked => "waits".to_owned(),
-    }
-}
-
-fn notes(stage: &Stage) -> Vec<String> {
-    let code = stage.exit_code.filter(|code| *code != 0).map(|code| format!("exit code {code}"));
-    let reason = stage.reason.clone().filter(|reason| code.as_ref() != Some(reason));
-    code.into_iter().chain(reason).collect()
 }

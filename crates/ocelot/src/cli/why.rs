@@ -1,16 +1,19 @@
 //! `ocelot why BUILD`: why it waits, or what became of it.
 
 use clap::Args;
-use ocelot_api::body::QueueItem;
+use ocelot_api::body::{Build, Job, QueueItem, Stage};
+use serde_json::json;
 
 use super::account::Remote;
-use super::show;
-use super::show::{line, plain};
+use super::show::{self, line, plain};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Number of the build.
     build: i64,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -18,17 +21,32 @@ pub(crate) struct Options {
 pub(crate) async fn why(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
     let build = client.build(options.build).await?;
-    line(format_args!("Build {}: {}", build.number, show::status(build.status)))?;
-    if let Some(reason) = show::reason(&build) {
-        line(reason)?;
-    }
-    if build.status.is_terminal() {
-        return Ok(0);
-    }
-    let queue = client.queue().await?;
-    for QueueItem { job, reason, position, .. } in queue.iter().filter(|i| i.build == Some(build.number)) {
-        let job = job.as_deref().unwrap_or("job");
-        line(format_args!("{} waits at place {position}: {}", plain(job), plain(reason)))?;
+    let mut waiting = if build.status.is_terminal() { Vec::new() } else { client.queue().await? };
+    waiting.retain(|item| item.build == Some(build.number));
+    if options.json {
+        let stages: Vec<_> = show::culprits(&build).map(|(job, stage)| culprit(job, stage)).collect();
+        let Build { number, status, reason, problems, .. } = &build;
+        show::json(&json!({"number": number, "status": status, "reason": reason, "problems": problems,
+            "stages": stages, "waiting": waiting}))?;
+    } else {
+        print(&build, &waiting)?;
     }
     Ok(0)
+}
+
+fn culprit(job: &Job, stage: &Stage) -> serde_json::Value {
+    let Stage { name, status, exit_code, reason, .. } = stage;
+    json!({"job": job.name, "stage": name, "status": status, "exit_code": exit_code, "reason": reason})
+}
+
+fn print(build: &Build, waiting: &[QueueItem]) -> std::io::Result<()> {
+    line(format_args!("Build {}: {}", build.number, show::status(build.status)))?;
+    if let Some(reason) = show::reason(build) {
+        line(reason)?;
+    }
+    for QueueItem { job, reason, position, .. } in waiting {
+        let job = job.as_deref().map_or_else(|| "a job".to_owned(), |name| format!("job {name}"));
+        line(format_args!("{} waits at place {position}: {}", plain(&job), plain(reason)))?;
+    }
+    Ok(())
 }

@@ -34,8 +34,8 @@ fn lines(output: &Output) -> Vec<&str> {
 
 #[test]
 fn the_end_of_a_stage_comes_after_all_its_lines() {
-    let jobs = json!([job("default", "failed", &[(1, "one", "passed", 4), (2, "two", "failed", 6)])]);
-    // Both ends overtake the logs, and the second log overtakes the first end.
+    let stages = [(1, "one", "passed", 4), (2, "two", "passed", 4), (3, "three", "failed", 4)];
+    // Ends overtake the last bytes, and the second log overtakes the first end.
     let events = vec![
         stage_event(1, "running"),
         log_event(2, 0, "c\n"),
@@ -44,13 +44,30 @@ fn the_end_of_a_stage_comes_after_all_its_lines() {
         log_event(1, 0, "a\n"),
         log_event(1, 2, "b\n"),
         stage_event(2, "running"),
-        stage_event(2, "failed"),
-        log_event(2, 2, "d\ne\n"),
-        stage_event(2, "failed"),
+        stage_event(2, "passed"),
+        stage_event(3, "running"),
+        stage_event(3, "failed"),
+        log_event(2, 2, "d\n"),
+        log_event(3, 0, "e\nf\n"),
+        stage_event(3, "failed"),
         end_event("failed"),
     ];
-    let said = follow(build("failed", &jobs), events, &[(1, "a\nb\n"), (2, "c\nd\ne\n")], &[]).expect(1);
-    assert_eq!(lines(&said), ["── one", "a", "b", "── two", "c", "d", "e", "two: failed"]);
+    let picture = build("failed", &json!([job("default", "failed", &stages)]));
+    let said = follow(picture, events, &[(1, "a\nb\n"), (2, "c\nd\n"), (3, "e\nf\n")], &[]).expect(1);
+    let want = [
+        "── one",
+        "a",
+        "b",
+        "── two",
+        "c",
+        "d",
+        "── three",
+        "e",
+        "f",
+        "three: failed",
+        "three took some time to fail",
+    ];
+    assert_eq!(lines(&said), want);
 }
 
 #[test]
@@ -70,8 +87,14 @@ fn jobs_side_by_side_print_whole_lines_with_their_names() {
         end_event("failed"),
     ];
     let said = follow(build("failed", &jobs), events, &[(1, "one\n"), (2, "two\nthree")], &[]).expect(1);
-    let want =
-        ["mac/test | two", "linux/test | one", "linux/test: passed", "mac/test | three", "mac/test: failed"];
+    let want = [
+        "mac/test | two",
+        "linux/test | one",
+        "linux/test: passed",
+        "mac/test | three",
+        "mac/test: failed",
+        "mac/test took some time to fail",
+    ];
     assert_eq!(lines(&said), want);
 }
 

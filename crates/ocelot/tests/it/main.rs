@@ -5,9 +5,11 @@ mod cli;
 mod e2e;
 mod fake;
 mod follow;
+mod listings;
 mod proxy;
 mod registry;
 mod restart;
 mod site;
+mod terminal;
 
 const OCELOT: &str = env!("CARGO_BIN_EXE_ocelot");

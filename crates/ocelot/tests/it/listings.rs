@@ -1,0 +1,120 @@
+//! Listings, and what is said of one build: columns for people, JSON for programs, names in both.
+
+use std::path::Path;
+
+use ocelot_testkit::{Output, ocelot};
+use serde_json::{Value, json};
+
+use super::OCELOT;
+use super::fake::{Answer, Fake, build, job};
+
+const NOW: &str = "2026-01-01T00:00:00Z";
+
+fn server() -> Fake {
+    Fake::start(|request| {
+        let page = |items: Value| Answer::Json(json!({"items": items, "next": null}));
+        let repo = |name: &str| {
+            json!({"repo": format!("git/{name}"), "forge": "git", "owner": "", "name": name,
+                "clone_url": format!("https://h/{name}.git"), "default_branch": "main", "public": false})
+        };
+        let worker = |name: &str, slots: u32| {
+            json!({"id": 1, "name": name, "state": "connected", "labels": {"os": "linux"}, "slots": slots, "busy": 0,
+                "version": "1", "sharing": "paths", "last_seen_at": NOW, "jobs": []})
+        };
+        let token = |id: i64, name: &str| {
+            json!({"id": id, "name": name, "role": "read", "repos": [], "created_at": NOW, "expires_at": null,
+                "last_used_at": null})
+        };
+        let waits = |position: u32, job: &str| {
+            json!({"position": position, "build": 2, "repo": "git/app", "job": job, "labels": {}, "queued_at": NOW,
+                "reason": "no worker has the label tag=mac"})
+        };
+        match request.split('?').next().unwrap() {
+            "GET /api/v1/repos" => {
+                page(json!([repo("a"), repo("日本語"), repo("a-much-longer-name-than-others")]))
+            }
+            "GET /api/v1/workers" => page(json!([worker("w", 2), worker("builder 🚀", 128)])),
+            "GET /api/v1/tokens" => page(json!([token(1, "x"), token(1000, "ein längerer Name")])),
+            "GET /api/v1/queue" => page(json!([waits(1, "mac"), waits(2, "linux-arm64")])),
+            "GET /api/v1/builds" => page(json!([build("failed", &json!([])), build("passed", &json!([]))])),
+            "GET /api/v1/builds/1" => {
+                let stages =
+                    [(1, "setup", "passed", 0), (2, "unit tests", "failed", 0), (3, "after", "skipped", 0)];
+                let mut jobs = json!([job("linux", "failed", &stages), job("mac", "queued", &[])]);
+                jobs[0]["stages"][1]["exit_code"] = 7.into();
+                let mut build = build("failed", &jobs);
+                build["reason"] = "exit code 7".into();
+                Answer::Json(build)
+            }
+            "GET /api/v1/builds/2" => {
+                let mut build = build("queued", &json!([job("mac", "queued", &[])]));
+                build["number"] = 2.into();
+                Answer::Json(build)
+            }
+            _ => Answer::Missing,
+        }
+    })
+}
+
+fn call(args: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    ocelot(Path::new(OCELOT), folder.path(), &[("OCELOT_URL", &server().url)], args, "").expect(0)
+}
+
+/// Columns that a terminal needs for a text, for what stands in these tests.
+fn width(text: &str) -> usize {
+    text.chars()
+        .map(|c| if matches!(c, '\u{3000}'..='\u{9fff}' | '\u{1f300}'..='\u{1faff}') { 2 } else { 1 })
+        .sum()
+}
+
+#[test]
+fn columns_stand_below_their_headings() {
+    // The last heading, and how it begins in every row.
+    for (args, heading, begin) in [
+        (&["repo", "list"][..], "CLONE URL", "https://"),
+        (&["worker", "list"], "FILES", "paths"),
+        (&["token", "list"], "ROLE", "read"),
+        (&["queue"], "WHY IT WAITS", "no worker"),
+        (&["summary"], "HASH", "aaaaaaaaaa"),
+    ] {
+        let said = call(args).stdout;
+        let mut lines = said.lines();
+        let first = lines.next().unwrap();
+        let at = width(&first[..first.find(heading).unwrap()]);
+        for line in lines {
+            let found = line.find(begin).map(|to| width(&line[..to]));
+            assert_eq!(found, Some(at), "{begin} below {heading}:\n{said}");
+        }
+    }
+}
+
+#[test]
+fn json_is_all_that_stands_on_stdout() {
+    let lists = [&["repo", "list"][..], &["worker", "list"], &["token", "list"], &["queue"], &["summary"]];
+    for args in lists {
+        let said = call(&[args, &["--json"]].concat());
+        assert!(said.json().as_array().is_some_and(|rows| rows.len() > 1), "{args:?}");
+    }
+    assert_eq!(call(&["status", "1", "--json"]).json()["jobs"][0]["stages"][1]["name"], "unit tests");
+    let why = call(&["why", "1", "--json"]).json();
+    let want =
+        json!({"job": "linux", "stage": "unit tests", "status": "failed", "exit_code": 7, "reason": null});
+    assert_eq!((&why["status"], &why["stages"]), (&"failed".into(), &json!([want])), "{why}");
+}
+
+#[test]
+fn why_and_status_name_stages_and_jobs() {
+    let why = call(&["why", "1"]).stdout;
+    assert!(why.contains("linux/unit tests") && why.contains("exit code 7"), "{why}");
+    assert_eq!(why.matches("exit code 7").count(), 1, "{why}");
+    let status = call(&["status", "1"]).stdout;
+    assert!(status.contains("[linux/unit tests]") && status.matches("exit code 7").count() == 1, "{status}");
+}
+
+#[test]
+fn why_says_what_each_job_waits_for() {
+    let why = call(&["why", "2"]).stdout;
+    assert!(why.contains("job mac waits at place 1: no worker has the label tag=mac"), "{why}");
+    assert_eq!(call(&["why", "2", "--json"]).json()["waiting"][1]["job"], "linux-arm64");
+}
