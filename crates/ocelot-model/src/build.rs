@@ -15,6 +15,8 @@ pub struct BuildState {
     pub status: Status,
     /// Someone asked to cancel it.
     pub cancel_requested: bool,
+    /// Who asked for that, in words.
+    pub cancel_reason: Option<String>,
     /// Its jobs, in the order of the file.
     pub jobs: Vec<JobState>,
 }
@@ -28,6 +30,8 @@ pub struct JobState {
     pub name: String,
     /// Its status.
     pub status: Status,
+    /// Why it is in this status.
+    pub reason: Option<String>,
     /// True when it stands in the queue, so that a worker may claim it.
     pub ready: bool,
     /// Names of the jobs that it needs.
@@ -168,6 +172,7 @@ pub fn advance(build: &mut BuildState, what: Happening) -> Result<Vec<Change>, S
         Happening::CancelRequested { reason: why } => {
             if !build.status.is_terminal() {
                 build.cancel_requested = true;
+                build.cancel_reason.get_or_insert_with(|| why.clone());
                 build.jobs.iter_mut().for_each(|job| cancel_job(job, &why, &mut changes));
                 reason = Some(why);
             }
@@ -196,6 +201,7 @@ fn end_attempt(job: &mut JobState, outcome: Outcome, cancelled: bool, changes: &
         reason: outcome.reason.clone(),
         rest,
     });
+    job.reason.clone_from(&outcome.reason);
     if let Some(delay_ms) = retry_delay(job, &outcome).filter(|_| !cancelled) {
         job.attempt += 1;
         job.status = Status::Queued;
@@ -234,6 +240,7 @@ fn cancel_job(job: &mut JobState, why: &str, changes: &mut Vec<Change>) {
             job.ready = false;
             job.status = Status::Cancelled;
             let reason = Some(why.to_owned());
+            job.reason.clone_from(&reason);
             changes.push(Change::Attempt {
                 job: job.id,
                 attempt: job.attempt,
@@ -265,6 +272,7 @@ fn settle_jobs(build: &mut BuildState, changes: &mut Vec<Change>) {
             }
             Err(reason) => {
                 job.status = Status::Skipped;
+                job.reason = Some(reason.clone());
                 changes.push(Change::Attempt {
                     job: job.id,
                     attempt: job.attempt,
@@ -320,14 +328,31 @@ fn settle_build(build: &mut BuildState, reason: Option<String>, changes: &mut Ve
         return;
     }
     build.status = status;
-    // Without a reason of its own, a build has that of the job that decided.
-    let reason = reason.or_else(|| {
-        changes.iter().rev().find_map(|change| {
-            let Change::Job { status: s, reason, .. } = change else { return None };
-            reason.clone().filter(|_| *s == status && !status.is_good())
-        })
-    });
+    let reason = reason.or_else(|| (status.is_terminal() && !status.is_good()).then(|| decided(build))?);
     changes.push(Change::Build { status, reason });
+}
+
+/// Why a build that is over did not end well: the words of its first job that ended like it. Where there are several
+/// jobs, the sentence names it and says how many more there are.
+fn decided(build: &BuildState) -> Option<String> {
+    if build.status == Status::Cancelled && build.cancel_reason.is_some() {
+        return build.cancel_reason.clone();
+    }
+    let mut same = build.jobs.iter().filter(|job| counts_as(job) == build.status);
+    let first = same.next()?;
+    if build.jobs.len() == 1 {
+        return first.reason.clone();
+    }
+    let name = &first.name;
+    let words = first.reason.as_ref().map_or_else(
+        || format!("job {name} ended as {}", first.status),
+        |reason| format!("job {name}: {reason}"),
+    );
+    Some(match same.count() {
+        0 => words,
+        1 => format!("{words} (and 1 more job)"),
+        more => format!("{words} (and {more} more jobs)"),
+    })
 }
 
 /// The status of a build with these jobs: its worst one once all are terminal.
@@ -356,6 +381,7 @@ mod tests {
             id: JobId(id),
             name: clean(name),
             status: Status::Queued,
+            reason: None,
             ready: false,
             needs: rest.split(',').map(clean).filter(|s| !s.is_empty()).collect(),
             always: flags.contains('!'),
@@ -370,7 +396,8 @@ mod tests {
     /// the picture at the end ("running: a passed, b queued").
     fn check(jobs: &str, events: &str, want: &str) {
         let jobs = jobs.split(' ').zip(1..).map(|(text, id)| job(text, id)).collect();
-        let mut build = BuildState { status: Status::Queued, cancel_requested: false, jobs };
+        let mut build =
+            BuildState { status: Status::Queued, cancel_requested: false, cancel_reason: None, jobs };
         advance(&mut build, Happening::Created).unwrap();
         for event in events.split(", ").filter(|e| !e.is_empty()) {
             if event == "cancel" {
@@ -455,10 +482,55 @@ mod tests {
         check("a", "a passed, cancel", "passed: a passed");
     }
 
+    /// Plays `ends` ("a failed t: exit code 1, b passed") on jobs; the reason of the build at its end.
+    fn check_reason(jobs: &str, ends: &str, want: Option<&str>) {
+        let jobs = jobs.split(' ').zip(1..).map(|(text, id)| job(text, id)).collect();
+        let mut build =
+            BuildState { status: Status::Queued, cancel_requested: false, cancel_reason: None, jobs };
+        let mut last = None;
+        for end in ends.split(", ") {
+            if end == "cancel" {
+                build.jobs.iter_mut().for_each(|job| job.status = Status::Running);
+                advance(&mut build, Happening::CancelRequested { reason: "asked".into() }).unwrap();
+                continue;
+            }
+            let mut words = end.splitn(3, ' ');
+            let (name, status) = (words.next().unwrap(), words.next().unwrap().parse().unwrap());
+            let reason = words.next().map(str::to_owned);
+            let job = build.jobs.iter_mut().find(|job| job.name == name).unwrap();
+            job.status = Status::Running;
+            let (job, attempt) = (job.id, job.attempt);
+            let outcome = Outcome { status, reason, infrastructure: false };
+            let what = Happening::Finished { job, attempt, outcome };
+            for change in advance(&mut build, what).unwrap() {
+                if let Change::Build { reason, .. } = change {
+                    last = reason;
+                }
+            }
+        }
+        assert_eq!(last.as_deref(), want, "{ends}");
+    }
+
+    #[test]
+    fn a_build_says_which_job_decided() {
+        check_reason("a", "a failed t: exit code 1", Some("t: exit code 1"));
+        check_reason("a b", "a failed t: exit code 1, b passed", Some("job a: t: exit code 1"));
+        check_reason("a b", "b failed t: 2, a failed t: 1", Some("job a: t: 1 (and 1 more job)"));
+        check_reason("a b c", "a failed t: 1, b error no image, c passed", Some("job b: no image"));
+        check_reason("a b", "a failed, b passed", Some("job a ended as failed"));
+        check_reason("a? b", "a failed t: 1, b passed", None);
+        check_reason("a b<a", "a timed_out t: too long", Some("job a: t: too long"));
+        check_reason("a b", "cancel, a cancelled, b cancelled", Some("asked"));
+    }
+
     #[test]
     fn a_stale_attempt_changes_nothing() {
-        let mut build =
-            BuildState { status: Status::Running, cancel_requested: false, jobs: vec![job("a", 1)] };
+        let mut build = BuildState {
+            status: Status::Running,
+            cancel_requested: false,
+            cancel_reason: None,
+            jobs: vec![job("a", 1)],
+        };
         build.jobs[0].status = Status::Running;
         build.jobs[0].attempt = 2;
         let before = build.clone();

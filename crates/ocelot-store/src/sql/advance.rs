@@ -5,6 +5,7 @@ use ocelot_model::build::{self, Change, Happening};
 
 use super::state::{self, Writer};
 use super::{Core, Tx};
+use crate::raw::clean;
 use crate::{StoreError, Wake};
 
 impl Core {
@@ -43,10 +44,11 @@ pub(super) async fn advance_in(
     if cancel && !before.status.is_terminal() {
         let now = tx.now;
         sqlx::query(
-            "UPDATE builds SET cancel_requested_at = coalesce(cancel_requested_at, $1) WHERE number = $2",
+            "UPDATE builds SET cancel_requested_at = coalesce(cancel_requested_at, $1), reason = $3 WHERE number = $2",
         )
         .bind(now)
         .bind(number.0)
+        .bind(locked.state.cancel_reason.as_deref().map(clean))
         .execute(tx.conn())
         .await?;
         tx.wake(Wake::Cancel(number));

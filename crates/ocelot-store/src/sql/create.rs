@@ -69,7 +69,8 @@ async fn insert_whole(
         stages.extend(names.zip(0i64..).map(|(name, place)| (attempt, place, name, status)));
     }
     insert_stages(tx, number, &stages).await?;
-    let before = BuildState { status: Status::Queued, cancel_requested: false, jobs: states };
+    let before =
+        BuildState { status: Status::Queued, cancel_requested: false, cancel_reason: None, jobs: states };
     let mut locked = Locked { number, repo: new.repo, state: before.clone() };
     let changes =
         build::advance(&mut locked.state, Happening::Created).map_err(|build::Stale| StoreError::Stale)?;
@@ -82,6 +83,7 @@ fn job_state(id: JobId, spec: &JobSpec, status: Status) -> JobState {
         id,
         name: spec.name.clone(),
         status,
+        reason: None,
         ready: false,
         needs: spec.needs.clone(),
         always: spec.always,

@@ -22,6 +22,7 @@ struct JobStateRow {
     id: i64,
     name: String,
     status: String,
+    reason: Option<String>,
     ready: bool,
     needs: String,
     always: bool,
@@ -43,6 +44,7 @@ impl JobStateRow {
             id: JobId(self.id),
             name: self.name,
             status: read(&self.status)?,
+            reason: self.reason,
             ready: self.ready,
             needs: from_json(&self.needs)?,
             always: self.always,
@@ -65,16 +67,17 @@ pub(super) async fn lock(conn: &mut Conn, number: BuildNumber) -> Result<Locked,
 
 /// Locks the build when the caller already holds a lock on the one queue row that matters.
 pub(super) async fn lock_build(conn: &mut Conn, number: BuildNumber) -> Result<Locked, StoreError> {
-    let row: Option<(i64, String, Option<i64>)> = sqlx::query_as(concat!(
-        "SELECT repo_id, status, cancel_requested_at FROM builds WHERE number = $1",
+    let row: Option<(i64, String, Option<i64>, Option<String>)> = sqlx::query_as(concat!(
+        "SELECT repo_id, status, cancel_requested_at, reason FROM builds WHERE number = $1",
         for_no_key_update!()
     ))
     .bind(number.0)
     .fetch_optional(&mut *conn)
     .await?;
-    let (repo, status, cancel) = row.ok_or_else(|| StoreError::NotFound(format!("build {number}")))?;
+    let (repo, status, cancel, reason) =
+        row.ok_or_else(|| StoreError::NotFound(format!("build {number}")))?;
     let rows: Vec<JobStateRow> = sqlx::query_as(
-        "SELECT id, name, status, ready, needs, always, allow_failure, attempt, retry_infrastructure,
+        "SELECT id, name, status, reason, ready, needs, always, allow_failure, attempt, retry_infrastructure,
                 retry_script, retried_infrastructure, retried_script
          FROM jobs WHERE build = $1 ORDER BY place",
     )
@@ -82,7 +85,10 @@ pub(super) async fn lock_build(conn: &mut Conn, number: BuildNumber) -> Result<L
     .fetch_all(conn)
     .await?;
     let jobs = rows.into_iter().map(JobStateRow::into_state).collect::<Result<_, _>>()?;
-    let state = BuildState { status: read(&status)?, cancel_requested: cancel.is_some(), jobs };
+    // A build that is not over has no other reason than the one for which it is to be cancelled.
+    let cancel_reason = reason.filter(|_| cancel.is_some());
+    let state =
+        BuildState { status: read(&status)?, cancel_requested: cancel.is_some(), cancel_reason, jobs };
     Ok(Locked { number, repo: RepoId(repo), state })
 }
 

@@ -82,14 +82,28 @@ impl Core {
         rows.into_iter().map(TokenRow::into_token).collect()
     }
 
-    /// Its sessions and sign-in links go with it.
+    /// Its sessions and sign-in links go with it. The last admin stays: without one nobody could make tokens.
     pub(crate) async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
-        let gone =
-            sqlx::query("DELETE FROM tokens WHERE id = $1").bind(id.0).execute(&self.pools.write).await?;
+        let mut tx = self.begin().await?;
+        let now = tx.now;
+        // Locked in one order, so that of two admins who revoke each other one comes second.
+        let admins: Vec<i64> = sqlx::query_scalar(concat!(
+            "SELECT id FROM tokens WHERE role = 'admin' AND repos = '[]' AND (expires_at IS NULL OR expires_at > $1)
+             ORDER BY id",
+            for_update!()
+        ))
+        .bind(now)
+        .fetch_all(tx.conn())
+        .await?;
+        if admins == [id.0] {
+            let words = "this is the last token with role admin; make another one before you revoke it";
+            return Err(StoreError::Conflict(words.to_owned()));
+        }
+        let gone = sqlx::query("DELETE FROM tokens WHERE id = $1").bind(id.0).execute(tx.conn()).await?;
         if gone.rows_affected() == 0 {
             return Err(missing(id));
         }
-        Ok(())
+        self.commit(tx).await
     }
 }
 

@@ -7,7 +7,14 @@ use ocelot_store::StoreError;
 
 use crate::bed::{Bed, LONG};
 
-both!(tokens, sessions, links, no_secret_is_in_the_files);
+both!(
+    tokens,
+    the_last_admin_stays,
+    two_admins_who_revoke_each_other,
+    sessions,
+    links,
+    no_secret_is_in_the_files
+);
 
 async fn tokens(bed: Bed) {
     let scope = ["git/app".to_owned()];
@@ -33,8 +40,36 @@ async fn tokens(bed: Bed) {
     assert_ne!(bed.store.create_token("ci", Role::Read, &[], None).await.unwrap().0.id, made.id);
 }
 
+async fn the_last_admin_stays(bed: Bed) {
+    let scope = ["git/app".to_owned()];
+    let make = |name: &'static str, role, repos: &[String], life| {
+        let (store, repos) = (bed.store.clone(), repos.to_vec());
+        async move { store.create_token(name, role, &repos, life).await.unwrap().0.id }
+    };
+    let ann = make("ann", Role::Admin, &[], None).await;
+    let over = make("over", Role::Admin, &[], Some(Duration::ZERO)).await;
+    let limited = make("limited", Role::Admin, &scope, None).await;
+    let write = make("write", Role::Write, &[], None).await;
+    let last = bed.store.revoke_token(ann).await;
+    assert!(matches!(&last, Err(StoreError::Conflict(why)) if why.contains("last")), "{last:?}");
+    for other in [over, limited, write] {
+        bed.store.revoke_token(other).await.unwrap();
+    }
+    let bob = make("bob", Role::Admin, &[], None).await;
+    bed.store.revoke_token(ann).await.unwrap();
+    assert!(matches!(bed.store.revoke_token(bob).await, Err(StoreError::Conflict(_))));
+}
+
+async fn two_admins_who_revoke_each_other(bed: Bed) {
+    let (ann, _) = bed.store.create_token("ann", Role::Admin, &[], None).await.unwrap();
+    let (bob, _) = bed.store.create_token("bob", Role::Admin, &[], None).await.unwrap();
+    let (one, two) = tokio::join!(bed.store.revoke_token(ann.id), bed.store.revoke_token(bob.id));
+    assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
+    assert_eq!(bed.store.list_tokens().await.unwrap().len(), 1);
+}
+
 async fn sessions(bed: Bed) {
-    let (token, _) = bed.store.create_token("ann", Role::Admin, &[], None).await.unwrap();
+    let (token, _) = bed.store.create_token("ann", Role::Write, &[], None).await.unwrap();
     let one = bed.store.create_session(token.id, LONG).await.unwrap();
     let two = bed.store.create_session(token.id, LONG).await.unwrap();
     assert_eq!(bed.store.find_session(&one).await.unwrap().unwrap().id, token.id);
