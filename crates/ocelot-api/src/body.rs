@@ -98,6 +98,9 @@ pub struct Job {
     /// Where it stands.
     #[schema(value_type = String, example = "passed")]
     pub status: Status,
+    /// It did not pass and counts as passed all the same (`allow_failure` in the file).
+    #[serde(default)]
+    pub allowed: bool,
     /// Number of its newest attempt.
     pub attempt: u32,
     /// Name of the worker of the newest attempt.
@@ -127,6 +130,9 @@ pub struct Attempt {
     pub worker: Option<String>,
     /// Why.
     pub reason: Option<String>,
+    /// Its stages; the first one is `setup`.
+    #[serde(default)]
+    pub stages: Vec<Stage>,
 }
 
 /// A stage of an attempt.
@@ -139,6 +145,9 @@ pub struct Stage {
     /// Where it stands.
     #[schema(value_type = String, example = "passed")]
     pub status: Status,
+    /// It did not pass and counts as passed all the same (`allow_failure` in the file).
+    #[serde(default)]
+    pub allowed: bool,
     /// Exit code of its script.
     pub exit_code: Option<i32>,
     /// When it began.

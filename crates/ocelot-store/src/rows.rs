@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use ocelot_model::access::Role;
+use ocelot_model::build::is_allowed;
 use ocelot_model::pipeline::Job as JobSpec;
 use ocelot_model::{
     AttemptId, BuildNumber, EventKind, ForgeId, JobId, RepoId, RepoName, StageId, Status, TokenId, WorkerId,
@@ -130,6 +131,21 @@ pub struct Job {
     pub spec: JobSpec,
     /// All attempts, oldest first; at least one.
     pub attempts: Vec<Attempt>,
+}
+
+impl Job {
+    /// True when it did not pass and counts as passed all the same, as its file says.
+    pub fn is_allowed(&self) -> bool {
+        is_allowed(self.status, self.spec.allow_failure)
+    }
+
+    /// The same for a stage of one of its attempts.
+    pub fn allows(&self, attempt: &Attempt, stage: &Stage) -> bool {
+        // Running out of the whole job's time is not the stage's own failure.
+        let own = stage.status != Status::TimedOut || attempt.status != Status::TimedOut;
+        let spec = self.spec.stages.iter().find(|spec| spec.name == stage.name);
+        own && spec.is_some_and(|spec| spec.allow_failure.allows(stage.status, stage.exit_code))
+    }
 }
 
 /// One try at a job.

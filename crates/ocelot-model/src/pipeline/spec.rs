@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Status;
+
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pipeline {
@@ -164,6 +166,21 @@ impl AllowFailure {
             AllowFailure::No => false,
             AllowFailure::Yes => true,
             AllowFailure::Codes(codes) => codes.contains(&code),
+        }
+    }
+
+    /// True when a stage that ended so did not pass, and yet counts as passed for its job.
+    pub fn allows(&self, status: Status, code: Option<i32>) -> bool {
+        match status {
+            Status::Failed => code.is_some_and(|code| self.forgives(code)),
+            Status::TimedOut => *self == AllowFailure::Yes,
+            Status::Blocked
+            | Status::Queued
+            | Status::Running
+            | Status::Passed
+            | Status::Error
+            | Status::Cancelled
+            | Status::Skipped => false,
         }
     }
 }

@@ -52,35 +52,44 @@ fn problem(row: store::ConfigProblem) -> body::ConfigProblem {
 }
 
 fn job(row: store::Job) -> body::Job {
-    let newest = row.attempts.last();
+    let attempts: Vec<body::Attempt> = row.attempts.iter().map(|one| attempt(&row, one)).collect();
+    let newest = attempts.last();
     body::Job {
         id: row.id.0,
-        name: row.spec.name,
         status: row.status,
+        allowed: row.is_allowed(),
         attempt: newest.map_or(1, |attempt| attempt.number),
         worker: newest.and_then(|attempt| attempt.worker.clone()),
+        stages: newest.map(|attempt| attempt.stages.clone()).unwrap_or_default(),
+        name: row.spec.name,
         labels: row.spec.labels,
         needs: row.spec.needs,
         reason: row.reason,
-        stages: newest.map(|attempt| attempt.stages.iter().cloned().map(stage).collect()).unwrap_or_default(),
-        attempts: row.attempts.into_iter().map(attempt).collect(),
+        attempts,
     }
 }
 
-fn attempt(row: store::Attempt) -> body::Attempt {
-    body::Attempt { number: row.number, status: row.status, worker: row.worker, reason: row.reason }
+fn attempt(job: &store::Job, row: &store::Attempt) -> body::Attempt {
+    body::Attempt {
+        number: row.number,
+        status: row.status,
+        worker: row.worker.clone(),
+        reason: row.reason.clone(),
+        stages: row.stages.iter().map(|one| stage(one, job.allows(row, one))).collect(),
+    }
 }
 
-fn stage(row: store::Stage) -> body::Stage {
+fn stage(row: &store::Stage, allowed: bool) -> body::Stage {
     body::Stage {
         id: row.id.0,
-        name: row.name,
+        name: row.name.clone(),
         status: row.status,
+        allowed,
         exit_code: row.exit_code,
         started_at: row.started_at,
         duration_ms: row.duration_ms,
         log_bytes: row.log_bytes,
-        reason: row.reason,
+        reason: row.reason.clone(),
     }
 }
 
@@ -133,38 +142,4 @@ pub(super) fn event(row: store::Event, repo: &str) -> body::Event {
             }
         }
     }
-}
-
-/// The events that would lead to this picture: what a new reader of the build's stream gets first.
-pub(super) fn snapshot(detail: &store::BuildDetail) -> Vec<body::Event> {
-    let build = detail.build.number.0;
-    let mut events = vec![body::Event::Build {
-        build,
-        repo: detail.build.repo.name.to_string(),
-        status: detail.build.status,
-        reason: detail.build.reason.clone(),
-    }];
-    for job in &detail.jobs {
-        let newest = job.attempts.last();
-        events.push(body::Event::Job {
-            build,
-            job: job.id.0,
-            name: job.spec.name.clone(),
-            status: job.status,
-            attempt: newest.map_or(1, |attempt| attempt.number),
-            worker: newest.and_then(|attempt| attempt.worker.clone()),
-            reason: job.reason.clone(),
-        });
-        events.extend(newest.iter().flat_map(|attempt| &attempt.stages).map(|stage| body::Event::Stage {
-            build,
-            job: job.id.0,
-            stage: stage.id.0,
-            name: stage.name.clone(),
-            status: stage.status,
-            exit_code: stage.exit_code,
-            duration_ms: stage.duration_ms,
-            reason: stage.reason.clone(),
-        }));
-    }
-    events
 }

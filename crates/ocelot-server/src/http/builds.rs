@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use ocelot_api::{Problem, body as api};
+use ocelot_api::body as api;
 use ocelot_model::access::Action;
 use ocelot_model::{BuildNumber, EventKind, Status};
 use ocelot_store::{BuildFilter, Repo};
@@ -54,7 +54,7 @@ pub(super) struct Filter {
 
 /// Lists builds, newest first, without their jobs.
 #[utoipa::path(get, path = "/api/v1/builds", tag = "builds", params(Filter),
-    responses((status = 200, body = api::Page<api::Build>), (status = 400, body = Problem), (status = 401, body = Problem)))]
+    responses((status = 200, body = api::Page<api::Build>)))]
 pub(super) async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -132,8 +132,11 @@ fn read_cursor(text: &str) -> Answer<BuildNumber> {
 
 /// Queues a build of a branch or commit.
 #[utoipa::path(post, path = "/api/v1/builds", tag = "builds", request_body = api::NewBuild,
-    responses((status = 201, body = api::Build), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+    responses((status = 201, body = api::Build),
+        (status = 404, description = "There is no such repository, or the caller may not see it"),
+        (status = 409, description = "The file leaves this branch out; `force` builds it all the same"),
+        (status = 422, description = "There is no such branch or commit, or no `ocelot.yml` in it; or the body cannot be understood"),
+        (status = 502, description = "The repository's host did not give it"), (status = 504, description = "The repository's host did not answer in time")))]
 pub(super) async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -146,7 +149,7 @@ pub(super) async fn create(
 
 /// One build with its jobs and stages.
 #[utoipa::path(get, path = "/api/v1/builds/{number}", tag = "builds", params(("number" = String, Path, description = "Build number")),
-    responses((status = 200, body = api::Build), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, body = api::Build)))]
 pub(super) async fn show(
     State(app): State<App>,
     caller: Caller,
@@ -160,7 +163,7 @@ pub(super) async fn show(
 
 /// Asks to cancel a build. Asking twice is fine.
 #[utoipa::path(post, path = "/api/v1/builds/{number}/cancel", tag = "builds", params(("number" = String, Path, description = "Build number")),
-    responses((status = 200, body = api::Build), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, body = api::Build)))]
 pub(super) async fn cancel(
     State(app): State<App>,
     caller: Caller,
@@ -174,8 +177,10 @@ pub(super) async fn cancel(
 /// Builds the same commit again, as a new build.
 #[utoipa::path(post, path = "/api/v1/builds/{number}/retry", tag = "builds", params(("number" = String, Path, description = "Build number")),
     request_body = Option<api::RetryBuild>,
-    responses((status = 201, body = api::Build), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 201, body = api::Build),
+        (status = 409, description = "The build is not over yet, or with `failed` there is nothing to do again"),
+        (status = 422, description = "The commit is not there any more, or the body cannot be understood"),
+        (status = 502, description = "The repository's host did not give it"), (status = 504, description = "The repository's host did not answer in time")))]
 pub(super) async fn retry(
     State(app): State<App>,
     caller: Caller,

@@ -1,7 +1,8 @@
 //! Where a reader of a build's stream is: in the history of changes, and in each log.
 //!
 //! Written as `SEQ` or `SEQ.FLOOR.STAGE:OFFSET.STAGE:OFFSET…`. All logs of stages below the floor were
-//! sent whole, so that the text stays short however many stages a build has.
+//! sent whole, so that the text stays short however many stages a build has. `SEQ+COUNT` is the place of a reader who
+//! has the first events of how things stood after that change, but not all of them yet.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,8 @@ const TEXT_MAX: usize = 32 << 10;
 pub(super) struct Cursor {
     /// The last change that was sent.
     pub(super) seq: i64,
+    /// So many events of how things stood then were sent; `None` when all were.
+    pub(super) shown: Option<usize>,
     /// Logs of all stages before this one were sent to their end.
     pub(super) floor: i64,
     /// Bytes that were sent of the other ones.
@@ -28,6 +31,10 @@ impl Cursor {
         if text.len() > TEXT_MAX {
             return None;
         }
+        if let Some((seq, shown)) = text.split_once('+') {
+            let shown = usize::try_from(digits(shown)?).ok();
+            return Some(Cursor { seq: digits(seq)?, shown, ..Cursor::default() });
+        }
         let mut words = text.split('.');
         let seq = digits(words.next()?)?;
         let floor = words.next().map_or(Some(0), digits)?;
@@ -36,7 +43,7 @@ impl Cursor {
             let (stage, offset) = word.split_once(':')?;
             sent.insert(StageId(digits(stage)?), u64::try_from(digits(offset)?).ok()?);
         }
-        Some(Cursor { seq, floor, sent })
+        Some(Cursor { seq, shown: None, floor, sent })
     }
 
     /// Bytes that were sent of this log; `None` when all were.
@@ -48,6 +55,9 @@ impl Cursor {
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.seq)?;
+        if let Some(shown) = self.shown {
+            return write!(f, "+{shown}");
+        }
         if self.floor > 0 || !self.sent.is_empty() {
             write!(f, ".{}", self.floor)?;
         }
@@ -66,10 +76,24 @@ mod tests {
 
     #[test]
     fn cursors_are_read_as_they_are_written() {
-        for text in ["0", "12", "12.5", "12.5.7:100", "12.0.7:100.9:0"] {
+        for text in ["0", "12", "12+3", "12.5", "12.5.7:100", "12.0.7:100.9:0"] {
             assert_eq!(Cursor::parse(text).expect(text).to_string(), text);
         }
-        for text in ["", "abc", "-1", "1.", "1.2.3", "1.2.3:", "1.2.x:1", "99999999999999999999", "1 2"] {
+        for text in [
+            "",
+            "abc",
+            "-1",
+            "1.",
+            "1.2.3",
+            "1.2.3:",
+            "1.2.x:1",
+            "99999999999999999999",
+            "1 2",
+            "1+",
+            "+1",
+            "1+2.3",
+            "1+-2",
+        ] {
             assert_eq!(Cursor::parse(text), None, "{text}");
         }
     }

@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::sse::{Event as Frame, Sse};
 use axum::response::{IntoResponse, Response};
-use ocelot_api::{Problem, body as api};
+use ocelot_api::body as api;
 use ocelot_model::access::Action;
 use ocelot_model::{BuildNumber, RepoId};
 use ocelot_store::{Repo, StoreError, Wake};
@@ -103,8 +103,7 @@ pub(super) struct Asked {
 /// Follows one build: `build`, `job`, `stage`, `log` events and one `end`. Begins with how things stand.
 #[utoipa::path(get, path = "/api/v1/builds/{number}/events", tag = "events",
     params(("number" = String, Path, description = "Build number"), Asked, ("Last-Event-ID" = Option<String>, Header, description = "Id of the last event that arrived")),
-    responses((status = 200, content_type = "text/event-stream", body = api::Event), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 404, body = Problem), (status = 416, body = Problem)))]
+    responses((status = 200, content_type = "text/event-stream", body = api::Event), (status = 416, description = "`Last-Event-ID` names an event that has not happened yet")))]
 pub(super) async fn build(
     State(app): State<App>,
     caller: Caller,
@@ -124,8 +123,7 @@ pub(super) async fn build(
 /// Follows all builds that the caller may read, without logs. Begins with what happens next.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events",
     params(("Last-Event-ID" = Option<String>, Header, description = "Id of the last event that arrived")),
-    responses((status = 200, content_type = "text/event-stream", body = api::Event), (status = 400, body = Problem),
-        (status = 401, body = Problem), (status = 403, body = Problem), (status = 416, body = Problem)))]
+    responses((status = 200, content_type = "text/event-stream", body = api::Event), (status = 416, description = "`Last-Event-ID` names an event that has not happened yet")))]
 pub(super) async fn all(
     State(app): State<App>,
     caller: Caller,

@@ -1,5 +1,7 @@
 //! Reads requests: bodies, queries and numbers in paths. What cannot be read is said in words.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
@@ -19,7 +21,31 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Answer<Json<T>> {
-        axum::Json::from_request(request, state).await.map(|axum::Json(body)| Json(body)).map_err(refuse_json)
+        let body = in_time(axum::Json::from_request(request, state)).await?;
+        body.map(|axum::Json(body)| Json(body)).map_err(refuse_json)
+    }
+}
+
+/// A body must be there within this time.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
+
+/// 408 for a body that trickles.
+async fn in_time<T>(body: impl Future<Output = T>) -> Answer<T> {
+    let words = "The body of this request did not arrive within 30 s.";
+    let late = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", words);
+    tokio::time::timeout(BODY_WITHIN, body).await.map_err(late)
+}
+
+/// A body as it is.
+#[derive(Debug)]
+pub(super) struct Whole(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Whole {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Answer<Whole> {
+        let bytes = in_time(Bytes::from_request(request, state)).await?;
+        bytes.map(Whole).map_err(|error| refuse_bytes(&error))
     }
 }
 
@@ -34,7 +60,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeJson
         let (parts, body) = request.into_parts();
         let kind = parts.headers.get(header::CONTENT_TYPE).cloned();
         let request = Request::from_parts(parts, body);
-        let bytes = Bytes::from_request(request, state).await.map_err(|error| refuse_bytes(&error))?;
+        let Whole(bytes) = Whole::from_request(request, state).await?;
         if bytes.is_empty() {
             return Ok(MaybeJson(T::default()));
         }
@@ -103,10 +129,14 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
 pub(super) struct NoQuery {}
 
 /// Which part of a listing that is read whole anyway.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
+    /// Rows, 1 to 500; default 50.
+    #[param(value_type = Option<u32>)]
     limit: Option<String>,
+    /// `next` of the page before.
     cursor: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use ocelot_api::{Problem, body as api};
+use ocelot_api::body as api;
 use ocelot_model::access::Action;
 use ocelot_store::{Repo, Waiting, Worker};
 
@@ -15,8 +15,8 @@ use crate::App;
 const ANOTHER: &str = "another repo's job";
 
 /// All workers, by name.
-#[utoipa::path(get, path = "/api/v1/workers", tag = "fleet",
-    responses((status = 200, body = api::Page<api::Worker>), (status = 401, body = Problem), (status = 403, body = Problem)))]
+#[utoipa::path(get, path = "/api/v1/workers", tag = "fleet", params(PageQuery),
+    responses((status = 200, body = api::Page<api::Worker>)))]
 pub(super) async fn workers(
     State(app): State<App>,
     caller: Caller,
@@ -54,8 +54,8 @@ fn worker(caller: &Caller, row: Worker) -> api::Worker {
 }
 
 /// All jobs that wait, in the order in which they would start, and why they wait.
-#[utoipa::path(get, path = "/api/v1/queue", tag = "fleet",
-    responses((status = 200, body = api::Page<api::QueueItem>), (status = 401, body = Problem), (status = 403, body = Problem)))]
+#[utoipa::path(get, path = "/api/v1/queue", tag = "fleet", params(PageQuery),
+    responses((status = 200, body = api::Page<api::QueueItem>)))]
 pub(super) async fn queue(
     State(app): State<App>,
     caller: Caller,
@@ -95,8 +95,8 @@ fn reads(caller: &Caller, repo: &Repo) -> bool {
 }
 
 /// All forges, by name.
-#[utoipa::path(get, path = "/api/v1/forges", tag = "repos",
-    responses((status = 200, body = api::Page<api::Forge>), (status = 401, body = Problem)))]
+#[utoipa::path(get, path = "/api/v1/forges", tag = "repos", params(PageQuery),
+    responses((status = 200, body = api::Page<api::Forge>)))]
 pub(super) async fn forges(
     State(app): State<App>,
     Query(page): Query<PageQuery>,

@@ -10,6 +10,7 @@ use ocelot_store::{BuildDetail, EventBody, Store};
 use super::body;
 use super::cursor::Cursor;
 use super::events::{LogWish, Out, Over, ROWS};
+use super::past;
 
 /// Bytes of a log in one event.
 const PIECE: usize = 32 << 10;
@@ -54,19 +55,21 @@ impl Follow {
 
     /// How things stand, or for a reader who comes back what they missed; then the logs so far.
     pub(super) async fn begin(&mut self, out: &Out) -> Result<(), Over> {
-        // First the place in the history, then the picture: what happens in between is told twice, not never.
-        let seq = self.store.last_event().await?;
+        let (seq, shown) = match &self.cursor {
+            None => (self.store.last_event().await?, Some(0)),
+            Some(cursor) => (cursor.seq, cursor.shown),
+        };
+        self.seq = seq;
         let detail = self.picture().await?;
-        if let Some(cursor) = &self.cursor {
-            self.seq = cursor.seq;
-            self.events(out).await?;
-        } else {
-            self.seq = seq;
-            let id = self.id();
-            for event in body::snapshot(&detail) {
-                out.send(&event, Some(id.clone())).await?;
+        if let Some(shown) = shown {
+            let picture = past::picture(&self.store, &detail, seq).await?;
+            for (event, at) in picture.iter().zip(1..).skip(shown) {
+                let middle = Cursor { seq, shown: Some(at), ..Cursor::default() };
+                let id = if at < picture.len() { middle.to_string() } else { self.id() };
+                out.send(event, Some(id)).await?;
             }
         }
+        self.events(out).await?;
         if detail.build.status.is_terminal() {
             self.ended = Some(detail.build.status);
         }
@@ -98,12 +101,12 @@ impl Follow {
                 return Ok(());
             }
             for row in rows {
-                self.seq = row.seq;
                 let over = self.notice(&row.what).await?;
                 if let Some(stage) = over {
-                    // The end of a stage is told after its log.
+                    // The end of a stage is told after its log, which still has the ids of before.
                     self.log(out, stage).await?;
                 }
+                self.seq = row.seq;
                 let event = body::event(row, &self.repo);
                 out.send(&event, Some(self.id())).await?;
             }
@@ -193,7 +196,7 @@ impl Follow {
             .range(StageId(floor)..)
             .filter(|(_, log)| log.sent > 0)
             .map(|(id, log)| (*id, log.sent));
-        Cursor { seq: self.seq, floor, sent: sent.collect() }.to_string()
+        Cursor { seq: self.seq, shown: None, floor, sent: sent.collect() }.to_string()
     }
 }
 

@@ -1,20 +1,21 @@
 //! Logs as plain text: of one stage by ranges, tail or search, and of a whole build.
 
+use std::fmt::Write as _;
+
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use ocelot_api::Problem;
 use ocelot_model::StageId;
 use ocelot_model::access::Action;
-use ocelot_store::{BuildDetail, StoreError};
+use ocelot_store::{BuildDetail, Job, StoreError};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::auth::Caller;
 use super::builds::find;
-use super::extract::{NoQuery, Query, Segments, number};
+use super::extract::{Query, Segments, number};
 use super::logtext::{Reader, Shape, Writer, tail};
 use super::problem::{Answer, Refusal};
 use crate::App;
@@ -34,11 +35,16 @@ pub(super) struct Asked {
     search: Option<String>,
 }
 
-/// The log of one stage. `Range` counts bytes of the log as it is stored, without timestamps.
+/// The log of one stage.
+///
+/// `Range` counts bytes of the log as it is stored, so it holds for the whole log as it is only: together with
+/// `timestamps`, `tail` or `search` it is ignored, and the answer has no `Accept-Ranges`.
 #[utoipa::path(get, path = "/api/v1/builds/{number}/stages/{id}/log", tag = "logs",
-    params(("number" = String, Path, description = "Build number"), ("id" = String, Path, description = "Stage id"), Asked),
-    responses((status = 200, content_type = "text/plain", body = String), (status = 206, content_type = "text/plain", body = String),
-        (status = 401, body = Problem), (status = 404, body = Problem), (status = 416, body = Problem)))]
+    params(("number" = String, Path, description = "Build number"), ("id" = String, Path, description = "Stage id"), Asked,
+        ("Range" = Option<String>, Header, description = "`bytes=FIRST-LAST`, `bytes=FIRST-` or `bytes=-COUNT`")),
+    responses((status = 200, content_type = "text/plain", body = String),
+        (status = 206, content_type = "text/plain", body = String, description = "The bytes that were asked for"),
+        (status = 416, description = "The range begins behind the end of the log")))]
 pub(super) async fn stage(
     State(app): State<App>,
     caller: Caller,
@@ -54,19 +60,21 @@ pub(super) async fn stage(
     }
     let total = app.store.log_state(stage).await?.bytes;
     let shape = Shape { timestamps: asked.timestamps, search: asked.search.filter(|text| !text.is_empty()) };
-    let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
-    let range = range.and_then(|text| read_range(text, total)).transpose()?;
+    let plain = shape.is_plain();
+    let ranges = plain && asked.tail.is_none();
+    let range = if ranges { wanted_range(&headers, total).transpose()? } else { None };
     let (at, end) = match (range, asked.tail) {
         (Some(range), _) => range,
         (None, Some(lines)) => (tail(&app.store, stage, total, lines).await?, total),
         (None, None) => (0, total),
     };
-    let plain = shape.is_plain();
     let reader = Reader { store: app.store, stage, at, end, writer: Writer::new(shape) };
     let mut response = Body::from_stream(stream::try_unfold(reader, step)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, TEXT);
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if ranges {
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    }
     if plain {
         headers.insert(header::CONTENT_LENGTH, (end - at).into());
     }
@@ -76,6 +84,14 @@ pub(super) async fn stage(
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
+}
+
+/// The range of the request. A log has no version that `If-Range` could name, so with it the whole log is meant.
+fn wanted_range(headers: &HeaderMap, total: u64) -> Option<Answer<(u64, u64)>> {
+    if headers.contains_key(header::IF_RANGE) {
+        return None;
+    }
+    read_range(headers.get(header::RANGE)?.to_str().ok()?, total)
 }
 
 async fn step(mut reader: Reader) -> Result<Option<(Bytes, Reader)>, StoreError> {
@@ -109,39 +125,81 @@ fn read_range(text: &str, total: u64) -> Option<Answer<(u64, u64)>> {
     Some(Err(refusal.with(header::CONTENT_RANGE, value)))
 }
 
-/// The logs of all stages of a build, newest attempt of each job, with a heading before each.
-#[utoipa::path(get, path = "/api/v1/builds/{number}/log", tag = "logs", params(("number" = String, Path, description = "Build number")),
-    responses((status = 200, content_type = "text/plain", body = String), (status = 401, body = Problem), (status = 404, body = Problem)))]
+/// Which logs of a build.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Number of an attempt; default: the newest one of each job.
+    attempt: Option<u32>,
+}
+
+/// The logs of all stages of a build, with a heading before each.
+///
+/// A job that was tried more than once says so, and how to get the logs of its earlier attempts.
+#[utoipa::path(get, path = "/api/v1/builds/{number}/log", tag = "logs",
+    params(("number" = String, Path, description = "Build number"), Which),
+    responses((status = 200, content_type = "text/plain", body = String),
+        (status = 404, description = "There is no such build, or none of its jobs had this attempt")))]
 pub(super) async fn build(
     State(app): State<App>,
     caller: Caller,
     Segments(build): Segments<String>,
-    Query(NoQuery {}): Query<NoQuery>,
+    Query(which): Query<Which>,
 ) -> Answer<Response> {
     let build = find(&app, &caller, &build, Action::ReadRepo).await?;
     let detail = app.store.find_build_detail(build).await?.ok_or_else(|| caller.not_found())?;
-    let all = All { app, parts: parts(&detail).into_iter(), reader: None, at_line_start: true };
+    let parts = parts(&detail, which.attempt);
+    if let Some(attempt) = which.attempt.filter(|_| parts.is_empty()) {
+        let words = format!("No job of build {build} had an attempt {attempt}.");
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "no_such_attempt", words));
+    }
+    let all = All { app, parts: parts.into_iter(), reader: None, at_line_start: true };
     let mut response = Body::from_stream(stream::try_unfold(all, All::step)).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
     Ok(response)
 }
 
-fn parts(detail: &BuildDetail) -> Vec<(String, StageId)> {
+/// A line of ours, and the log that follows it.
+type Part = (String, Option<StageId>);
+
+fn parts(detail: &BuildDetail, number: Option<u32>) -> Vec<Part> {
     let several = detail.jobs.len() > 1;
     let mut parts = Vec::new();
     for job in &detail.jobs {
-        for stage in job.attempts.last().iter().flat_map(|attempt| &attempt.stages) {
-            let of = if several { format!("{} / ", job.spec.name) } else { String::new() };
-            parts.push((format!("=== {of}{} ({}) ===\n", stage.name, stage.status), stage.id));
+        let attempt = match number {
+            None => job.attempts.last(),
+            Some(number) => job.attempts.iter().find(|attempt| attempt.number == number),
+        };
+        let Some(attempt) = attempt else { continue };
+        if job.attempts.len() > 1 {
+            parts.push((format!("=== {} ===\n", tries(job, attempt.number)), None));
+        }
+        let of = if several { format!("{} / ", job.spec.name) } else { String::new() };
+        for stage in &attempt.stages {
+            let allowed = if job.allows(attempt, stage) { ", allowed" } else { "" };
+            let heading = format!("=== {of}{} ({}{allowed}) ===\n", stage.name, stage.status);
+            parts.push((heading, Some(stage.id)));
         }
     }
     parts
 }
 
+/// `job a, attempt 2; attempt 1: error, its worker was silent (?attempt=1)`
+fn tries(job: &Job, shown: u32) -> String {
+    let mut words = format!("job {}, attempt {shown}", job.spec.name);
+    for other in job.attempts.iter().filter(|attempt| attempt.number != shown) {
+        let why =
+            other.reason.as_deref().map_or_else(String::new, |why| format!(", {}", why.replace('\n', " ")));
+        let _ = write!(words, "; attempt {0}: {1}{why} (?attempt={0})", other.number, other.status);
+    }
+    words
+}
+
 /// All logs of a build, one after the other.
 struct All {
     app: App,
-    parts: std::vec::IntoIter<(String, StageId)>,
+    parts: std::vec::IntoIter<Part>,
     reader: Option<Reader>,
     at_line_start: bool,
 }
@@ -156,9 +214,11 @@ impl All {
             self.reader = None;
         }
         let Some((heading, stage)) = self.parts.next() else { return Ok(None) };
-        let end = self.app.store.log_state(stage).await?.bytes;
-        let writer = Writer::new(Shape::default());
-        self.reader = Some(Reader { store: self.app.store.clone(), stage, at: 0, end, writer });
+        if let Some(stage) = stage {
+            let end = self.app.store.log_state(stage).await?.bytes;
+            let writer = Writer::new(Shape::default());
+            self.reader = Some(Reader { store: self.app.store.clone(), stage, at: 0, end, writer });
+        }
         let heading = if self.at_line_start { heading } else { format!("\n{heading}") };
         self.at_line_start = true;
         Ok(Some((heading.into(), self)))

@@ -52,6 +52,13 @@ fn limits(request: &Request) -> Result<(), Refusal> {
     if length.is_some_and(|length| length > BODY_MAX as u64) {
         return Err(too_large());
     }
+    // Nothing here unpacks what is compressed, so that a small body cannot become a large one.
+    let packed = request.headers().get_all(header::CONTENT_ENCODING);
+    if packed.iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let words = "Send the body as it is, without `Content-Encoding`.";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", words)
+            .with(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    }
     Ok(())
 }
 

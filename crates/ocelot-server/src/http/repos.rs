@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use ocelot_api::{Problem, body as api};
+use ocelot_api::body as api;
 use ocelot_model::RepoName;
 use ocelot_model::access::{Action, RepoView, may};
 use ocelot_model::repo::is_segment;
@@ -16,8 +16,8 @@ use super::problem::{Answer, Refusal};
 use crate::App;
 
 /// All repositories that the caller may read, by handle.
-#[utoipa::path(get, path = "/api/v1/repos", tag = "repos",
-    responses((status = 200, body = api::Page<api::Repo>), (status = 401, body = Problem)))]
+#[utoipa::path(get, path = "/api/v1/repos", tag = "repos", params(PageQuery),
+    responses((status = 200, body = api::Page<api::Repo>)))]
 pub(super) async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -29,8 +29,9 @@ pub(super) async fn list(
 
 /// Adds a repository. It must be there and readable: its default branch is asked for.
 #[utoipa::path(post, path = "/api/v1/repos", tag = "repos", request_body = api::NewRepo,
-    responses((status = 201, body = api::Repo), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+    responses((status = 201, body = api::Repo), (status = 409, description = "There is one with this name"),
+        (status = 422, description = "It cannot be read, the forge is not known, or the body cannot be understood"),
+        (status = 502, description = "Its host did not give it"), (status = 504, description = "Its host did not answer in time")))]
 pub(super) async fn add(
     State(app): State<App>,
     caller: Caller,
@@ -83,7 +84,7 @@ fn last_segment(url: &str) -> &str {
 /// One repository.
 #[utoipa::path(get, path = "/api/v1/repos/{handle}", tag = "repos",
     params(("handle" = String, Path, description = "Handle, with its slashes: `git/example`")),
-    responses((status = 200, body = api::Repo), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, body = api::Repo)))]
 pub(super) async fn show(
     State(app): State<App>,
     caller: Caller,
@@ -97,7 +98,7 @@ pub(super) async fn show(
 /// Forgets a repository with its builds and logs.
 #[utoipa::path(delete, path = "/api/v1/repos/{handle}", tag = "repos",
     params(("handle" = String, Path, description = "Handle, with its slashes: `git/example`")),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 204), (status = 409, description = "A build of it is not over yet")))]
 pub(super) async fn remove(
     State(app): State<App>,
     caller: Caller,

@@ -10,8 +10,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 use ocelot_model::access::Action;
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
-use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::router::UtoipaMethodRouter;
 use utoipa_axum::routes;
 
 use super::guard::{Gate, Right, guard};
@@ -27,10 +26,10 @@ pub struct Route {
     pub path: &'static str,
     /// Who may call it.
     pub right: Right,
-    handler: Handler,
+    pub(super) handler: Handler,
 }
 
-enum Handler {
+pub(super) enum Handler {
     /// Described in the `OpenAPI` document.
     Api(UtoipaMethodRouter<App>),
     /// For browsers.
@@ -101,7 +100,8 @@ fn page_table() -> Vec<Route> {
     const POST: Method = Method::POST;
     vec![
         page(POST, "/login",                              Right::SignIn, post(session::login)),
-        page(GET,  "/login/link/{secret}",                Right::SignIn, get(session::link)),
+        page(GET,  "/login/link/{secret}",                Right::Public, get(site::sign_in::link)),
+        page(POST, "/login/link/{secret}",                Right::SignIn, post(session::link)),
         page(POST, "/logout",                             Right::Public, post(session::logout)),
         page(GET,  "/login",                              Right::Public, get(site::sign_in::show)),
         page(GET,  "/assets/{name}",                      Right::Public, get(site::assets::asset)),
@@ -140,16 +140,4 @@ fn around(router: Router<App>) -> Router<App> {
         .layer(DefaultBodyLimit::max(middleware::BODY_MAX))
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(from_fn(middleware::outer))
-}
-
-/// The `OpenAPI` document of all routes that programs use.
-pub fn openapi() -> OpenApi {
-    let info = InfoBuilder::new().title("Ocelot").version(env!("CARGO_PKG_VERSION")).build();
-    let mut router = OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build());
-    for route in table() {
-        if let Handler::Api(handler) = route.handler {
-            router = router.routes(handler);
-        }
-    }
-    router.into_openapi()
 }

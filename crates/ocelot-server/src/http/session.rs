@@ -1,13 +1,12 @@
 //! Signing in and out with a browser: what the form of the sign-in page sends, and one-use links.
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::auth::{own_path, redeem, sign_in, sign_out};
-use super::extract::Segments;
+use super::extract::{Segments, Whole};
 use super::problem::{Answer, Refusal};
 use crate::App;
 
@@ -20,7 +19,11 @@ pub(super) struct Form {
 }
 
 /// `POST /login`. A form is answered by going on, JSON by 204 or a problem.
-pub(super) async fn login(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Answer<Response> {
+pub(super) async fn login(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Whole(body): Whole,
+) -> Answer<Response> {
     let is = |kind: &str| {
         let value =
             headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -59,7 +62,7 @@ fn form(body: &[u8]) -> Form {
     form
 }
 
-/// `GET /login/link/{secret}`: signs in once.
+/// `POST /login/link/{secret}`: signs in once. Looking at the link (a preview, a scanner) does not use it up.
 pub(super) async fn link(State(app): State<App>, Segments(secret): Segments<String>) -> Answer<Response> {
     let cookie = redeem(&app, &secret).await?;
     Ok(cookie.map_or_else(|| Redirect::to("/login?failed=link").into_response(), |cookie| go("/", cookie)))

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ocelot_api::Problem;
 
 use super::problem::{Answer, Refusal};
 use crate::{App, metrics};
@@ -17,7 +16,7 @@ pub(super) async fn health() -> &'static str {
 
 /// Database (brought up to date when it was opened) and log store answer.
 #[utoipa::path(get, path = "/readyz", tag = "server",
-    responses((status = 200, content_type = "text/plain", body = String), (status = 503, body = Problem)))]
+    responses((status = 200, content_type = "text/plain", body = String)))]
 pub(super) async fn ready(State(app): State<App>) -> Answer<&'static str> {
     if app.shutdown.is_cancelled() {
         return Err(not_ready("the server stops", None));
@@ -40,7 +39,7 @@ fn not_ready(what: &str, cause: Option<String>) -> Refusal {
 
 /// Numbers for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "server",
-    responses((status = 200, content_type = "text/plain", body = String), (status = 401, body = Problem), (status = 403, body = Problem)))]
+    responses((status = 200, content_type = "text/plain", body = String)))]
 pub(super) async fn numbers(State(app): State<App>) -> Answer<Response> {
     let text = metrics::render(&app).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
@@ -50,5 +49,5 @@ pub(super) async fn numbers(State(app): State<App>) -> Answer<Response> {
 #[utoipa::path(get, path = "/api/openapi.json", tag = "server",
     responses((status = 200, content_type = "application/json", body = String)))]
 pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
-    Json(super::router::openapi())
+    Json(super::describe::openapi())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use ocelot_api::{Problem, body as api};
+use ocelot_api::body as api;
 use ocelot_model::access::Actor;
 use ocelot_model::repo::is_segment;
 use ocelot_model::{RepoName, TokenId};
@@ -20,8 +20,8 @@ use crate::App;
 const DAYS_MAX: u32 = 3650;
 
 /// All tokens, by name, without their secrets.
-#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens",
-    responses((status = 200, body = api::Page<api::Token>), (status = 401, body = Problem), (status = 403, body = Problem)))]
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", params(PageQuery),
+    responses((status = 200, body = api::Page<api::Token>)))]
 pub(super) async fn list(
     State(app): State<App>,
     Query(page): Query<PageQuery>,
@@ -32,8 +32,8 @@ pub(super) async fn list(
 
 /// Makes a token.
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = api::NewToken,
-    responses((status = 201, body = api::CreatedToken), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+    responses((status = 201, body = api::CreatedToken), (status = 409, description = "There is one with this name"),
+        (status = 422, description = "The body cannot be understood")))]
 pub(super) async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -72,9 +72,9 @@ fn is_scope(entry: &str) -> bool {
     }
 }
 
-/// Ends a token and the sessions that began with it.
+/// Ends a token and the sessions that began with it. The last admin's cannot be ended.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path, description = "Token id")),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 204), (status = 409, description = "It is the last admin's: nobody could make another one")))]
 pub(super) async fn revoke(
     State(app): State<App>,
     caller: Caller,
@@ -88,7 +88,7 @@ pub(super) async fn revoke(
 
 /// Whom the server takes the caller for.
 #[utoipa::path(get, path = "/api/v1/whoami", tag = "tokens",
-    responses((status = 200, body = api::WhoAmI), (status = 401, body = Problem)))]
+    responses((status = 200, body = api::WhoAmI)))]
 pub(super) async fn whoami(
     Caller(actor): Caller,
     Query(NoQuery {}): Query<NoQuery>,

@@ -1,7 +1,7 @@
-//! The page that takes a token. What the form sends is handled by `http/auth`, like a program's sign-in.
+//! The pages that take a token or a one-use link. What the form sends is handled by `http/auth`, like a program's sign-in.
 
 use askama::Template;
-use axum::extract::Query;
+use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
@@ -20,6 +20,19 @@ struct Page {
 pub(crate) struct Asked {
     redirect: String,
     failed: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "link.html")]
+struct Link {
+    secret: String,
+    now: i64,
+}
+
+/// `GET /login/link/{secret}`: a button. Mail programs and chats look at links that they carry, so looking must not
+/// use one up.
+pub(crate) async fn link(Path(secret): Path<String>) -> Response {
+    super::page(StatusCode::OK, &Link { secret, now: super::now_ms() })
 }
 
 /// `GET /login`

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ocelot_model::access::Role;
@@ -172,16 +172,47 @@ impl Room {
 
     /// The attempt is over.
     pub(crate) async fn finish(&self, job: &Claimed, status: Status) {
-        let outcome = Outcome { status, reason: None, infrastructure: false };
+        self.finish_with(job, Outcome { status, reason: None, infrastructure: false }).await;
+    }
+
+    /// The attempt is over in this way.
+    pub(crate) async fn finish_with(&self, job: &Claimed, outcome: Outcome) {
         let what = Happening::Finished { job: job.job_id, attempt: job.lease.attempt, outcome };
         self.app.store.advance(job.build.number, what).await.unwrap();
     }
 }
 
+static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| serde_json::to_value(ocelot_server::http::describe::openapi()).unwrap());
+
+/// Every answer that a test gets must be one that the `OpenAPI` document promises.
+fn check_declared(method: &Method, path: &str, status: StatusCode) {
+    let parts: Vec<&str> = path.split('/').collect();
+    let fits = |template: &str| {
+        let own: Vec<&str> = template.split('/').collect();
+        let rest = template.ends_with("{handle}") && parts.len() >= own.len();
+        (rest || own.len() == parts.len())
+            && own.iter().zip(&parts).all(|(own, part)| own.starts_with('{') || own == part)
+    };
+    let name = if *method == Method::HEAD { "get".to_owned() } else { method.as_str().to_lowercase() };
+    let paths = DOCUMENT["paths"].as_object().unwrap();
+    let Some((template, item)) = paths.iter().find(|(template, _)| fits(template)) else { return };
+    // What is said about any request at all is not repeated for each.
+    let common = [StatusCode::METHOD_NOT_ALLOWED, StatusCode::URI_TOO_LONG].contains(&status);
+    if item[&name].is_object() && !common {
+        let declared = &item[&name]["responses"];
+        assert!(declared[status.as_str()].is_object(), "{method} {template} does not declare {status}");
+    }
+}
+
 /// Sends it; status and body as JSON.
 pub(crate) async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
-    let response = request.send().await.unwrap();
+    let (client, request) = request.build_split();
+    let request = request.unwrap();
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
+    let response = client.execute(request).await.unwrap();
     let status = response.status();
+    check_declared(&method, &path, status);
     let text = response.text().await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }

@@ -74,6 +74,22 @@ async fn bodies() {
 }
 
 #[tokio::test]
+async fn packed_bodies_are_refused() {
+    let room = Room::new().await;
+    for path in ["/api/v1/builds", "/login", "/api/v1/builds/1/retry"] {
+        for (packing, want) in [("gzip", 415), ("identity, gzip", 415), ("identity", 0)] {
+            let request = room.request(Method::POST, path).header("content-encoding", packing);
+            let (status, body) = answer(request.header("content-type", "application/json").body("{}")).await;
+            assert_eq!(status.as_u16() == 415, want == 415, "{path} {packing}: {body}");
+            assert_eq!(
+                want == 415,
+                body["detail"].as_str().is_some_and(|words| words.contains("Content-Encoding"))
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_body_without_a_length_is_bounded_too() {
     let room = Room::new().await;
     let pieces = (0..40).map(|_| Ok::<_, std::io::Error>(vec![b' '; 32 << 10]));

@@ -1,5 +1,6 @@
 //! Logs as text.
 
+use ocelot_model::build::Outcome;
 use ocelot_model::{StageId, Status};
 use reqwest::{Method, StatusCode};
 
@@ -70,6 +71,81 @@ async fn tail_search_and_times() {
         let response = room.request(Method::GET, &format!("{path}?{query}")).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{query}");
         assert_eq!(response.text().await.unwrap(), want, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_range_of_a_changed_log_means_nothing() {
+    let (room, path, _) = logged(b"one\ntwo\nthree\n").await;
+    for (query, ranges, want) in [
+        ("", true, "one\n"),
+        ("?search=", true, "one\n"),
+        ("?tail=1", false, "three\n"),
+        ("?search=two", false, "two\n"),
+        ("?search=two&tail=1", false, ""),
+        ("?timestamps=true&tail=1", false, "1970-01-01T00:00:01.000Z three\n"),
+    ] {
+        let request = room.request(Method::GET, &format!("{path}{query}")).header("range", "bytes=0-3");
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), if ranges { 206 } else { 200 }, "{query}");
+        assert_eq!(response.headers().contains_key("accept-ranges"), ranges, "{query}");
+        assert_eq!(response.headers().contains_key("content-range"), ranges, "{query}");
+        assert_eq!(response.text().await.unwrap(), want, "{query}");
+    }
+    // A version that we never gave out cannot be the one that is there.
+    let request = room.request(Method::GET, &path).header("range", "bytes=0-3").header("if-range", "\"x\"");
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::OK);
+}
+
+/// A build whose job was tried twice; the second time its stage failed as it may.
+async fn tried_twice() -> Room {
+    let room = Room::new().await;
+    let yml =
+        "image: busybox\nretry: {script: 1}\nstages:\n  - {name: test, script: [a], allow_failure: [1]}\n";
+    room.known("example", yml).await;
+    room.build("example").await;
+    let worker = room.worker().await;
+    let first = room.claim(worker).await;
+    room.log(first.stages[0].0, 0, b"begins").await;
+    let reason = Some("test: killed\nby signal 9".to_owned());
+    room.finish_with(&first, Outcome { status: Status::Failed, reason, infrastructure: false }).await;
+    let second = room.claim(worker).await;
+    room.log(second.stages[0].0, 0, b"ready\n").await;
+    room.stage(&second, second.stages[0].0, Status::Passed).await;
+    room.log(second.stages[1].0, 0, b"no\n").await;
+    room.stage(&second, second.stages[1].0, Status::Failed).await;
+    room.finish(&second, Status::Passed).await;
+    room
+}
+
+#[tokio::test]
+async fn earlier_attempts_keep_their_logs() {
+    let room = tried_twice().await;
+    let (_, build) = room.get("/api/v1/builds/1").await;
+    let attempts = build["jobs"][0]["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), 2);
+    assert_eq!(attempts[0]["reason"], "test: killed\nby signal 9");
+    assert_eq!(attempts[0]["stages"][0]["log_bytes"], 6);
+    assert_eq!(attempts[1]["stages"], build["jobs"][0]["stages"]);
+    let stage = &build["jobs"][0]["stages"][1];
+    assert_eq!((&stage["status"], &stage["allowed"]), (&"failed".into(), &true.into()));
+    assert_eq!((&build["status"], &build["jobs"][0]["allowed"]), (&"passed".into(), &false.into()));
+    let newest = "=== job default, attempt 2; attempt 1: failed, test: killed by signal 9 (?attempt=1) ===\n\
+                  === setup (passed) ===\nready\n=== test (failed, allowed) ===\nno\n";
+    let first = "=== job default, attempt 1; attempt 2: passed (?attempt=2) ===\n=== setup (skipped) ===\nbegins\n\
+                 === test (skipped) ===\n";
+    for (query, want) in [("", newest), ("?attempt=2", newest), ("?attempt=1", first)] {
+        let response =
+            room.request(Method::GET, &format!("/api/v1/builds/1/log{query}")).send().await.unwrap();
+        assert_eq!(response.text().await.unwrap(), want, "{query}");
+    }
+    for (query, status, code) in [
+        ("attempt=3", 404, "no_such_attempt"),
+        ("attempt=0", 404, "no_such_attempt"),
+        ("attempt=x", 400, "bad_request"),
+    ] {
+        let (got, body) = room.get(&format!("/api/v1/builds/1/log?{query}")).await;
+        assert_eq!((got.as_u16(), &body["code"]), (status, &code.into()), "{body}");
     }
 }
 

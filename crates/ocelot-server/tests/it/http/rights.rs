@@ -2,7 +2,8 @@
 
 use ocelot_model::access::Role;
 use ocelot_server::http::Right;
-use ocelot_server::http::router::{openapi, table};
+use ocelot_server::http::describe::openapi;
+use ocelot_server::http::router::table;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -51,11 +52,34 @@ async fn nothing_is_open_by_accident() {
 async fn every_route_of_the_interface_is_described() {
     let document = serde_json::to_value(openapi()).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
+    let mut ids = std::collections::HashSet::new();
     for route in table().into_iter().filter(ocelot_server::http::router::Route::is_api) {
         let path = route.path.replace("{*", "{");
         let method = route.method.as_str().to_lowercase();
-        assert!(document["paths"][&path][&method].is_object(), "{method} {path} is not described");
+        let operation = &document["paths"][&path][&method];
+        assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{method} {path}");
+        assert!(!operation["summary"].as_str().unwrap().is_empty(), "{method} {path}");
+        let security = operation["security"].as_array().unwrap();
+        let open = security.contains(&json!({}));
+        let may_be_open = route.right == Right::Public || (route.right == Right::Repo && method == "get");
+        assert_eq!(open, may_be_open, "{method} {path}");
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|code| code.starts_with('2')), "{method} {path}");
+        for (code, response) in responses {
+            let words = response["description"].as_str().unwrap_or_default();
+            assert!(!words.is_empty(), "{method} {path} {code} has no description");
+            if !code.starts_with('2') {
+                let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
+                assert_eq!(schema, "#/components/schemas/Problem", "{method} {path} {code}");
+            }
+        }
+        for name in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+            let parameters = operation["parameters"].as_array().unwrap();
+            assert!(parameters.iter().any(|own| own["name"] == name && own["in"] == "path"), "{path}");
+        }
     }
+    let schemes = document["components"]["securitySchemes"].as_object().unwrap();
+    assert_eq!(schemes.keys().collect::<Vec<_>>(), ["session", "token"]);
 }
 
 #[tokio::test]
@@ -169,6 +193,40 @@ async fn signing_in_and_out() {
     assert_eq!(status, StatusCode::CREATED, "{body}");
     room.plain(Method::POST, "/logout").header("cookie", &cookie).send().await.unwrap();
     assert_eq!(answer(whoami()).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_link_signs_in_once_and_looking_at_it_does_not() {
+    let room = Room::new().await;
+    let root = room.app.store.find_token(&room.admin).await.unwrap().unwrap();
+    let secret =
+        room.app.store.create_sign_in_link(root.id, std::time::Duration::from_secs(60)).await.unwrap();
+    let path = format!("/login/link/{secret}");
+    for method in [Method::HEAD, Method::GET, Method::GET] {
+        let look = room.plain(method, &path).send().await.unwrap();
+        assert_eq!(look.status(), StatusCode::OK);
+        assert!(!look.headers().contains_key("set-cookie"));
+    }
+    let foreign =
+        room.plain(Method::POST, &path).header("origin", "https://evil.example").send().await.unwrap();
+    assert_eq!(foreign.status(), StatusCode::FORBIDDEN);
+    let press = || room.plain(Method::POST, &path).send();
+    let signed = press().await.unwrap();
+    assert_eq!(signed.headers()["location"], "/");
+    let cookie = signed.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let (_, me) = answer(room.plain(Method::GET, "/api/v1/whoami").header("cookie", cookie)).await;
+    assert_eq!(me["name"], "root");
+    assert_eq!(press().await.unwrap().headers()["location"], "/login?failed=link");
+}
+
+#[tokio::test]
+async fn the_last_admin_stays() {
+    let room = Room::new().await;
+    let (_, list) = room.get("/api/v1/tokens").await;
+    let path = format!("/api/v1/tokens/{}", list["items"][0]["id"]);
+    let (status, body) = answer(room.request(Method::DELETE, &path)).await;
+    assert_eq!((status, &body["code"]), (StatusCode::CONFLICT, &json!("conflict")), "{body}");
+    assert!(body["detail"].as_str().unwrap().contains("last token with role admin"), "{body}");
 }
 
 #[tokio::test]

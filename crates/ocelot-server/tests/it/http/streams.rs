@@ -159,6 +159,68 @@ async fn a_reader_goes_on_where_it_was() {
     assert_eq!(shorts(&stream.until("end").await), ["end passed"]);
 }
 
+/// Whoever is cut off after any event gets exactly the rest, however much has happened since they began.
+#[tokio::test]
+async fn every_event_can_be_the_last_one_that_arrived() {
+    let room = Room::new().await;
+    let yml = "image: busybox\njobs:\n  a: {stages: [{name: one, script: [a]}]}\n  b: {stages: [{name: two, script: [b]}]}\n";
+    room.known("example", yml).await;
+    let number = room.build("example").await;
+    let path = format!("/api/v1/builds/{number}/events");
+    let worker = room.worker().await;
+    let a = room.claim(worker).await;
+    room.stage(&a, a.stages[0].0, Status::Running).await;
+    room.log(a.stages[0].0, 0, b"ready").await;
+    let mut stream = Stream::open(&room, &path, None).await;
+    let mut whole = stream.until("log 0+5").await;
+    let begin = shorts(&whole);
+    let want = [
+        "build running",
+        "job running",
+        "stage setup running",
+        "stage one queued",
+        "job queued",
+        "stage setup queued",
+        "stage two queued",
+        "log 0+5 ready",
+    ];
+    assert_eq!(begin, want);
+    room.log_end(a.stages[0].0, b"ready").await;
+    room.stage(&a, a.stages[0].0, Status::Passed).await;
+    room.stage(&a, a.stages[1].0, Status::Running).await;
+    room.log(a.stages[1].0, 0, b"hello").await;
+    room.log_end(a.stages[1].0, b"hello").await;
+    room.stage(&a, a.stages[1].0, Status::Failed).await;
+    room.finish(&a, Status::Failed).await;
+    let b = room.claim(worker).await;
+    room.finish(&b, Status::Passed).await;
+    whole.extend(stream.until("end").await);
+    let whole_logs = text_of(&whole);
+    for (at, last) in whole.iter().enumerate() {
+        let mut again = Stream::open(&room, &path, Some(&last.id)).await;
+        let rest = again.until("end").await;
+        // Logs may come in other pieces and between other changes; everything else comes in order, once.
+        let both: Vec<Event> = whole[..=at].iter().chain(&rest).cloned().collect();
+        let changes = |events: &[Event]| {
+            let changes = events.iter().filter(|event| event.name != "log" && event.name != "end");
+            changes.map(|event| event.data.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(changes(&both), changes(&whole), "after {}: {last:?}", at + 1);
+        assert_eq!(text_of(&both), whole_logs, "after {}: {last:?}", at + 1);
+    }
+}
+
+/// Bytes of every log by stage, each checked to be without gap or overlap.
+fn text_of(events: &[Event]) -> std::collections::BTreeMap<i64, String> {
+    let mut logs = std::collections::BTreeMap::<i64, String>::new();
+    for event in events.iter().filter(|event| event.name == "log") {
+        let log = logs.entry(event.data["stage"].as_i64().unwrap()).or_default();
+        assert_eq!(event.data["offset"], log.len(), "{event:?}");
+        log.push_str(event.data["text"].as_str().unwrap());
+    }
+    logs
+}
+
 #[tokio::test]
 async fn a_build_that_is_over_is_told_whole() {
     let room = Room::new().await;
