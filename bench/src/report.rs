@@ -37,7 +37,12 @@ pub(crate) struct Figure {
 impl Figure {
     /// 1 or more: the target is met; 0.7 is the least that passes.
     pub(crate) fn score(&self) -> f64 {
-        if self.more_is_better { self.value / self.target } else { self.target / self.value }
+        if self.more_is_better {
+            self.value / self.target
+        } else {
+            // The difference of two times can be below nothing.
+            self.target / self.value.max(f64::MIN_POSITIVE)
+        }
     }
 }
 
