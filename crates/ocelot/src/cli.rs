@@ -38,9 +38,9 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "ocelot", disable_version_flag = true, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Read options from this file. Without it, `up`, `server` and `worker` read ./ocelot.toml, else
-    /// /etc/ocelot/ocelot.toml.
-    #[arg(long, global = true, value_name = "FILE", env = "OCELOT_CONFIG")]
+    /// Read options from this file [default for up, server and worker: ./ocelot.toml, else
+    /// /etc/ocelot/ocelot.toml].
+    #[arg(long, global = true, value_name = "FILE", env = "OCELOT_CONFIG", display_order = 900)]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,

@@ -2,7 +2,7 @@
 
 /// What a repository seems to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProjectKind {
+enum ProjectKind {
     /// `Cargo.toml`
     Rust,
     /// `pom.xml`
@@ -21,7 +21,7 @@ pub enum ProjectKind {
 
 impl ProjectKind {
     /// All kinds, the one that says most first: a Makefile often stands beside another file.
-    pub const ALL: [ProjectKind; 7] = [
+    const ALL: [ProjectKind; 7] = [
         ProjectKind::Rust,
         ProjectKind::Maven,
         ProjectKind::Go,
@@ -31,11 +31,15 @@ impl ProjectKind {
         ProjectKind::Generic,
     ];
 
-    /// The kind of a repository with these file names at its root.
-    pub fn detect(names: &[&str]) -> ProjectKind {
-        let found =
-            ProjectKind::ALL.into_iter().find(|kind| kind.file().is_some_and(|file| names.contains(&file)));
-        found.unwrap_or(ProjectKind::Generic)
+    /// The kinds of a repository with these file names at its root; at least one.
+    fn detect(names: &[&str]) -> Vec<ProjectKind> {
+        let has = |kind: &ProjectKind| kind.file().is_some_and(|file| names.contains(&file));
+        let mut found: Vec<ProjectKind> = ProjectKind::ALL.into_iter().filter(has).collect();
+        if found.len() > 1 {
+            // A Makefile beside another file only calls what that one describes.
+            found.retain(|kind| *kind != ProjectKind::Make);
+        }
+        if found.is_empty() { vec![ProjectKind::Generic] } else { found }
     }
 
     fn file(self) -> Option<&'static str> {
@@ -50,66 +54,92 @@ impl ProjectKind {
         }
     }
 
-    /// Image, build tool, and the stages as name and lines.
-    fn recipe(self) -> (&'static str, &'static str, &'static [(&'static str, &'static [&'static str])]) {
+    /// Image, build tool (and name of the job), and the stages as name and lines.
+    fn recipe(self, names: &[&str]) -> (&'static str, &'static str, Vec<(&'static str, Vec<&'static str>)>) {
+        // Without a lock file these commands would refuse to work.
+        let locked = |file, with, without| if names.contains(&file) { with } else { without };
         match self {
-            ProjectKind::Rust => (
-                "rust:1.95",
-                "cargo",
-                &[("build", &["cargo build --locked"]), ("test", &["cargo test --locked"])],
-            ),
+            ProjectKind::Rust => {
+                let build = locked("Cargo.lock", "cargo build --locked", "cargo build");
+                let test = locked("Cargo.lock", "cargo test --locked", "cargo test");
+                ("rust:1.95", "cargo", vec![("build", vec![build]), ("test", vec![test])])
+            }
             ProjectKind::Maven => {
-                ("maven:3-eclipse-temurin-21", "maven", &[("test", &["mvn --batch-mode verify"])])
+                ("maven:3-eclipse-temurin-21", "maven", vec![("test", vec!["mvn --batch-mode verify"])])
             }
-            ProjectKind::Node => ("node:22", "npm", &[("install", &["npm ci"]), ("test", &["npm test"])]),
-            ProjectKind::Go => {
-                ("golang:1.25", "go", &[("build", &["go build ./..."]), ("test", &["go test ./..."])])
+            ProjectKind::Node => {
+                let install = locked("package-lock.json", "npm ci", "npm install");
+                ("node:22", "npm", vec![("install", vec![install]), ("test", vec!["npm test"])])
             }
-            ProjectKind::Python => (
-                "python:3.13",
-                "pip",
-                &[("install", &["pip install --editable .", "pip install pytest"]), ("test", &["pytest"])],
+            ProjectKind::Go => (
+                "golang:1.25",
+                "go",
+                vec![("build", vec!["go build ./..."]), ("test", vec!["go test ./..."])],
             ),
-            ProjectKind::Make => ("gcc:14", "make", &[("build", &["make"]), ("test", &["make test"])]),
-            ProjectKind::Generic => ("busybox", "sh", &[("test", &["echo hello"])]),
+            ProjectKind::Python => {
+                let install = vec!["pip install --editable .", "pip install pytest"];
+                ("python:3.13", "pip", vec![("install", install), ("test", vec!["pytest"])])
+            }
+            ProjectKind::Make => {
+                ("gcc:14", "make", vec![("build", vec!["make"]), ("test", vec!["make test"])])
+            }
+            ProjectKind::Generic => ("busybox", "sh", vec![("test", vec!["echo hello"])]),
         }
     }
 }
 
-/// An `ocelot.yml` with comments.
-pub fn starter(kind: ProjectKind) -> String {
-    let (image, tool, stages) = kind.recipe();
-    let mut text = format!(
-        "# What Ocelot does for each push. `ocelot validate` checks this file.\n\
-         \n\
-         # The Docker image in which all stages work.\n\
-         image: {image}\n\
-         buildTool: {tool}\n\
-         \n\
-         # Which branches build: ALL, or regular expressions that match the whole name.\n\
-         branches: [ALL]\n\
-         \n\
-         # Longest time of the whole build.\n\
-         timeout: 30m\n\
-         \n\
-         # Variables of all stages.\n\
-         # env:\n\
-         #   GREETING: hello\n\
-         \n\
-         # Stages are done in order; the first that fails ends the build.\n\
-         stages:\n"
-    );
-    for (name, lines) in stages {
-        text.push_str("  - name: ");
-        text.push_str(name);
-        text.push_str("\n    # One shell for all lines: `cd` and variables last.\n    script:\n");
-        for line in *lines {
-            text.push_str("      - ");
-            text.push_str(line);
-            text.push('\n');
-        }
+/// An `ocelot.yml` with comments, for a repository with these file names at its root. Where several kinds of projects
+/// stand side by side, each gets a job.
+pub fn starter(names: &[&str]) -> String {
+    let kinds = ProjectKind::detect(names);
+    let head = "# What Ocelot does for each push. `ocelot validate` checks this file.\n\n";
+    if let [only] = kinds.as_slice() {
+        return [head, &image(*only, names, ""), COMMON, &stages(*only, names, "")].concat();
     }
-    text
+    let jobs = kinds.into_iter().map(|kind| {
+        let (_, tool, _) = kind.recipe(names);
+        format!("  {tool}:\n{}{}", image(kind, names, "    "), stages(kind, names, "    "))
+    });
+    [head, COMMON, JOBS, &jobs.collect::<Vec<_>>().join("\n")].concat()
+}
+
+const JOBS: &str = "\
+# Jobs run side by side, each in a workspace of its own. The keys above are defaults for all of them.
+jobs:
+";
+
+/// What stands in every file.
+const COMMON: &str = "\
+# Which branches build: ALL, or regular expressions that match the whole name.
+branches: [ALL]
+
+# Longest time of a job.
+timeout: 30m
+
+# Variables of all stages.
+# env:
+#   GREETING: hello
+
+";
+
+fn image(kind: ProjectKind, names: &[&str], indent: &str) -> String {
+    let (image, tool, _) = kind.recipe(names);
+    let image = format!("{indent}# The Docker image in which the stages work.\n{indent}image: {image}\n");
+    // A key of the top alone.
+    if indent.is_empty() { format!("{image}buildTool: {tool}\n\n") } else { image }
+}
+
+fn stages(kind: ProjectKind, names: &[&str], indent: &str) -> String {
+    let head =
+        format!("{indent}# Stages are done in order; the first that fails ends the job.\n{indent}stages:\n");
+    let stages = kind.recipe(names).2.into_iter().map(|(name, lines)| {
+        let lines: String = lines.iter().flat_map(|line| [indent, "      - ", line, "\n"]).collect();
+        format!(
+            "{indent}  - name: {name}\n{indent}    # One shell for all lines: `cd` and variables last.\n\
+             {indent}    script:\n{lines}"
+        )
+    });
+    std::iter::once(head).chain(stages).collect()
 }
 
 #[cfg(test)]
@@ -118,21 +148,33 @@ mod tests {
 
     #[test]
     fn every_starter_is_without_problems() {
+        let check = |names: &[&str], jobs: &[&str]| {
+            let text = starter(names);
+            let pipeline = crate::pipeline::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            let made: Vec<&str> = pipeline.jobs.iter().map(|job| job.name.as_str()).collect();
+            assert_eq!(made, jobs, "{names:?}\n{text}");
+        };
         for kind in ProjectKind::ALL {
-            let pipeline = crate::pipeline::parse(starter(kind).as_bytes());
-            assert_eq!(pipeline.map(|pipeline| pipeline.jobs.len()), Ok(1), "{kind:?}");
+            check(&kind.file().into_iter().collect::<Vec<_>>(), &["default"]);
         }
+        check(&["README.md"], &["default"]);
+        check(&["Makefile", "go.mod"], &["default"]);
+        check(&["package.json", "Cargo.toml", "Makefile"], &["cargo", "npm"]);
+        check(&["pom.xml", "go.mod", "pyproject.toml"], &["maven", "go", "pip"]);
     }
 
     #[test]
-    fn the_kind_is_seen_by_file_names() {
-        let check = |names: &[&str], want| assert_eq!(ProjectKind::detect(names), want, "{names:?}");
-        check(&[], ProjectKind::Generic);
-        check(&["README.md", "Cargo.toml"], ProjectKind::Rust);
-        check(&["Makefile", "go.mod"], ProjectKind::Go);
-        check(&["Makefile"], ProjectKind::Make);
-        check(&["pom.xml"], ProjectKind::Maven);
-        check(&["package.json"], ProjectKind::Node);
-        check(&["pyproject.toml", "Makefile"], ProjectKind::Python);
+    fn a_starter_does_what_the_files_allow() {
+        let check = |names: &[&str], line: &str, there: bool| {
+            assert_eq!(starter(names).contains(line), there, "{line} for {names:?}");
+        };
+        check(&["Cargo.toml", "Cargo.lock"], "cargo test --locked\n", true);
+        check(&["Cargo.toml"], "--locked", false);
+        check(&["package.json", "package-lock.json"], "npm ci\n", true);
+        check(&["package.json"], "npm install\n", true);
+        check(&["Makefile", "go.mod"], "go test", true);
+        check(&["Makefile", "go.mod"], "make", false);
+        check(&["Makefile"], "make test", true);
+        check(&[], "echo hello", true);
     }
 }

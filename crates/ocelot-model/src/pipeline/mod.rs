@@ -24,7 +24,7 @@ mod trigger;
 mod yaml;
 
 pub use env::{EnvNameError, check_env_name};
-pub use init::{ProjectKind, starter};
+pub use init::starter;
 pub use keys::NOT_SUPPORTED_YET;
 pub use parse::parse;
 pub use problem::{Problem, Problems};

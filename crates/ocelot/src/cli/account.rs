@@ -19,10 +19,10 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 #[derive(Debug, Args)]
 pub(crate) struct Remote {
     /// Address of the server [default: that of `ocelot login`, else http://127.0.0.1:8080].
-    #[arg(long, env = "OCELOT_URL", value_parser = web_address)]
+    #[arg(long, env = "OCELOT_URL", display_order = 901, value_parser = web_address)]
     url: Option<String>,
     /// Token to use; better in OCELOT_TOKEN, where other users of the machine do not see it.
-    #[arg(long, env = "OCELOT_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "OCELOT_TOKEN", display_order = 902, hide_env_values = true)]
     token: Option<SecretString>,
 }
 

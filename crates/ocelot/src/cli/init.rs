@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write as _};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use ocelot_model::pipeline::{ProjectKind, starter};
+use ocelot_model::pipeline::starter;
 
 use super::checkout::Checkout;
 use super::show;
@@ -25,7 +25,7 @@ pub(crate) fn init(options: &Options) -> anyhow::Result<u8> {
         names.push(entry?.file_name().to_string_lossy().into_owned());
     }
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let text = starter(ProjectKind::detect(&names));
+    let text = starter(&names);
     let mut open = OpenOptions::new();
     if options.force {
         open.create(true).truncate(true)

@@ -1,26 +1,31 @@
-//! `ocelot validate [FILE]`: all problems of an `ocelot.yml`, without a server.
+//! `ocelot validate [FILE…]`: all problems of every `ocelot.yml`, without a server.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use ocelot_model::pipeline;
+use ocelot_model::pipeline::{self, Problem};
+use serde_json::{Value, json};
 
+use super::checkout::Checkout;
 use super::show;
 use crate::exit;
 
 /// More than any file may have; the parser refuses it in its own words.
 const READ_MAX: u64 = 1 << 20;
+const NAME: &str = "ocelot.yml";
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The file, `-` for standard input [default: ocelot.yml].
-    file: Option<PathBuf>,
+    /// Files, or folders with an ocelot.yml; `-` for standard input [default: ocelot.yml here, else at the top of the
+    /// git checkout].
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// Print the JSON Schema of ocelot.yml instead, for editors.
-    #[arg(long, conflicts_with = "file")]
+    #[arg(long, conflicts_with = "files")]
     schema: bool,
-    /// Print the problems as JSON.
+    /// Print the problems as JSON: one list, each with its file.
     #[arg(long)]
     json: bool,
 }
@@ -30,33 +35,58 @@ pub(crate) fn validate(options: &Options) -> anyhow::Result<u8> {
         show::json(&pipeline::json_schema())?;
         return Ok(exit::PASSED);
     }
-    let file = options.file.as_deref().unwrap_or(Path::new("ocelot.yml"));
-    let (name, bytes) = read(file)?;
-    let problems = pipeline::parse(&bytes).err().map_or_else(Vec::new, |problems| problems.0);
-    if options.json {
-        show::json(&problems)?;
-    } else if problems.is_empty() {
-        show::line(format_args!("{} is good.", show::plain(&name)))?;
-    } else {
-        // Colours are taken out again where stdout is no terminal.
-        show::line(pipeline::render(&name, &String::from_utf8_lossy(&bytes), &problems, true).trim_end())?;
+    let files = if options.files.is_empty() { vec![usual()] } else { options.files.clone() };
+    // A file that cannot be read is said before any answer is half given.
+    let files: Vec<(String, Vec<u8>)> = files.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
+    let mut all: Vec<Value> = Vec::new();
+    for (name, bytes) in &files {
+        let problems = pipeline::parse(bytes).err().map_or_else(Vec::new, |problems| problems.0);
+        if !options.json {
+            print(name, bytes, &problems)?;
+        }
+        all.extend(problems.iter().map(|problem| of_file(name, problem)));
     }
-    Ok(if problems.is_empty() { exit::PASSED } else { exit::FAILED })
+    if options.json {
+        show::json(&all)?;
+    }
+    Ok(if all.is_empty() { exit::PASSED } else { exit::FAILED })
+}
+
+fn print(name: &str, bytes: &[u8], problems: &[Problem]) -> std::io::Result<()> {
+    let name = show::plain(name);
+    if problems.is_empty() {
+        return show::line(format_args!("{name} is good."));
+    }
+    // Colours are taken out again where stdout is no terminal.
+    let drawn = pipeline::render(&name, &String::from_utf8_lossy(bytes), problems, true);
+    show::line(format_args!("{}\n", drawn.trim_end()))
+}
+
+fn of_file(name: &str, problem: &Problem) -> Value {
+    let mut value = json!(problem);
+    value["file"] = name.into();
+    value
+}
+
+fn usual() -> PathBuf {
+    let here = PathBuf::from(NAME);
+    let at_top = || Checkout::here().top.map(|top| top.join(NAME)).filter(|path| path.exists());
+    if here.exists() { here } else { at_top().unwrap_or(here) }
 }
 
 fn read(file: &Path) -> anyhow::Result<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     if file == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .take(READ_MAX)
-            .read_to_end(&mut bytes)
-            .context("cannot read standard input")?;
-        return Ok(("ocelot.yml".to_owned(), bytes));
+        let stdin = std::io::stdin().lock();
+        stdin.take(READ_MAX).read_to_end(&mut bytes).context("cannot read standard input")?;
+        return Ok(("<stdin>".to_owned(), bytes));
     }
+    let file = if file.is_dir() { file.join(NAME) } else { file.to_owned() };
     let name = file.display().to_string();
-    let open = std::fs::File::open(file)
-        .with_context(|| format!("cannot read {name}; `ocelot init` writes a first ocelot.yml"))?;
+    let open = std::fs::File::open(&file).with_context(|| {
+        let hint = if file.exists() { "" } else { "; `ocelot init` writes a first ocelot.yml" };
+        format!("cannot read {name}{hint}")
+    })?;
     open.take(READ_MAX).read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;
     Ok((name, bytes))
 }

@@ -81,15 +81,62 @@ fn validate_shows_every_problem_with_its_place() {
 }
 
 #[test]
+fn validate_takes_several_files_and_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("sub")).unwrap();
+    std::fs::write(folder.path().join("good.yml"), GOOD).unwrap();
+    std::fs::write(folder.path().join("sub/ocelot.yml"), "imag: a\nstages: []\n").unwrap();
+    call(folder.path(), &["validate", "good.yml", "good.yml"], "").expect(0);
+    let said = call(folder.path(), &["validate", "good.yml", "sub", "-"], "image: A\n").expect(1).stdout;
+    for part in ["good.yml is good.", "sub/ocelot.yml:1:1", "sub/ocelot.yml:2:9", "<stdin>:1:8"] {
+        assert!(said.contains(part), "{part} in:\n{said}");
+    }
+    let json = call(folder.path(), &["validate", "good.yml", "sub", "--json"], "").expect(1).json();
+    assert!(json.as_array().unwrap().iter().all(|problem| problem["file"] == "sub/ocelot.yml"), "{json}");
+    call(folder.path(), &["validate", "good.yml", "missing.yml"], "").expect(2);
+    call(folder.path(), &["validate", "good.yml", "--schema"], "").expect(64);
+}
+
+#[test]
+fn validate_and_init_find_the_top_of_the_checkout() {
+    let repo = ocelot_testkit::GitRepo::with("imag: a\n");
+    let below = repo.path().join("below");
+    std::fs::create_dir(&below).unwrap();
+    let said = call(&below, &["validate"], "").expect(1).stdout;
+    assert!(said.contains("ocelot.yml:1:1"), "{said}");
+    call(&below, &["init", "--force"], "").expect(0);
+    call(&below, &["validate"], "").expect(0);
+}
+
+#[test]
+fn completions_are_scripts_that_their_shells_can_read() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = check(&["completions", shell], 0).stdout;
+        for word in ["follow", "validate", "remove", "kill"] {
+            assert!(script.contains(word), "{word} for {shell}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("script");
+    std::fs::write(&file, check(&["completions", "bash"], 0).stdout).unwrap();
+    let read = "set -eu; source \"$1\"; COMP_WORDS=(ocelot re); COMP_CWORD=1; _ocelot ocelot re ocelot; echo \"${COMPREPLY[@]}\"";
+    let said = std::process::Command::new("bash").args(["-c", read, "bash"]).arg(&file).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "repo retry\n", "{said:?}");
+}
+
+#[test]
 fn the_schema_is_json() {
     assert!(check(&["validate", "--schema"], 0).json()["properties"]["stages"].is_object());
 }
 
 #[test]
 fn init_writes_what_validate_takes_and_overwrites_nothing() {
-    for file in ["Cargo.toml", "pom.xml", "package.json", "go.mod", "pyproject.toml", "Makefile", "README"] {
+    let kinds = ["Cargo.toml", "pom.xml", "package.json", "go.mod", "pyproject.toml", "Makefile", "README"];
+    for files in kinds.map(|kind| vec![kind]).into_iter().chain([kinds.to_vec()]) {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(file), "").unwrap();
+        for file in files {
+            std::fs::write(folder.path().join(file), "").unwrap();
+        }
         call(folder.path(), &["init"], "").expect(0);
         call(folder.path(), &["validate"], "").expect(0);
         let said = call(folder.path(), &["init"], "").expect(2).stderr;
