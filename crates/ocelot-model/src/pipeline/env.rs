@@ -43,6 +43,11 @@ impl EnvNameError {
     }
 }
 
+/// Names that nobody may set, beside those that begin with `OCELOT_`.
+pub(super) fn reserved_names() -> impl Iterator<Item = &'static str> {
+    OURS.iter().chain(LOADING).copied()
+}
+
 /// Whether a user may set a variable of this name.
 pub fn check_env_name(name: &str) -> Result<(), EnvNameError> {
     let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';

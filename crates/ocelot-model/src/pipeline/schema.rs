@@ -30,7 +30,42 @@ fn table(table: &'static Table, definitions: &mut Map<String, Value>) -> Value {
     }
     let required = table.keys().filter(|key| key.support == Support::Required).map(|key| key.name);
     let required: Vec<&str> = required.collect();
-    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+    let mut schema = json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false});
+    together(table.name, &mut schema);
+    schema
+}
+
+/// What keys of one map mean for each other, as far as a schema can say it.
+fn together(name: &str, schema: &mut Value) {
+    let has = |key: &str| json!({"required": [key]});
+    let both = |one: &str, other: &str| json!({"not": {"required": [one, other]}});
+    match name {
+        "file" => {
+            let host = json!({"type": "object", "properties": {"executor": {"const": "host"}}, "required": ["executor"]});
+            let on_host = json!({"properties": {"labels": host}, "required": ["labels"]});
+            schema["oneOf"] = json!([has("stages"), has("jobs")]);
+            schema["anyOf"] = json!([has("image"), has("machineTag"), has("jobs"), on_host]);
+            schema["allOf"] = json!([both("image", "machineTag")]);
+            schema["properties"]["jobs"]["minProperties"] = json!(1);
+            schema["properties"]["stages"]["minItems"] = json!(1);
+        }
+        "job" => {
+            schema["required"] = json!(["stages"]);
+            schema["allOf"] = json!([both("image", "machineTag")]);
+            schema["properties"]["stages"]["minItems"] = json!(1);
+        }
+        "stage" => {
+            schema["oneOf"] = json!([has("script"), has("command")]);
+            schema["allOf"] = json!([both("command", "shell")]);
+            // At least one line that is not blank, and a program's name.
+            schema["properties"]["script"]["allOf"] = json!([
+                {"if": {"type": "string"}, "then": {"pattern": "[^ \\t\\r\\n]"}},
+                {"if": {"type": "array"}, "then": {"minItems": 1}},
+            ]);
+            schema["properties"]["command"]["minItems"] = json!(1);
+        }
+        _ => {}
+    }
 }
 
 fn of(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
@@ -46,10 +81,16 @@ fn of(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
             }
             json!({"$ref": format!("#/$defs/{}", inner.name)})
         }
-        Shape::List { of: item, .. } => json!({"type": "array", "items": of(item, definitions)}),
-        Shape::Map { names, of: value, .. } => {
-            let values = of(value, definitions);
-            json!({"type": "object", "propertyNames": text(*names), "additionalProperties": values})
+        Shape::List { of: item, max } => {
+            let mut list = json!({"type": "array", "items": of(item, definitions)});
+            if *max != usize::MAX {
+                list["maxItems"] = json!(max);
+            }
+            list
+        }
+        Shape::Map { names, of: value, max, .. } => {
+            let (names, values) = (text(*names), of(value, definitions));
+            json!({"type": "object", "propertyNames": names, "additionalProperties": values, "maxProperties": max})
         }
         Shape::Matrix => json!({"type": "object", "additionalProperties": {"type": "array"}}),
         Shape::Either(shapes) => {
@@ -61,8 +102,18 @@ fn of(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
 
 /// An editor may read `3.10` or `on` as something else than text, which Ocelot does not.
 fn text(kind: Kind) -> Value {
-    match kind.pattern() {
-        Some(pattern) => json!({"type": "string", "pattern": pattern}),
-        None => json!({"type": ["string", "number", "boolean"]}),
+    let rule = kind.rule();
+    let mut schema = if rule.never_a_number {
+        json!({"type": "string"})
+    } else {
+        json!({"type": ["string", "number", "boolean"]})
+    };
+    schema["maxLength"] = json!(rule.longest.unwrap_or(kind.longest()));
+    if !rule.pattern.is_empty() {
+        schema["pattern"] = json!(rule.pattern);
     }
+    if !rule.not.is_empty() {
+        schema["not"] = json!({"type": "string", "pattern": rule.not});
+    }
+    schema
 }

@@ -4,7 +4,7 @@
 
 use globset::GlobBuilder;
 
-use super::env::check_env_name;
+use super::env::{check_env_name, reserved_names};
 use super::problem::{Fault, printable, quote};
 use super::{image, trigger};
 
@@ -14,6 +14,7 @@ const MAX_DURATION: u64 = 7 * 24 * 3_600 * SECOND;
 const MIN_MEMORY: u64 = 6 << 20;
 const MAX_MEMORY: u64 = 16 << 40;
 const MAX_NAME: usize = 100;
+const MAX_GLOB: usize = 1_000;
 
 /// What one piece of text must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,29 +95,54 @@ impl Kind {
         }
     }
 
-    /// The pattern for the JSON Schema, where one says it well enough.
-    pub(super) fn pattern(self) -> Option<&'static str> {
+    /// What the JSON Schema says of it: never more than [`check`](Kind::check) does, and most of it.
+    pub(super) fn rule(self) -> Rule {
+        let pattern = |pattern: &str| Rule { pattern: pattern.to_owned(), ..Rule::default() };
+        let text =
+            |pattern: &str| Rule { pattern: pattern.to_owned(), never_a_number: true, ..Rule::default() };
+        let longest = |longest: usize, rule: Rule| Rule { longest: Some(longest), ..rule };
+        let reserved =
+            |end: &str| format!("^(({}){end}|OCELOT_)", reserved_names().collect::<Vec<_>>().join("|"));
         match self {
-            Kind::Duration => Some("^(\\d+d)?(\\d+h)?(\\d+m)?(\\d+s)?$"),
-            Kind::JobName => Some("^[a-z0-9][a-z0-9._-]*$"),
-            Kind::EnvName => Some("^[A-Za-z_][A-Za-z0-9_]*$"),
-            Kind::Assignment => Some("^[A-Za-z_][A-Za-z0-9_]*="),
-            Kind::Memory => Some("^\\d+ ?([kKmMgGtT]([iI]?[bB])?|[bB])$"),
-            Kind::User => Some("^\\d+(:\\d+)?$"),
-            Kind::Path => Some("^[^/]"),
-            Kind::BranchPair => Some("^[^:]+:[^:]+$"),
-            Kind::Directive => Some("^\\s*\\\\"),
-            Kind::Any
-            | Kind::Script
-            | Kind::EnvValue
-            | Kind::StageName
-            | Kind::Image
-            | Kind::Cpu
-            | Kind::Branches
-            | Kind::Glob
-            | Kind::Label => None,
+            Kind::Any => pattern("[^ \\t\\r\\n]"),
+            Kind::Script | Kind::EnvValue => Rule::default(),
+            Kind::StageName => {
+                let rule = pattern("^[^ \\t\\r\\n]([^\\t\\r\\n]*[^ \\t\\r\\n])?$");
+                longest(MAX_NAME, Rule { not: "^[sS][eE][tT][uU][pP]$".to_owned(), ..rule })
+            }
+            Kind::JobName => longest(MAX_NAME, pattern("^[a-z0-9][a-z0-9._-]*$")),
+            Kind::Image => {
+                pattern("^[A-Za-z0-9][A-Za-z0-9.:/_-]*(@(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?$")
+            }
+            Kind::Duration => text(
+                "^([0-9]+d([0-9]+h)?([0-9]+m)?([0-9]+s)?|[0-9]+h([0-9]+m)?([0-9]+s)?|[0-9]+m([0-9]+s)?|[0-9]+s)$",
+            ),
+            Kind::Memory => text("^[0-9]+ *([kKmMgGtT]([iI][bB]?|[bB])?|[bB])$"),
+            Kind::Cpu => pattern("^[0-9.]+$"),
+            Kind::User => pattern("^[0-9]+(:[0-9]+)?$"),
+            Kind::Path => Rule { not: "(^|/)\\.\\.(/|$)".to_owned(), ..pattern("^[^/]") },
+            Kind::Branches => longest(trigger::MAX_PATTERN, pattern(".")),
+            Kind::Glob => longest(MAX_GLOB, Rule::default()),
+            Kind::EnvName => Rule { not: reserved("$"), ..text("^[A-Za-z_][A-Za-z0-9_]*$") },
+            Kind::Assignment => Rule { not: reserved("="), ..text("^[A-Za-z_][A-Za-z0-9_]*=") },
+            Kind::Label => pattern("^[A-Za-z0-9._/-]{1,63}$"),
+            Kind::BranchPair => text("^[^:]+:[^:]+$"),
+            Kind::Directive => text("^\\s*\\\\"),
         }
     }
+}
+
+/// See [`Kind::rule`]. Patterns are such as every reader of a schema knows.
+#[derive(Debug, Default)]
+pub(super) struct Rule {
+    /// A number or a boolean of YAML is never right.
+    pub(super) never_a_number: bool,
+    /// Matches somewhere in every good text; empty for none.
+    pub(super) pattern: String,
+    /// Matches nowhere in a good text; empty for none.
+    pub(super) not: String,
+    /// Most characters, where they are fewer than the bytes of [`Kind::longest`].
+    pub(super) longest: Option<usize>,
 }
 
 /// `1h30m` in milliseconds.
@@ -296,7 +322,9 @@ fn label(text: &str) -> Result<(), Fault> {
 fn glob(text: &str) -> Result<(), Fault> {
     const MAX_STARS: usize = 16;
     const MAX_BRACES: usize = 16;
-    if text.matches("**").count() > MAX_STARS || text.matches('{').count() > MAX_BRACES || text.len() > 1_000
+    if text.matches("**").count() > MAX_STARS
+        || text.matches('{').count() > MAX_BRACES
+        || text.len() > MAX_GLOB
     {
         return Err(Fault::new("glob_limit", format!("the pattern {} is too large", quote(text))));
     }

@@ -8,7 +8,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use super::problem::{Fault, quote};
 
 /// Longest pattern, in bytes.
-const MAX_PATTERN: usize = 500;
+pub(super) const MAX_PATTERN: usize = 500;
 /// Most memory for one compiled pattern, in bytes.
 const MAX_COMPILED: usize = 32 * 1024;
 const MAX_NESTING: u32 = 32;

@@ -4,6 +4,7 @@
 mod accepted;
 mod hostile;
 mod refused;
+mod schema;
 mod shown;
 
 use ocelot_model::pipeline::{Pipeline, parse};
