@@ -5,6 +5,7 @@ pub mod app;
 pub mod builds;
 pub mod config;
 pub mod grpc;
+mod heads;
 pub mod http;
 pub mod loops;
 pub mod metrics;

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::grpc::Fleet;
+use crate::heads::{Connection, Heard};
 use crate::{App, Config, admin, grpc, loops};
 
 /// A database that is not there yet is waited for so long.
@@ -205,8 +206,11 @@ async fn accept(listener: TcpListener, router: Router, shutdown: CancellationTok
             },
         };
         let _ = socket.set_nodelay(true);
+        let heard = Heard::default();
+        let hears = heard.clone();
         let service = router.clone().map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
+            hears.mark(&mut request);
             request
         });
         let service = TowerToHyperService::new(service);
@@ -217,10 +221,11 @@ async fn accept(listener: TcpListener, router: Router, shutdown: CancellationTok
                 () = shutdown.cancelled() => return,
                 speaks = speaks => speaks,
             };
-            if !matches!(speaks, Ok(Ok(true))) {
-                return;
-            }
-            let connection = builder.serve_connection(TokioIo::new(socket), service);
+            let Ok(Ok(Some(protocol))) = speaks else { return };
+            // Frames of HTTP/2 say themselves how long they are.
+            let heard = (protocol == Protocol::Http1).then_some(heard);
+            let connection = Connection::new(socket, heard);
+            let connection = builder.serve_connection(TokioIo::new(connection), service);
             if let Err(error) = watcher.watch(connection.into_owned()).await {
                 tracing::debug!(%error, %peer, "a connection ended badly");
             }
@@ -246,15 +251,28 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
 /// Waits until it is certain which protocol a connection speaks, without taking anything from it: what comes after this
-/// has limits of its own. False when it was closed.
-async fn says_something(socket: &TcpStream) -> std::io::Result<bool> {
+/// has limits of its own. `None` when it was closed.
+async fn says_something(socket: &TcpStream) -> std::io::Result<Option<Protocol>> {
     const HTTP2: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut seen = [0; HTTP2.len()];
     loop {
         let have = socket.peek(&mut seen).await?;
-        if have == 0 || have == seen.len() || seen[..have] != HTTP2[..have] {
-            return Ok(have > 0);
+        if have == 0 {
+            return Ok(None);
+        }
+        if seen[..have] != HTTP2[..have] {
+            return Ok(Some(Protocol::Http1));
+        }
+        if have == seen.len() {
+            return Ok(Some(Protocol::Http2));
         }
         // A half greeting stays readable, so there is nothing to be woken by.
         tokio::time::sleep(Duration::from_millis(20)).await;

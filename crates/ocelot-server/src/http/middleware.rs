@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 
 use super::extract::too_large;
 use super::problem::{Refusal, render};
+use crate::heads::TwoLengths;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest address of a request.
@@ -46,6 +47,10 @@ fn limits(request: &Request) -> Result<(), Refusal> {
     if request.uri().path_and_query().is_some_and(|path| path.as_str().len() > URL_MAX) {
         let words = "The address of this request has more than 8 KiB.";
         return Err(Refusal::new(StatusCode::URI_TOO_LONG, "uri_too_long", words));
+    }
+    if request.extensions().get::<TwoLengths>().is_some() {
+        let words = "Send `Content-Length` or `Transfer-Encoding`, not both.";
+        return Err(Refusal::bad_request(words));
     }
     let length =
         request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());

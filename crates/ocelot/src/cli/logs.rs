@@ -1,9 +1,11 @@
 //! `ocelot logs BUILD [STAGE]`.
 
+use anyhow::bail;
 use clap::Args;
+use ocelot_api::body::Build;
 
 use super::account::Remote;
-use super::which;
+use super::{show, which};
 use crate::follow::{self, Look, stored};
 
 #[derive(Debug, Args)]
@@ -24,6 +26,9 @@ pub(crate) struct Options {
     /// Only the last N lines.
     #[arg(long, value_name = "N", conflicts_with = "follow")]
     tail: Option<u32>,
+    /// The log of attempt N [default: the newest attempt of each job].
+    #[arg(long, value_name = "N", conflicts_with = "follow")]
+    attempt: Option<u32>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -31,11 +36,63 @@ pub(crate) struct Options {
 pub(crate) async fn logs(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
     let build = which::build(&client, Some(&options.build)).await?;
-    let Options { stage, raw, timestamps, tail, .. } = options;
+    let Options { stage, raw, timestamps, tail, attempt, .. } = options;
     if options.follow {
         let look = Look { only: stage, raw, json: false };
         return follow::follow(&client, build.number, look).await;
     }
-    stored::print(&client, &build, stored::Wish { only: stage, raw, timestamps, tail }).await?;
+    let attempt = attempt.or_else(|| attempt_with(&build, stage.as_deref()?.parse().ok()?));
+    let shown = match attempt {
+        Some(number) => of_attempt(&build, number)?,
+        None => build.clone(),
+    };
+    stored::print(&client, &shown, stored::Wish { only: stage, raw, timestamps, tail }).await?;
+    if attempt.is_none() && !raw {
+        say_earlier(&build);
+    }
     Ok(0)
+}
+
+/// The attempt that a stage, named by its id, belongs to.
+fn attempt_with(build: &Build, stage: i64) -> Option<u32> {
+    let attempts = build.jobs.iter().flatten().flat_map(|job| &job.attempts);
+    attempts.into_iter().find(|a| a.stages.iter().any(|own| own.id == stage)).map(|attempt| attempt.number)
+}
+
+/// The build as it was at this attempt: jobs that had none are left out.
+fn of_attempt(build: &Build, number: u32) -> anyhow::Result<Build> {
+    let mut jobs = build.jobs.clone().unwrap_or_default();
+    let mut reason = None;
+    jobs.retain_mut(|job| {
+        let Some(attempt) = job.attempts.iter().find(|attempt| attempt.number == number) else {
+            return false;
+        };
+        job.stages.clone_from(&attempt.stages);
+        reason = reason.take().or_else(|| attempt.reason.clone());
+        true
+    });
+    if jobs.is_empty() {
+        bail!(
+            "no job of build {0} had an attempt {number}; `ocelot status {0}` shows its attempts",
+            build.number
+        );
+    }
+    Ok(Build { jobs: Some(jobs), reason, problems: Vec::new(), ..build.clone() })
+}
+
+/// Says which jobs were tried before, and how to see that.
+fn say_earlier(build: &Build) {
+    for job in build.jobs.iter().flatten() {
+        let Some((_, earlier)) = job.attempts.split_last() else { continue };
+        for attempt in earlier {
+            let words = show::plain(&show::attempt(attempt));
+            let number = (build.number, attempt.number);
+            show::note(format_args!(
+                "Job {} was tried before ({words}): `ocelot logs {} --attempt {}` shows its log",
+                show::plain(&job.name),
+                number.0,
+                number.1
+            ));
+        }
+    }
 }

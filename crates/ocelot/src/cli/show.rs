@@ -6,7 +6,7 @@ use std::io::Write;
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use ocelot_api::body::{Build, ConfigProblem, Job, Stage};
+use ocelot_api::body::{Attempt, Build, ConfigProblem, Job, Stage};
 use ocelot_model::Status;
 use owo_colors::{OwoColorize as _, Style};
 use serde::Serialize;
@@ -113,6 +113,12 @@ pub(crate) fn build_duration(build: &Build) -> String {
     }
 }
 
+/// `attempt 1: error, its worker is gone`
+pub(crate) fn attempt(attempt: &Attempt) -> String {
+    let why = attempt.reason.as_deref().map_or_else(String::new, |why| format!(", {why}"));
+    format!("attempt {}: {}{why}", attempt.number, attempt.status)
+}
+
 /// The first characters of a commit id, as git shows it.
 pub(crate) fn short(commit: &str) -> &str {
     commit.get(..10).unwrap_or(commit)
@@ -156,11 +162,12 @@ pub(crate) fn label(jobs: &[Job], job: &Job, stage: &Stage) -> String {
 /// What became of a stage, in words.
 pub(crate) fn how(stage: &Stage) -> String {
     let took = stage.duration_ms.map_or_else(|| "some time".to_owned(), duration);
+    let allowed = if stage.allowed { " (allowed)" } else { "" };
     match stage.status {
         Status::Passed => format!("took {took} to pass"),
-        Status::Failed => format!("took {took} to fail"),
+        Status::Failed => format!("took {took} to fail{allowed}"),
         Status::Error => format!("took {took} to end in an error"),
-        Status::TimedOut => format!("ran out of time after {took}"),
+        Status::TimedOut => format!("ran out of time after {took}{allowed}"),
         Status::Cancelled => "was cancelled".to_owned(),
         Status::Skipped => "was skipped".to_owned(),
         Status::Running => "is running".to_owned(),
@@ -194,6 +201,20 @@ mod tests {
         check(42_000, "42 s");
         check(157_000, "2 min 37 s");
         check(3_840_000, "1 h 4 min");
+    }
+
+    #[test]
+    fn attempts() {
+        let mut one = Attempt {
+            number: 1,
+            status: Status::Error,
+            worker: None,
+            reason: Some("its worker is gone".to_owned()),
+            stages: Vec::new(),
+        };
+        assert_eq!(attempt(&one), "attempt 1: error, its worker is gone");
+        one.reason = None;
+        assert_eq!(attempt(&one), "attempt 1: error");
     }
 
     #[test]

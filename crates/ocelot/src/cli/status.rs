@@ -51,8 +51,15 @@ fn print(build: &Build) -> std::io::Result<()> {
                 line(format_args!("     * {}", plain(&note)))?;
             }
         }
-        if let Some(reason) = job.reason.as_ref().filter(|reason| build.reason.as_ref() != Some(reason)) {
-            line(format_args!("     * job {}: {}", plain(&job.name), plain(reason)))?;
+        let told = |reason: &&String| build.reason.as_ref() == Some(*reason);
+        if let Some(reason) = job.reason.as_ref().filter(|reason| !told(reason)) {
+            let allowed = if job.allowed { " (allowed)" } else { "" };
+            line(format_args!("     * job {}: {}{allowed}", plain(&job.name), plain(reason)))?;
+        }
+        let earlier = job.attempts.split_last().map_or(&[][..], |(_, earlier)| earlier);
+        for earlier in earlier {
+            let words = plain(&show::attempt(earlier));
+            line(format_args!("     * job {}, {words}", plain(&job.name)))?;
         }
     }
     Ok(())

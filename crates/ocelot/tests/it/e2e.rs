@@ -110,6 +110,7 @@ async fn cancel_ends_what_runs() {
     let build = app.finished(build.number).await;
     assert_eq!(build.status, Status::Cancelled);
     assert_eq!(build.stage("after").status, Status::Cancelled);
+    assert_eq!(build.reason.as_deref(), Some("cancelled by admin"));
     app.cli(&["logs", "1", "--follow"]).await.expect(3);
     nothing_left(&app.instance());
 }
@@ -134,6 +135,40 @@ async fn allowed_failures_and_stages_that_always_run() {
     assert_eq!(build.status, Status::Failed);
     let want = [Status::Failed, Status::Failed, Status::Skipped, Status::Passed];
     assert_eq!(["may", "must", "skipped", "tidy"].map(|name| build.stage(name).status), want);
+    assert_eq!(["may", "must"].map(|name| build.stage(name).allowed), [true, false]);
+    let said = app.cli(&["status", "1"]).await.expect(0).stdout;
+    assert_eq!(said.matches("to fail (allowed)").count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn the_log_of_an_earlier_attempt() {
+    let app = up().await;
+    let yml = "image: ocelot-test/busybox\nretry: {script: 1}\nstages:\n  \
+               - {name: try, script: ['echo \"this is $OCELOT_ATTEMPT\"', '[ $OCELOT_ATTEMPT = 2 ]']}\n";
+    let build = app.build("again", yml).await;
+    let build = app.finished(build.number).await;
+    assert_eq!(build.status, Status::Passed);
+    let newest = app.cli(&["logs", "1"]).await.expect(0);
+    assert!(newest.stdout.contains("this is 2") && !newest.stdout.contains("this is 1"), "{newest:?}");
+    assert!(newest.stderr.contains("`ocelot logs 1 --attempt 1`"), "{newest:?}");
+    let job = &build.jobs.as_ref().unwrap()[0];
+    let first = job.attempts[0].stages[1].id.to_string();
+    for args in [
+        &["logs", "1", "--attempt", "1"][..],
+        &["logs", "1", "try", "--attempt", "1"],
+        &["logs", "1", &first],
+    ] {
+        let said = app.cli(args).await.expect(0);
+        assert!(
+            said.stdout.contains("this is 1") && !said.stdout.contains("this is 2"),
+            "{args:?}: {said:?}"
+        );
+    }
+    let said = app.cli(&["logs", "1", "--attempt", "3"]).await.expect(2);
+    assert!(said.stderr.contains("no job of build 1 had an attempt 3"), "{said:?}");
+    app.cli(&["logs", "1", "--attempt", "1", "--follow"]).await.expect(64);
+    let status = app.cli(&["status", "1"]).await.expect(0).stdout;
+    assert!(status.contains("job default, attempt 1: failed, try: exit code 1"), "{status}");
 }
 
 #[tokio::test]

@@ -155,6 +155,56 @@ async fn raw(address: std::net::SocketAddr, request: &str) -> String {
     String::from_utf8_lossy(&answer[..length]).lines().next().unwrap_or_default().to_owned()
 }
 
+/// Asks for `/healthz` so many times, each time reading the answer, and then sends raw bytes; all that is said until
+/// the server closes the connection.
+async fn talk(address: std::net::SocketAddr, before: usize, said: &str) -> String {
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut heard = Vec::new();
+    for _ in 0..before {
+        socket.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        while !heard.ends_with(b"ok\n") {
+            assert_ne!(socket.read_buf(&mut heard).await.unwrap(), 0);
+        }
+        heard.clear();
+    }
+    socket.write_all(said.as_bytes()).await.unwrap();
+    let all = tokio::time::timeout(std::time::Duration::from_secs(20), socket.read_to_end(&mut heard));
+    // What it does not read any more may end the connection roughly.
+    let _ = all.await.expect("the connection stays open");
+    String::from_utf8_lossy(&heard).into_owned()
+}
+
+#[tokio::test]
+async fn two_lengths_in_one_request_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = ocelot_server::start(config(folder.path())).await.unwrap();
+    let hidden = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let length = format!("Content-Length: {}\r\n", hidden.len() + 5);
+    let chunked = "transfer-encoding: chunked\r\n".to_owned();
+    for before in [0, 1, 3] {
+        for [one, two] in [[&length, &chunked], [&chunked, &length]] {
+            let said = format!("POST /login HTTP/1.1\r\nhost: x\r\n{one}{two}\r\n0\r\n\r\n{hidden}");
+            let heard = talk(server.address, before, &said).await;
+            assert!(heard.starts_with("HTTP/1.1 400 Bad Request") && heard.contains("not both"), "{heard}");
+            assert_eq!(heard.matches("HTTP/1.1 ").count(), 1, "the hidden request was answered: {heard}");
+        }
+    }
+    for (headers, want) in [
+        ("Content-Length: 1\r\nContent-Length: 2\r\n", "HTTP/1.1 400 Bad Request"),
+        ("Content-Length: +1\r\n", "HTTP/1.1 400 Bad Request"),
+        ("Transfer-Encoding: gzip\r\n", "HTTP/1.1 400 Bad Request"),
+        ("Transfer-Encoding: chunked, gzip\r\n", "HTTP/1.1 400 Bad Request"),
+        // One length is fine.
+        ("Transfer-Encoding: chunked\r\n", "HTTP/1.1 415 Unsupported Media Type"),
+        ("Content-Length: 5\r\n", "HTTP/1.1 415 Unsupported Media Type"),
+    ] {
+        let request =
+            format!("POST /login HTTP/1.1\r\nhost: x\r\n{headers}connection: close\r\n\r\n0\r\n\r\n");
+        assert_eq!(raw(server.address, &request).await, want, "{headers}");
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn headers_are_bounded() {
     let folder = tempfile::tempdir().unwrap();
