@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use axum::Router;
 use axum::extract::ConnectInfo;
 use http::Request;
@@ -42,6 +42,8 @@ pub struct Server {
 
 /// Opens everything and begins to serve; returns when requests are answered.
 pub async fn start(config: Config) -> Result<Server> {
+    crate::http::check_proxies(&config.trusted_proxies)
+        .map_err(|words| anyhow!("--trusted-proxy: {words}"))?;
     std::fs::create_dir_all(&config.data)
         .with_context(|| format!("the folder {} cannot be made", config.data.display()))?;
     let listener = TcpListener::bind(config.listen)

@@ -35,6 +35,8 @@ use crate::App;
 
 /// A comment goes out this often, so that proxies keep the connection and the dead are noticed.
 const COMMENT: Duration = Duration::from_secs(15);
+/// A token that was revoked is told nothing more after this time.
+const KNOWN: Duration = Duration::from_secs(1);
 /// Events that wait for a slow reader.
 const WAITING: usize = 8;
 /// Rows of the history that are read at once.
@@ -97,6 +99,7 @@ pub(super) enum LogWish {
 #[into_params(parameter_in = Query)]
 pub(super) struct Asked {
     /// `text` (default), `offsets` (log events without text) or `none`.
+    #[param(inline)]
     log: LogWish,
 }
 
@@ -169,23 +172,31 @@ struct Watch {
     caller: Caller,
     headers: HeaderMap,
     comment_at: Instant,
+    /// Until then the reader is taken for whom they were.
+    known_until: Instant,
 }
 
 impl Watch {
     /// Listens from now on: what is read afterwards misses nothing.
     fn new(app: App, caller: Caller, headers: HeaderMap) -> Watch {
         let wakes = app.store.wakes();
-        Watch { app, wakes, caller, headers, comment_at: Instant::now() + COMMENT }
+        let now = Instant::now();
+        Watch { app, wakes, caller, headers, comment_at: now + COMMENT, known_until: now + KNOWN }
     }
 
     /// The next wake-up. Sends comments meanwhile, and ends when the reader's rights did.
     async fn next(&mut self, out: &Out) -> Result<Wake, Over> {
         tokio::select! {
-            wake = self.wakes.recv() => match wake {
-                Ok(wake) => Ok(wake),
-                Err(RecvError::Lagged(_)) => Ok(Wake::All),
-                Err(RecvError::Closed) => Err(Over),
-            },
+            wake = self.wakes.recv() => {
+                if Instant::now() >= self.known_until {
+                    self.still_known().await?;
+                }
+                match wake {
+                    Ok(wake) => Ok(wake),
+                    Err(RecvError::Lagged(_)) => Ok(Wake::All),
+                    Err(RecvError::Closed) => Err(Over),
+                }
+            }
             () = out.0.closed() => Err(Over),
             () = self.app.shutdown.cancelled() => {
                 // Not all at once when the server is back.
@@ -202,7 +213,9 @@ impl Watch {
         }
     }
 
+    /// Ends the stream of who signed out, or whose token was revoked.
     async fn still_known(&mut self) -> Result<(), Over> {
+        self.known_until = Instant::now() + KNOWN;
         match identify(&self.app, &self.headers).await {
             Ok(caller) if caller.0 == self.caller.0 => Ok(()),
             Err(refusal) if refusal.problem.status == 503 => Ok(()),

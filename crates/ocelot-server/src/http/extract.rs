@@ -181,7 +181,7 @@ pub(super) fn number(text: &str) -> Option<i64> {
 }
 
 /// A build's number.
-pub(super) fn build_number(text: &str) -> Option<BuildNumber> {
+pub(crate) fn build_number(text: &str) -> Option<BuildNumber> {
     number(text).map(BuildNumber)
 }
 

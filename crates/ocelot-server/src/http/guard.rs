@@ -41,9 +41,15 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(app: App) -> Arc<Gate> {
-        let proxies = app.config.trusted_proxies.iter().filter_map(|text| Net::parse(text)).collect();
+        // `check_proxies` has refused what cannot be read.
+        let proxies = Net::parse_all(&app.config.trusted_proxies).unwrap_or_default();
         Arc::new(Gate { app, proxies, tries: Tries::default() })
     }
+}
+
+/// Says which of these trusted proxies is none.
+pub(crate) fn check_proxies(texts: &[String]) -> Result<(), String> {
+    Net::parse_all(texts).map(drop)
 }
 
 /// The layer before a route.

@@ -1,7 +1,7 @@
 //! Where a request comes from: the client's address, and the page that made a browser send it.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,14 @@ impl Net {
         let own = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Some(own), |b| b.trim().parse().ok().filter(|b| *b <= own))?;
         Some(Net { base: number(address), bits: bits + 128 - own })
+    }
+
+    /// Reads all; an entry that is none is an error, so that a slip does not quietly switch a proxy off.
+    pub(super) fn parse_all(texts: &[String]) -> Result<Vec<Net>, String> {
+        let read = |text: &String| {
+            Net::parse(text).ok_or_else(|| format!("`{text}` is no address and no network like 10.0.0.0/8"))
+        };
+        texts.iter().map(read).collect()
     }
 
     fn holds(self, address: IpAddr) -> bool {
@@ -89,7 +97,7 @@ pub(super) struct Tries(Mutex<HashMap<IpAddr, (Instant, u32)>>);
 impl Tries {
     /// 429 when this address tries too often.
     pub(super) fn count(&self, address: Option<IpAddr>) -> Answer<()> {
-        let Some(address) = address else { return Ok(()) };
+        let Some(address) = address.map(household) else { return Ok(()) };
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if seen.len() >= ADDRESSES {
@@ -108,6 +116,14 @@ impl Tries {
         } else {
             Ok(())
         }
+    }
+}
+
+/// Whoever has one address of IPv6 has 2^64 of them: they count as one.
+fn household(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -141,6 +157,16 @@ mod tests {
         assert_eq!(client("::1", "1.2.3.4", &["::1"]), "1.2.3.4");
     }
 
+    #[test]
+    fn a_proxy_that_is_none_is_named() {
+        let read =
+            |text: &str| Net::parse_all(&["10.0.0.0/8".to_owned(), text.to_owned()]).map(|nets| nets.len());
+        assert_eq!(read("fd00::/8"), Ok(2));
+        for text in ["10.0.0.0/33", "nginx", "", "10.0.0"] {
+            assert!(read(text).is_err_and(|words| words.contains(&format!("`{text}`"))), "{text}");
+        }
+    }
+
     fn foreign(name: &'static str, value: &str) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, "ci.example".parse().expect("a header"));
@@ -167,5 +193,8 @@ mod tests {
         assert!((0..10).all(|_| tries.count(one).is_ok()));
         assert!(tries.count(one).is_err());
         assert!(tries.count(Some("1.2.3.5".parse().expect("an address"))).is_ok());
+        let neighbours = (0..11).map(|n| format!("2001:db8::{n}:1").parse().expect("an address"));
+        assert_eq!(neighbours.filter(|address| tries.count(Some(*address)).is_ok()).count(), 10);
+        assert!(tries.count(Some("2001:db8:0:1::1".parse().expect("an address"))).is_ok());
     }
 }

@@ -47,7 +47,7 @@ pub(super) async fn numbers(State(app): State<App>) -> Answer<Response> {
 
 /// This description.
 #[utoipa::path(get, path = "/api/openapi.json", tag = "server",
-    responses((status = 200, content_type = "application/json", body = String)))]
+    responses((status = 200, content_type = "application/json", body = Object)))]
 pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
     Json(super::describe::openapi())
 }

@@ -219,7 +219,7 @@ fn escape(letter: char, out: &mut String) {
 }
 
 /// Characters that make text look like other text: overrides, isolates, marks, invisible joiners.
-fn changes_direction(letter: char) -> bool {
+pub(super) fn changes_direction(letter: char) -> bool {
     matches!(letter, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 

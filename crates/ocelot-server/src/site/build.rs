@@ -11,10 +11,11 @@ use ocelot_store::{BuildDetail, ConfigProblem, Repo, StoreError};
 use serde::Deserialize;
 
 use super::ansi::Style;
-use super::log::{self, Place};
-use super::view::{BuildRow, JobView, LogView};
+use super::log::{self, Piece, Place};
+use super::view::{BuildRow, JobView, LogView, counts};
 use crate::App;
 use crate::http::auth::Caller;
+use crate::http::build_number;
 
 #[derive(Template)]
 #[template(path = "build.html")]
@@ -25,6 +26,8 @@ struct Page {
     may_write: bool,
     retry_of: Option<i64>,
     problems: Vec<ConfigProblem>,
+    several: bool,
+    counts: Vec<(String, i64)>,
     jobs: Vec<JobView>,
     who: Option<String>,
     now: i64,
@@ -50,10 +53,8 @@ pub(crate) async fn show(
             Err(error) => unavailable(&actor, &error),
         },
         Ok(None) if actor == Actor::Anonymous => {
-            // The number is echoed into a path of ours: digits only.
-            let safe = number.chars().all(|c| c.is_ascii_digit());
-            let back = if safe { format!("?redirect=/builds/{number}") } else { String::new() };
-            Redirect::to(&format!("/login{back}")).into_response()
+            let back = build_number(&number).map(|number| format!("?redirect=/builds/{number}"));
+            Redirect::to(&format!("/login{}", back.unwrap_or_default())).into_response()
         }
         Ok(None) => super::not_found(&actor),
         Err(error) => unavailable(&actor, &error),
@@ -68,25 +69,9 @@ async fn render(
 ) -> Result<Response, StoreError> {
     let now = Timestamp::now();
     let build = &detail.build;
-    let mut jobs: Vec<JobView> = detail.jobs.iter().map(|job| JobView::new(job, now)).collect();
-    for stage in jobs.iter_mut().flat_map(|job| &mut job.stages).filter(|_| with_logs) {
-        let id = StageId(stage.id);
-        let from = log::tail(&app.store, id).await?;
-        let mut view =
-            LogView { html: String::new(), next: from.offset, line: from.line, style: String::new() };
-        if stage.open {
-            let piece = log::piece(&app.store, id, from).await?;
-            if from.offset > 0 {
-                let whole = format!("/api/v1/builds/{}/stages/{id}/log", build.number);
-                view.html = format!(
-                    "<div class=\"l\"><span class=\"n\"></span><a class=\"t\" href=\"{whole}\">Earlier lines: the whole log as plain text</a></div>"
-                );
-            }
-            view.html.push_str(&piece.html);
-            (view.next, view.line, view.style) =
-                (piece.next.offset, piece.next.line, piece.next.style.code());
-        }
-        stage.log = Some(view);
+    let mut jobs = JobView::all(&detail.jobs, now);
+    for stage in jobs.iter_mut().flat_map(|job| &mut job.stages).filter(|stage| with_logs && stage.open) {
+        stage.log = first_lines(app, build.number, StageId(stage.id)).await?;
     }
     let page = Page {
         head: BuildRow::new(build, now),
@@ -95,6 +80,8 @@ async fn render(
         may_write: allowed(actor, Action::WriteRepo, &build.repo),
         retry_of: build.retry_of.map(|number| number.0),
         problems: build.problems.clone(),
+        several: jobs.len() > 1,
+        counts: counts(&jobs),
         jobs,
         who: super::name_of(actor),
         now: now.as_millisecond(),
@@ -102,11 +89,32 @@ async fn render(
     Ok(super::page(StatusCode::OK, &page))
 }
 
+/// The last lines of a log, and the way to all that comes before them.
+async fn first_lines(app: &App, number: BuildNumber, id: StageId) -> Result<LogView, StoreError> {
+    let from = log::tail(&app.store, id).await?;
+    let piece = log::piece(&app.store, id, from).await?;
+    let mut html = String::new();
+    if from.offset > 0 {
+        html = earlier(number, id);
+    }
+    html.push_str(&piece.html);
+    let Place { offset, line, style } = piece.next;
+    Ok(LogView { html, next: Some(offset), line, style: style.code() })
+}
+
+fn earlier(number: BuildNumber, id: StageId) -> String {
+    format!(
+        "<div class=\"l\"><span class=\"n\"></span><a class=\"t\" href=\"/api/v1/builds/{number}/stages/{id}/log\">\
+         Earlier lines: the whole log as plain text</a></div>"
+    )
+}
+
 /// Where a piece of log begins.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct After {
-    offset: u64,
+    /// Without it, the last lines are wanted.
+    offset: Option<u64>,
     line: u64,
     style: String,
 }
@@ -118,15 +126,13 @@ pub(crate) async fn lines(
     Path((number, stage)): Path<(String, String)>,
     Query(from): Query<After>,
 ) -> Response {
-    let found = match (load(&app, &actor, &number, Action::ReadRepo).await, stage.parse::<StageId>()) {
-        (Ok(Some(detail)), Ok(stage)) => has_stage(&detail, stage).then_some(stage),
-        (Err(error), _) => return unavailable(&actor, &error),
-        _ => None,
+    let stage = match stage_of(&app, &actor, &number, &stage).await {
+        Ok(Some(stage)) => stage,
+        Ok(None) => return StatusCode::NOT_FOUND.into_response(),
+        Err(error) => return unavailable(&actor, &error),
     };
-    let Some(stage) = found else { return StatusCode::NOT_FOUND.into_response() };
-    let place = Place { offset: from.offset, line: from.line, style: Style::parse(&from.style) };
-    match log::piece(&app.store, stage, place).await {
-        Ok(piece) => {
+    match next_lines(&app, stage, &from).await {
+        Ok((before, piece)) => {
             let mut headers = HeaderMap::new();
             headers.insert("ocelot-next", HeaderValue::from(piece.next.offset));
             headers.insert("ocelot-line", HeaderValue::from(piece.next.line));
@@ -136,10 +142,24 @@ pub(crate) async fn lines(
                 headers.insert("ocelot-style", style);
             }
             headers.insert(axum::http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            (headers, Html(piece.html)).into_response()
+            (headers, Html(before.unwrap_or_default() + &piece.html)).into_response()
         }
         Err(error) => unavailable(&actor, &error),
     }
+}
+
+/// The lines after those that a page has, and what stands before them when they are its first ones.
+async fn next_lines(
+    app: &App,
+    (number, stage): (BuildNumber, StageId),
+    from: &After,
+) -> Result<(Option<String>, Piece), StoreError> {
+    let place = match from.offset {
+        Some(offset) => Place { offset, line: from.line, style: Style::parse(&from.style) },
+        None => log::tail(&app.store, stage).await?,
+    };
+    let before = (from.offset.is_none() && place.offset > 0).then(|| earlier(number, stage));
+    Ok((before, log::piece(&app.store, stage, place).await?))
 }
 
 /// `POST /builds/{number}/cancel`, from the button.
@@ -184,17 +204,27 @@ async fn load(
     number: &str,
     action: Action,
 ) -> Result<Option<BuildDetail>, StoreError> {
-    let Ok(number) = number.parse::<i64>() else { return Ok(None) };
-    let detail = app.store.find_build_detail(BuildNumber(number)).await?;
+    let Some(number) = build_number(number) else { return Ok(None) };
+    let detail = app.store.find_build_detail(number).await?;
     Ok(detail.filter(|detail| allowed(actor, action, &detail.build.repo)))
+}
+
+/// A stage of this build, when the actor may read it.
+async fn stage_of(
+    app: &App,
+    actor: &Actor,
+    number: &str,
+    stage: &str,
+) -> Result<Option<(BuildNumber, StageId)>, StoreError> {
+    let (Some(number), Ok(stage)) = (build_number(number), stage.parse::<StageId>()) else { return Ok(None) };
+    let found = app.store.find_stage(stage).await?;
+    let may = found
+        .is_some_and(|(build, _)| build.number == number && allowed(actor, Action::ReadRepo, &build.repo));
+    Ok(may.then_some((number, stage)))
 }
 
 fn allowed(actor: &Actor, action: Action, repo: &Repo) -> bool {
     may(actor, action, Some(RepoView { name: &repo.name, public: repo.public }))
-}
-
-fn has_stage(detail: &BuildDetail, id: StageId) -> bool {
-    detail.jobs.iter().flat_map(|job| &job.attempts).flat_map(|a| &a.stages).any(|stage| stage.id == id)
 }
 
 fn unavailable(actor: &Actor, error: &StoreError) -> Response {

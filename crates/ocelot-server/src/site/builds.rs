@@ -10,7 +10,7 @@ use ocelot_model::{BuildNumber, Status};
 use ocelot_store::{BuildFilter, Repo, StoreError};
 use serde::Deserialize;
 
-use super::view::BuildRow;
+use super::view::{BuildRow, shown};
 use crate::App;
 use crate::http::auth::Caller;
 
@@ -23,7 +23,7 @@ pub(crate) struct Form {
     q: String,
     repo: String,
     status: String,
-    before: Option<i64>,
+    before: String,
 }
 
 impl Form {
@@ -42,6 +42,7 @@ struct Page {
     repos: Vec<String>,
     statuses: Vec<&'static str>,
     rows: Vec<BuildRow>,
+    newest: Option<String>,
     next: Option<String>,
 }
 
@@ -58,23 +59,21 @@ pub(crate) async fn list(
     if repos.is_empty() && actor == Actor::Anonymous {
         return Redirect::to("/login").into_response();
     }
-    let filter = BuildFilter {
-        repo: repos.iter().find(|repo| repo.name.to_string() == form.repo).map(|repo| repo.id),
-        readable: Some(repos.iter().map(|repo| repo.id).collect()),
-        status: form.status.parse::<Status>().ok(),
-        text: (!form.q.is_empty()).then(|| form.q.clone()),
-        before: form.before.map(BuildNumber),
-        ..BuildFilter::default()
+    let builds = match filter(&form, &repos) {
+        Some(filter) => app.store.list_builds(&filter, ROWS + 1).await,
+        None => Ok(Vec::new()),
     };
-    let builds = match app.store.list_builds(&filter, ROWS + 1).await {
+    let builds = match builds {
         Ok(builds) => builds,
         Err(error) => return unavailable(&actor, &error),
     };
     let now = Timestamp::now();
     let rows: Vec<BuildRow> = builds.iter().take(ROWS as usize).map(|b| BuildRow::new(b, now)).collect();
-    let next = rows.last().filter(|_| builds.len() > ROWS as usize).map(|last| older(&form, last.number));
+    let next =
+        rows.last().filter(|_| builds.len() > ROWS as usize).map(|last| link(&form, Some(last.number)));
     let page = Page {
-        title: if form.repo.is_empty() { "Builds".to_owned() } else { form.repo.clone() },
+        title: if form.repo.is_empty() { "Builds".to_owned() } else { shown(&form.repo) },
+        newest: (!form.before.is_empty()).then(|| link(&form, None)),
         who: super::name_of(&actor),
         now: now.as_millisecond(),
         repos: repos.iter().map(|repo| repo.name.to_string()).collect(),
@@ -86,14 +85,37 @@ pub(crate) async fn list(
     super::page(StatusCode::OK, &page)
 }
 
-fn older(form: &Form, before: i64) -> String {
+/// `None` when no build can fit: another repository than one may read, or a status that does not exist.
+fn filter(form: &Form, repos: &[Repo]) -> Option<BuildFilter> {
+    let repo = match form.repo.as_str() {
+        "" => None,
+        handle => Some(repos.iter().find(|repo| repo.name.to_string() == handle)?.id),
+    };
+    let status = match form.status.as_str() {
+        "" => None,
+        word => Some(word.parse::<Status>().ok()?),
+    };
+    Some(BuildFilter {
+        repo,
+        readable: Some(repos.iter().map(|repo| repo.id).collect()),
+        status,
+        text: (!form.q.is_empty()).then(|| form.q.clone()),
+        before: form.before.parse().ok().map(BuildNumber),
+        ..BuildFilter::default()
+    })
+}
+
+/// The same list before this build, or from its beginning.
+fn link(form: &Form, before: Option<i64>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (key, value) in [("q", &form.q), ("repo", &form.repo), ("status", &form.status)] {
         if !value.is_empty() {
             query.append_pair(key, value);
         }
     }
-    query.append_pair("before", &before.to_string());
+    if let Some(before) = before {
+        query.append_pair("before", &before.to_string());
+    }
     format!("/?{}", query.finish())
 }
 

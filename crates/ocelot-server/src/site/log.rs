@@ -74,7 +74,7 @@ async fn count_lines(store: &Store, stage: StageId, until: u64) -> Result<u64, S
 pub(crate) async fn piece(store: &Store, stage: StageId, place: Place) -> Result<Piece, StoreError> {
     let state = store.log_state(stage).await?;
     let slice = store.read_log(stage, place.offset, PIECE).await?;
-    let at_end = place.offset + slice.data.len() as u64 >= state.bytes;
+    let at_end = place.offset.saturating_add(slice.data.len() as u64) >= state.bytes;
     let mut piece = Piece { html: String::new(), next: place, more: !at_end };
     let mut renderer = Renderer::new(place.style);
     let mut rest = slice.data.as_slice();
@@ -101,7 +101,7 @@ pub(crate) async fn piece(store: &Store, stage: StageId, place: Place) -> Result
 fn advance(next: &mut Place, renderer: &Renderer) {
     next.style = renderer.style();
     if next.line > 0 {
-        next.line += 1;
+        next.line = next.line.saturating_add(1);
     }
 }
 

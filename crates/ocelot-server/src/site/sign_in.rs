@@ -1,16 +1,20 @@
 //! The pages that take a token or a one-use link. What the form sends is handled by `http/auth`, like a program's sign-in.
 
 use askama::Template;
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
+
+use crate::App;
 
 #[derive(Template)]
 #[template(path = "login.html")]
 struct Page {
     redirect: String,
     note: Option<&'static str>,
+    /// The address that people use is not encrypted, and leaves this machine.
+    in_the_clear: bool,
     now: i64,
 }
 
@@ -36,12 +40,34 @@ pub(crate) async fn link(Path(secret): Path<String>) -> Response {
 }
 
 /// `GET /login`
-pub(crate) async fn show(Query(asked): Query<Asked>) -> Response {
+pub(crate) async fn show(State(app): State<App>, Query(asked): Query<Asked>) -> Response {
     let note = asked.failed.as_deref().map(|why| match why {
         "link" => "This link was used already or is too old. Sign in with a token.",
         "rate" => "Too many tries. Wait a minute.",
         _ => "No token has this secret, or it has ended.",
     });
     let status = if note.is_some() { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
-    super::page(status, &Page { redirect: asked.redirect, note, now: super::now_ms() })
+    let in_the_clear = is_in_the_clear(&app.public_url);
+    super::page(status, &Page { redirect: asked.redirect, note, in_the_clear, now: super::now_ms() })
+}
+
+fn is_in_the_clear(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let own = ["localhost", "127.", "[::1]"];
+    !own.iter().any(|host| rest.starts_with(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_in_the_clear;
+
+    #[test]
+    fn only_what_leaves_the_machine_unencrypted_is_warned_of() {
+        assert!(is_in_the_clear("http://ci.example.org"));
+        for url in
+            ["https://ci.example.org", "http://localhost:8080", "http://127.0.0.1:8080", "http://[::1]:1"]
+        {
+            assert!(!is_in_the_clear(url), "{url}");
+        }
+    }
 }

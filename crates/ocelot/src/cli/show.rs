@@ -151,7 +151,8 @@ pub(crate) fn own_reason(build: &Build) -> Option<String> {
 pub(crate) fn culprits(build: &Build) -> impl Iterator<Item = (&Job, &Stage)> {
     let jobs = build.jobs.iter().flatten().filter(|_| !build.status.is_good());
     let stages = jobs.flat_map(|job| job.stages.iter().map(move |stage| (job, stage)));
-    stages.filter(|(_, stage)| matches!(stage.status, Status::Failed | Status::Error | Status::TimedOut))
+    let bad = |stage: &Stage| matches!(stage.status, Status::Failed | Status::Error | Status::TimedOut);
+    stages.filter(move |(_, stage)| bad(stage) && !stage.allowed)
 }
 
 /// `test`, or `linux/test` where there are several jobs.

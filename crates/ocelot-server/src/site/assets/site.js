@@ -17,44 +17,84 @@ const tick = () => {
 };
 setInterval(tick, 1000);
 
-// Calls `work` soon after the first of many calls, never twice at once.
+// Calls `work` soon after the first of many calls, never twice at once, and less often when it takes long.
 const calm = (work, ms) => {
-  let due = false, busy = false;
+  let due = false, busy = false, pause = ms;
   const go = async () => {
     due = false; busy = true;
+    const begin = performance.now();
     try { await work(); } catch { /* the next event tries again */ }
+    pause = Math.max(ms, 2 * (performance.now() - begin));
     busy = false;
-    if (due) setTimeout(go, ms);
+    if (due) setTimeout(go, pause);
   };
   return () => {
     if (due) return;
     due = true;
-    if (!busy) setTimeout(go, ms);
+    if (!busy) setTimeout(go, pause);
   };
 };
 
-// Fetches the page again and replaces what is marked as live and changed.
+// Makes `old` like `now` with as few changes as it takes, so that focus, selection and what a reader opened stay.
+// Children with an id are known by it; what has data-keep looks after itself.
+const morph = (old, now) => {
+  if (old.nodeName !== now.nodeName) return old.replaceWith(document.importNode(now, true));
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== now.data) old.data = now.data;
+    return;
+  }
+  if (old.hasAttribute("data-keep")) return;
+  for (const { name, value } of now.attributes) {
+    if (name === "open" && old.dataset.touched) continue;
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  for (const { name } of [...old.attributes]) {
+    if (name !== "open" && name !== "data-touched" && !now.hasAttribute(name)) old.removeAttribute(name);
+  }
+  let at = old.firstChild;
+  for (const child of [...now.childNodes]) {
+    const same = child.id ? [...old.children].find((it) => it.id === child.id) : at && !at.id ? at : null;
+    if (!same) {
+      old.insertBefore(document.importNode(child, true), at);
+      continue;
+    }
+    if (same === at) at = at.nextSibling;
+    else old.insertBefore(same, at);
+    morph(same, child);
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
+};
+
+// Fetches the page again and changes what has changed.
 const refresh = async (url) => {
   const answer = await fetch(url, { headers: { accept: "text/html" } });
-  if (!answer.ok) return null;
+  // Signed out meanwhile, most likely.
+  if (answer.redirected) return location.reload();
+  if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  for (const old of document.querySelectorAll("[data-live]")) {
-    const now = fresh.getElementById(old.id);
-    if (now && now.outerHTML !== old.outerHTML) old.replaceWith(document.importNode(now, true));
-  }
+  morph(document.querySelector("main"), fresh.querySelector("main"));
+  document.title = fresh.title;
+  document.body.dataset.ended = fresh.body.dataset.ended;
   tick();
-  return fresh;
 };
 
 const offline = document.getElementById("offline");
-const listen = (url, handlers) => {
+const listen = (url, open, on) => {
   const source = new EventSource(url);
-  source.onopen = () => { offline.hidden = true; handlers.open?.(); };
-  source.onerror = () => { offline.hidden = source.readyState === EventSource.CLOSED && handlers.ended?.() === true; };
-  for (const [name, work] of Object.entries(handlers.on)) {
+  source.onopen = () => { offline.hidden = true; open(); };
+  source.onerror = () => {
+    offline.hidden = false;
+    if (source.readyState !== EventSource.CLOSED) return;
+    // The browser gives up on an answer that is no stream: a proxy's while the server starts, or that we are signed out.
+    setTimeout(() => { open(); listen(url, open, on); }, 3000);
+  };
+  for (const [name, work] of Object.entries(on)) {
     source.addEventListener(name, (event) => work(JSON.parse(event.data), source));
   }
-  return source;
 };
 
 // ---- one stage's log: asks for the lines after those it has ----
@@ -64,10 +104,12 @@ const logOf = (id) => {
   const box = document.getElementById("log-" + id);
   if (!box) return null;
   const more = calm(async () => {
-    if (!box.closest("details").open) return;
+    // Nobody sees it: its lines come when it is opened.
+    if (box.closest("details:not([open])")) return;
     for (;;) {
       const { next, line, style } = box.dataset;
-      const answer = await fetch(`${box.dataset.url}?offset=${next}&line=${line}&style=${encodeURIComponent(style)}`);
+      const from = next === undefined ? "" : `?offset=${next}&line=${line}&style=${encodeURIComponent(style)}`;
+      const answer = await fetch(box.dataset.url + from);
       if (!answer.ok) return;
       const html = await answer.text();
       const bottom = follow(box);
@@ -83,6 +125,9 @@ const logOf = (id) => {
   logs.set(id, more);
   return more;
 };
+const openLogs = (root) => {
+  for (const it of root.querySelectorAll("details.stage[open]")) logOf(it.dataset.stage)?.();
+};
 
 // Follows the end of the log while the reader stands there.
 const follow = (box) => {
@@ -91,37 +136,28 @@ const follow = (box) => {
 };
 
 document.addEventListener("toggle", (event) => {
-  if (event.target.matches?.("details.stage") && event.target.open) logOf(event.target.dataset.stage)?.();
+  if (event.target.matches?.("details") && event.target.open) openLogs(event.target.parentElement);
 }, true);
+document.addEventListener("click", (event) => {
+  const opened = event.target.closest?.("summary")?.parentElement;
+  if (opened) opened.dataset.touched = "yes";
+});
 
 const page = document.body.dataset.page;
 if (page === "builds") {
   const again = calm(() => refresh(location.href), 300);
-  listen("/api/v1/events", { open: again, on: { build: again } });
+  listen("/api/v1/events", again, { build: again });
 } else if (page === "build") {
   const number = document.body.dataset.build;
-  const url = `/builds/${number}?part=status`;
-  const stages = (root) => [...root.querySelectorAll("details.stage")].map((it) => it.id).join();
   const again = calm(async () => {
-    const fresh = await refresh(url);
-    if (fresh && stages(fresh) !== stages(document)) return location.reload();
-    for (const it of document.querySelectorAll("details.stage")) {
-      const open = fresh?.getElementById(it.id)?.open;
-      if (open && !it.open && !it.dataset.touched) it.open = true;
-    }
+    await refresh(`/builds/${number}?part=status`);
+    openLogs(document);
   }, 100);
-  document.addEventListener("click", (event) => {
-    const stage = event.target.closest?.("summary")?.parentElement;
-    if (stage) stage.dataset.touched = "yes";
-  });
   if (document.body.dataset.ended !== "true") {
-    listen(`/api/v1/builds/${number}/events?log=offsets`, {
-      open: () => { again(); for (const it of document.querySelectorAll("details.stage[open]")) logOf(it.dataset.stage)?.(); },
-      on: {
-        build: again, job: again, stage: (it) => { again(); logOf(String(it.stage))?.(); },
-        log: (it) => logOf(String(it.stage))?.(),
-        end: (_, source) => { source.close(); again(); },
-      },
+    listen(`/api/v1/builds/${number}/events?log=offsets`, again, {
+      build: again, job: again, stage: again,
+      log: (it) => logOf(String(it.stage))?.(),
+      end: (_, source) => { source.close(); again(); },
     });
   }
 }

@@ -98,7 +98,7 @@ async fn a_range_of_a_changed_log_means_nothing() {
 }
 
 /// A build whose job was tried twice; the second time its stage failed as it may.
-async fn tried_twice() -> Room {
+pub(super) async fn tried_twice() -> Room {
     let room = Room::new().await;
     let yml =
         "image: busybox\nretry: {script: 1}\nstages:\n  - {name: test, script: [a], allow_failure: [1]}\n";

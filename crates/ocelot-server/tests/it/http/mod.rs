@@ -3,5 +3,6 @@
 mod bad;
 mod builds;
 mod logs;
+mod pages;
 mod rights;
 mod streams;

@@ -78,8 +78,24 @@ async fn every_route_of_the_interface_is_described() {
             assert!(parameters.iter().any(|own| own["name"] == name && own["in"] == "path"), "{path}");
         }
     }
+    check_references(&document, &document);
     let schemes = document["components"]["securitySchemes"].as_object().unwrap();
     assert_eq!(schemes.keys().collect::<Vec<_>>(), ["session", "token"]);
+}
+
+/// Every reference leads somewhere.
+fn check_references(document: &Value, part: &Value) {
+    match part {
+        Value::Object(fields) => {
+            if let Some(Value::String(name)) = fields.get("$ref") {
+                let path = name.strip_prefix('#').unwrap();
+                assert!(document.pointer(path).is_some(), "{name} is not there");
+            }
+            fields.values().for_each(|part| check_references(document, part));
+        }
+        Value::Array(parts) => parts.iter().for_each(|part| check_references(document, part)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 #[tokio::test]
