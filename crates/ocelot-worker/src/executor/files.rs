@@ -43,13 +43,13 @@ impl Files {
                     file.map(|file| read_at(&file, 0, u64::from(MAX_EXIT))).transpose()
                 })
                 .await
-                .map_err(|error| tampered(key, "exit", &error))?
+                .map_err(|error| tampered("exit", &error))?
             }
             Files::Remote => remote(link, key, Kind::Exit, 0, MAX_EXIT).await?,
         };
         let Some(bytes) = bytes else { return Ok(None) };
         let ended = std::str::from_utf8(&bytes).ok().and_then(Ended::decode);
-        ended.map(Some).ok_or_else(|| ExecutorError::Tampered(format!("the exit of stage {key} is not one")))
+        ended.map(Some).ok_or_else(|| ExecutorError::Tampered("its exit code is none".to_owned()))
     }
 
     /// True when the stage was ever started.
@@ -58,7 +58,7 @@ impl Files {
             Files::Shared(folder) => {
                 let (folder, name) = (Arc::clone(folder), Kind::Start.file(key));
                 let file = blocking(move || open(&folder, &name)).await;
-                file.map(|file| file.is_some()).map_err(|error| tampered(key, "mark", &error))
+                file.map(|file| file.is_some()).map_err(|error| tampered("mark", &error))
             }
             Files::Remote => Ok(remote(link, key, Kind::Start, 0, 1).await?.is_some()),
         }
@@ -77,12 +77,10 @@ impl Files {
                 if opened.0.is_none() {
                     let (folder, name) = (Arc::clone(folder), Kind::Log.file(key));
                     let file = blocking(move || open(&folder, &name)).await;
-                    opened.0 = file.map_err(|error| tampered(key, "log", &error))?.map(Arc::new);
+                    opened.0 = file.map_err(|error| tampered("log", &error))?.map(Arc::new);
                 }
                 let Some(file) = opened.0.clone() else { return Ok(Bytes::new()) };
-                blocking(move || read_at(&file, at, BLOCK))
-                    .await
-                    .map_err(|error| tampered(key, "log", &error))
+                blocking(move || read_at(&file, at, BLOCK)).await.map_err(|error| tampered("log", &error))
             }
             Files::Remote => Ok(remote(link, key, Kind::Log, at, MAX_BLOCK).await?.unwrap_or_default()),
         }
@@ -128,8 +126,8 @@ fn read_at(file: &File, at: u64, most: u64) -> io::Result<Bytes> {
     Ok(block.into())
 }
 
-fn tampered(key: &str, what: &str, error: &io::Error) -> ExecutorError {
-    ExecutorError::Tampered(format!("the {what} of stage {key} cannot be read: {error}"))
+fn tampered(what: &str, error: &io::Error) -> ExecutorError {
+    ExecutorError::Tampered(format!("its {what} cannot be read: {error}"))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {

@@ -65,12 +65,10 @@ impl Frames {
                 continue;
             }
             if self.ended.is_some() {
-                let key = &self.key;
-                return Err(ExecutorError::Tampered(format!("the log of stage {key} was cut short")));
+                return Err(ExecutorError::Tampered("its log was cut short".to_owned()));
             }
             if lost {
-                let key = &self.key;
-                return Err(ExecutorError::Lost(format!("the container ended during stage {key}")));
+                return Err(ExecutorError::Lost("the container ended before the stage did".to_owned()));
             }
             // Fails only when the link is dropped, which the room holds.
             let _ = self.news.changed().await;
@@ -99,8 +97,7 @@ impl Frames {
         let [t0, t1, t2, t3, t4, t5, t6, t7, l0, l1, l2, l3] = *head;
         let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
         if length == 0 || length > MAX_FRAME {
-            let key = &self.key;
-            return Err(ExecutorError::Tampered(format!("the log of stage {key} is not what was written")));
+            return Err(ExecutorError::Tampered("its log is not what was written".to_owned()));
         }
         if rest.len() < length {
             return Ok(None);

@@ -176,7 +176,7 @@ impl Inner {
     pub(crate) async fn exit_file(&self, key: &str, announced: bool) -> Result<Option<Ended>, ExecutorError> {
         let ended = self.files.exit(&self.link, key).await?;
         if announced && ended.is_none() {
-            return Err(ExecutorError::Tampered(format!("the exit of stage {key} was removed")));
+            return Err(ExecutorError::Tampered("its exit code was removed".to_owned()));
         }
         Ok(ended)
     }
