@@ -72,13 +72,16 @@ prepare() {
     heading "Building the executable (the first time takes several minutes)"
     cd "$ROOT"
     cargo build --release --locked -p ocelot || die "the build failed; the reason is above"
-    OCELOT=$(realpath -m -- "${CARGO_TARGET_DIR:-target}")/release/ocelot
+    OCELOT=$(cargo metadata --no-deps --format-version 1 --locked | jq -r .target_directory)/release/ocelot
 }
 
-# A real git repository with the smallest useful ocelot.yml, plus a stage that tests something.
+# A real git repository with the smallest useful ocelot.yml, plus a stage that tests something. What is there already
+# stays as it is, whoever made it.
 make_example() {
-    local repo=$DATA/example
-    if git -C "$repo" rev-parse --quiet --verify HEAD >/dev/null 2>&1; then return; fi
+    local repo=$DATA/example.new
+    # Not `git -C`: it would find the repository around the folder.
+    if git --git-dir="$DATA/example/.git" rev-parse --quiet --verify HEAD >/dev/null 2>&1; then return; fi
+    [[ ! -e $DATA/example ]] || die "$DATA/example is there, but is no git repository with a commit. Move it away, or set OCELOT_DATA to another folder."
     rm -rf -- "$repo"
     git init --quiet --initial-branch=main -- "$repo"
     cat >"$repo/ocelot.yml" <<'YAML'
@@ -113,7 +116,8 @@ SH
     git -C "$repo" add --all
     git -C "$repo" -c user.name=Example -c user.email=example@localhost -c commit.gpgsign=false \
         -c core.hooksPath=/dev/null commit --quiet -m "The smallest useful ocelot.yml"
-    say "Made the example repository $repo."
+    mv -T -- "$repo" "$DATA/example"
+    say "Made the example repository $DATA/example."
 }
 
 # --- the server -------------------------------------------------------------------------------

@@ -212,6 +212,19 @@ mount_cgroups() {
     as_root cgroupfs-mount
 }
 
+# What sudo would drop, and this call was made with. No token: other users see command lines.
+settings_to_keep() {
+    local name
+    for name in $(compgen -e); do
+        case $name in
+        OCELOT_TOKEN) ;;
+        PATH | HOME | TMPDIR | NO_COLOR | OCELOT_* | CARGO_* | RUSTUP_* | RUSTFLAGS | XDG_* | *_proxy | *_PROXY)
+            [[ ${!name} == *$'\n'* ]] || printf '%s\n' "$name=${!name}"
+            ;;
+        esac
+    done
+}
+
 with_docker_group() {
     local user
     user=$(id -un)
@@ -220,7 +233,9 @@ with_docker_group() {
     fi
     say "The Docker Engine runs, but $user is not in the group docker: going on with that group for this one call."
     say "(To have it always: sudo usermod -aG docker $user, then log in again. The group may do all that root may.)"
-    exec sudo -u "$user" -g docker -- env "PATH=$PATH" "HOME=$HOME" OCELOT_SCRIPT_REGROUPED=1 "$@"
+    local -a settings=()
+    mapfile -t settings < <(settings_to_keep)
+    exec sudo -u "$user" -g docker -- env "${settings[@]}" OCELOT_SCRIPT_REGROUPED=1 "$@"
 }
 
 # --- the example image -------------------------------------------------------------------
