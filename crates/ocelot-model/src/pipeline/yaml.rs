@@ -36,7 +36,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<&str, (&str, Span, Fault)> {
             // Up to here it is text: enough to find line and column.
             let before = str::from_utf8(&bytes[..at]).unwrap_or_default();
             let message = format!("byte {at} (0x{:02x}) is not UTF-8", bytes[at]);
-            let fault = Fault::new("not_utf8", message).hint("save the file as UTF-8");
+            let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+            let hint =
+                if utf16 { "this is UTF-16: save the file as UTF-8" } else { "save the file as UTF-8" };
+            let fault = Fault::new("not_utf8", message).hint(hint);
             return Err((before, Span { start: at, end: at }, fault));
         }
     };

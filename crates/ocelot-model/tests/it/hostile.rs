@@ -18,6 +18,13 @@ fn what_is_no_file() {
 #[test]
 fn what_is_no_text() {
     assert_eq!(problems(b"image: busybox\nenv: {A: \xff}\n"), "not_utf8@2:10");
+    // UTF-16, with either byte first.
+    assert_eq!(problems(b"\xff\xfei\x00:\x00"), "not_utf8@1:1");
+    assert_eq!(problems(b"\xfe\xff\x00i\x00:"), "not_utf8@1:1");
+    assert_eq!(problems(b"image: \xc3"), "not_utf8@1:8");
+    assert_eq!(problems(b"image: \xed\xa0\x80"), "not_utf8@1:8");
+    assert_eq!(problems("image: a\u{85}b: c\n".as_bytes()), "control_char@1:9");
+    assert_eq!(problems(b"image: a\x7f\n"), "control_char@1:9");
     assert_eq!(problems(b"image: \"\x00\"\n"), "control_char@1:9");
     assert_eq!(problems(b"image: a\n# \x07\n"), "control_char@2:3");
     assert_eq!(problems(b"image: a\rb: c\n"), "control_char@1:9");
@@ -36,11 +43,29 @@ fn what_is_no_yaml() {
 }
 
 #[test]
+fn what_is_no_yaml_in_the_middle_of_a_good_file() {
+    let good = "image: a\nstages:\n- name: a\n  script: [x]\n";
+    check(&format!("{good}\tenv: {{}}\n"), "syntax@5:2");
+    check(&format!("{good}env: {{A: b\n"), "syntax@5:6");
+    check(&format!("{good}env: \"A\n"), "syntax@5:6");
+    check(&format!("{good}env: @A\n"), "syntax@5:6");
+    check(&format!("{good}env: `A`\n"), "syntax@5:6");
+    check(&format!("{good}env: {{A: 'it's'}}\n"), "syntax@5:14");
+}
+
+#[test]
 fn what_yaml_allows_and_we_do_not() {
     check("image: a\n---\nimage: b\n", "multi_document@2:1");
     check_top("user: !!python/object/apply:os.getuid []", "tag@4:7");
     check_top("env: {A: !!binary aGk=}", "tag@4:10");
     check_top("env: {A: !own x}", "tag@4:10");
+    check_top("env: {A: !!float 1}", "tag@4:10");
+    check_top("env: !!map {A: b}", "tag@4:6");
+    check_top("env: {A: !!str b}", "tag@4:10");
+    check_top("env: {? {a: b} : 1}", "type@4:10");
+    check_top("env: {: x}", "null_value@4:7");
+    check_top("env: {~: x}", "null_value@4:7");
+    check_top("env: {<<: [[{A: b}]]}", "merge_key@4:14");
     check_top("env: {? [a, b] : 1}", "type@4:10");
     check_top("env: {A: 1, B: 2, A: 3}", "duplicate_key@4:19");
     check_top("image: other", "duplicate_key@4:1");

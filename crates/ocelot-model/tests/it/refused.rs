@@ -31,6 +31,12 @@ fn times_and_amounts() {
     check_top("timeout: 60", "type@4:10");
     check_top("timeout: 8d", "range@4:10");
     check_top("timeout: soon", "type@4:10");
+    for odd in ["1e3", "0x10", ".inf", "1_000s", "1.5h", "-1s", "\"\"", "[1m]"] {
+        check_top(&format!("timeout: {odd}"), if odd == "[1m]" { "type@4:11" } else { "type@4:10" });
+    }
+    check_top("retry: {script: 1.0}", "type@4:17");
+    check_top("retry: {script: 11}", "range@4:17");
+    check_top("retry: {script: \"1\"}", "type@4:17");
     check_top("resources: {cpu: 0, memory: 4}", "range@4:18 type@4:29");
     check_top("user: root", "user@4:7");
 }
@@ -80,6 +86,10 @@ fn variables() {
     check_top("env: {\"\": x}", "env_name@4:7");
     check_top("env: {-x: x}", "env_name@4:7");
     check_top("env: [nothing]", "env_name@4:7");
+    check_top("env: [=x]", "env_name@4:7");
+    check_top("env: [\"A B=x\"]", "env_name@4:7");
+    check_top("env: [{A: b}]", "type@4:8");
+    check_top("env: {А: cyrillic}", "env_name@4:7");
     check_top("env: [A=1, A=2]", "duplicate_key@4:12");
     check_stage("{name: a, script: x, env: {OCELOT: x}}", "reserved_env@3:30");
 }

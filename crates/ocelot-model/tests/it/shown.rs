@@ -45,6 +45,27 @@ error[unknown_key]: `scirpt` is no key of a stage
     assert!(render("ocelot.yml", text, &misspelt, true).contains('\u{1b}'));
 }
 
+/// The carets, counted in columns of a terminal, stand below the text in question.
+#[test]
+fn carets_stand_right_below_wide_text_tabs_and_carriage_returns() {
+    let check = |line: &str, drawn: &str, columns: std::ops::Range<usize>| {
+        for end in ["\n", "\r\n"] {
+            let text = format!("image: a{end}stages: [{{name: a, script: x}}]{end}{line}{end}");
+            let problems = parse(text.as_bytes()).unwrap_err();
+            let shown = render("ocelot.yml", &text, &problems[..1], false);
+            let lines: Vec<&str> = shown.lines().collect();
+            let carets = format!("{}{}", " ".repeat(columns.start), "^".repeat(columns.len()));
+            assert_eq!(lines[3..5], [format!("3 | {drawn}"), format!("  | {carets}")], "{shown}");
+        }
+    };
+    let same = |line: &str, columns| check(line, line, columns);
+    same("imag: b", 0..4);
+    same("env: {A: \"日本語\", 日: x}", 19..21);
+    same("env: {A: \"🚀\", CI: x}", 15..17);
+    same("env: {A: e\u{301}, CI: x}", 12..14);
+    check("env: {A:\tb, CI: x}", "env: {A:    b, CI: x}", 15..17);
+}
+
 #[test]
 fn any_problem_can_be_drawn() {
     for text in ["", "\u{feff}imag: ä\n", "a: [", "image: \"a\n\n\n", "ä: ö\r\nü: é\r\n", &"x".repeat(10_000)]

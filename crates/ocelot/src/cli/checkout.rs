@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use url::Url;
+
 /// What git says about the current folder.
 #[derive(Debug, Default)]
 pub(crate) struct Checkout {
@@ -45,6 +47,11 @@ fn git(args: &[&str]) -> Option<String> {
 
 /// Host and path of an address, the same for all the ways in which git writes it.
 fn place(url: &str) -> String {
+    // Blanks and the like are written with `%` in a URL.
+    let path =
+        Url::parse(url).ok().filter(|url| url.scheme() == "file").and_then(|url| url.to_file_path().ok());
+    let path = path.and_then(|path| path.to_str().map(str::to_owned));
+    let url = path.as_deref().unwrap_or(url);
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let rest = rest.trim_end_matches('/');
     let rest = rest.strip_suffix(".git").unwrap_or(rest).trim_end_matches('/');
@@ -80,5 +87,7 @@ mod tests {
         check("ssh://git@github.com:22/acme/app.git", "github.com/acme/app");
         check("file:///srv/git/app.git", "/srv/git/app");
         check("/srv/git/app", "/srv/git/app");
+        check("file:///srv/my%20git/app.git/", "/srv/my git/app");
+        check("/srv/my git/app", "/srv/my git/app");
     }
 }
