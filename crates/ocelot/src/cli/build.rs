@@ -47,7 +47,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
 pub(crate) async fn build(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
     let (follow, json) = (options.follow, options.json);
-    let build = client.start(&wanted(&client, options).await?).await?;
+    let wanted = wanted(&client, options).await?;
+    let build = which::named(&wanted.repo, client.start(&wanted).await)?;
     if follow {
         let look = Look { json, ..Look::default() };
         return follow::follow(&client, build.number, look).await;

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::account::Remote;
-use super::show;
+use super::{show, which};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -18,7 +18,7 @@ pub(crate) struct Options {
 
 pub(crate) async fn cancel(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
-    let build = client.cancel(options.build).await?;
+    let build = which::named(format_args!("build {}", options.build), client.cancel(options.build).await)?;
     if options.json {
         show::json(&build)?;
     } else if build.status.is_terminal() {

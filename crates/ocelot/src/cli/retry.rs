@@ -4,7 +4,7 @@ use clap::Args;
 use ocelot_api::body::RetryBuild;
 
 use super::account::Remote;
-use super::show;
+use super::{show, which};
 use crate::follow::{self, Look};
 
 #[derive(Debug, Args)]
@@ -26,7 +26,9 @@ pub(crate) struct Options {
 
 pub(crate) async fn retry(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
-    let build = client.retry(options.build, &RetryBuild { failed: options.failed }).await?;
+    let how = RetryBuild { failed: options.failed };
+    let again = client.retry(options.build, &how).await;
+    let build = which::named(format_args!("build {}", options.build), again)?;
     if options.follow {
         return follow::follow(&client, build.number, Look { json: options.json, ..Look::default() }).await;
     }

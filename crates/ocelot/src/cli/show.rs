@@ -142,9 +142,12 @@ pub(crate) fn own_reason(build: &Build) -> Option<String> {
         let lines: Vec<String> = build.problems.iter().map(problem).collect();
         return Some(lines.join("\n"));
     }
-    let said =
-        |reason: &&str| culprits(build).any(|(_, stage)| notes(stage).iter().any(|note| note == reason));
-    build.reason.as_deref().filter(|reason| !said(reason)).map(plain)
+    build.reason.as_deref().filter(|reason| !culprits(build).any(|(_, stage)| says(stage, reason))).map(plain)
+}
+
+/// True when what is said of a stage says this already: a job names its stage, and a build its job, before the same words.
+pub(crate) fn says(stage: &Stage, reason: &str) -> bool {
+    notes(stage).iter().any(|note| reason.contains(note.as_str()))
 }
 
 /// The stages for which a build did not end well, with their jobs.

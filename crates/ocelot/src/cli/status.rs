@@ -4,7 +4,7 @@ use clap::Args;
 use ocelot_api::body::Build;
 
 use super::account::Remote;
-use super::show::{how, label, line, notes, plain};
+use super::show::{how, label, line, notes, plain, says};
 use super::{show, which};
 
 #[derive(Debug, Args)]
@@ -51,8 +51,8 @@ fn print(build: &Build) -> std::io::Result<()> {
                 line(format_args!("     * {}", plain(&note)))?;
             }
         }
-        let told = |reason: &&String| build.reason.as_ref() == Some(*reason);
-        if let Some(reason) = job.reason.as_ref().filter(|reason| !told(reason)) {
+        let told = |reason: &&String| job.stages.iter().any(|stage| says(stage, reason));
+        if let Some(reason) = job.reason.as_ref().filter(|reason| job.allowed || !told(reason)) {
             let allowed = if job.allowed { " (allowed)" } else { "" };
             line(format_args!("     * job {}: {}{allowed}", plain(&job.name), plain(reason)))?;
         }

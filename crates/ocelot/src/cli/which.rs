@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, bail};
 use ocelot_api::body::{Build, Repo};
-use ocelot_api::client::{BuildQuery, Client};
+use ocelot_api::client::{BuildQuery, Client, ClientError};
 
 use super::checkout::Checkout;
 use super::show;
@@ -16,6 +16,15 @@ pub(crate) async fn repo(client: &Client, word: &str) -> anyhow::Result<String> 
     }
     let named: Vec<Repo> = client.repos().await?.into_iter().filter(|repo| repo.name == word).collect();
     one(named, || format!("no repository is named `{word}`; `ocelot repo list` shows all"), word)
+}
+
+/// The server says of what is missing only that it does not exist: this says what was asked for.
+pub(crate) fn named<T>(what: impl std::fmt::Display, answer: Result<T, ClientError>) -> anyhow::Result<T> {
+    answer.map_err(|error| {
+        let missing = error.status() == Some(404);
+        let error = anyhow::Error::new(error);
+        if missing { error.context(what.to_string()) } else { error }
+    })
 }
 
 /// The repository whose checkout this is.
@@ -45,7 +54,7 @@ pub(crate) async fn build(client: &Client, word: Option<&str>) -> anyhow::Result
         match client.build(number).await {
             // Seven digits may be the beginning of a commit as well.
             Err(error) if error.status() == Some(404) && is_commit(word) => {}
-            answer => return Ok(answer?),
+            answer => return named(format_args!("build {number}"), answer),
         }
     }
     let query = if is_commit(word) {

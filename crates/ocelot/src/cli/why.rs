@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::account::Remote;
 use super::show::{self, line, plain};
+use super::which;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -20,7 +21,7 @@ pub(crate) struct Options {
 
 pub(crate) async fn why(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
-    let build = client.build(options.build).await?;
+    let build = which::named(format_args!("build {}", options.build), client.build(options.build).await)?;
     let mut waiting = if build.status.is_terminal() { Vec::new() } else { client.queue().await? };
     waiting.retain(|item| item.build == Some(build.number));
     if options.json {

@@ -42,8 +42,9 @@ fn server() -> Fake {
                     [(1, "setup", "passed", 0), (2, "unit tests", "failed", 0), (3, "after", "skipped", 0)];
                 let mut jobs = json!([job("linux", "failed", &stages), job("mac", "queued", &[])]);
                 jobs[0]["stages"][1]["exit_code"] = 7.into();
+                jobs[0]["reason"] = "unit tests: exit code 7".into();
                 let mut build = build("failed", &jobs);
-                build["reason"] = "exit code 7".into();
+                build["reason"] = "job linux: unit tests: exit code 7 (and 1 more job)".into();
                 Answer::Json(build)
             }
             "GET /api/v1/builds/2" => {
@@ -117,4 +118,22 @@ fn why_says_what_each_job_waits_for() {
     let why = call(&["why", "2"]).stdout;
     assert!(why.contains("job mac waits at place 1: no worker has the label tag=mac"), "{why}");
     assert_eq!(call(&["why", "2", "--json"]).json()["waiting"][1]["job"], "linux-arm64");
+}
+
+#[test]
+fn what_does_not_exist_is_named() {
+    let url = server().url;
+    let folder = tempfile::tempdir().unwrap();
+    for (args, name) in [
+        (&["why", "77"][..], "build 77"),
+        (&["status", "77"], "build 77"),
+        (&["cancel", "77"], "build 77"),
+        (&["retry", "77"], "build 77"),
+        (&["build", "git/nope"], "git/nope"),
+        (&["repo", "show", "git/nope"], "git/nope"),
+        (&["repo", "remove", "git/nope"], "git/nope"),
+    ] {
+        let said = ocelot(Path::new(OCELOT), folder.path(), &[("OCELOT_URL", &url)], args, "").expect(2);
+        assert!(said.stderr.contains(name) && said.stdout.is_empty(), "{args:?}: {}", said.stderr);
+    }
 }

@@ -40,13 +40,13 @@ pub(crate) async fn remove(options: Options) -> anyhow::Result<u8> {
             bail!("that is not `{name}`: nothing was removed");
         }
     }
-    client.remove_repo(&handle).await?;
+    which::named(&handle, client.remove_repo(&handle).await)?;
     show::line(format_args!("Removed {}.", show::plain(&handle)))?;
     Ok(0)
 }
 
 async fn what_goes(client: &Client, handle: &str) -> anyhow::Result<String> {
-    let repo = client.repo(handle).await?;
+    let repo = which::named(handle, client.repo(handle).await)?;
     let query = BuildQuery { repo: Some(repo.repo), limit: Some(COUNTED), ..BuildQuery::default() };
     let page = client.builds(&query).await?;
     let builds = match (page.items.len(), page.items.first()) {

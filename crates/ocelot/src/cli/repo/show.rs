@@ -23,7 +23,7 @@ pub(crate) async fn show(options: Options) -> anyhow::Result<u8> {
         Some(word) => which::repo(&client, word).await?,
         None => which::repo_here(&client, &Checkout::here()).await?,
     };
-    let repo = client.repo(&handle).await?;
+    let repo = which::named(&handle, client.repo(&handle).await)?;
     if options.json {
         print::json(&repo)?;
     } else {
