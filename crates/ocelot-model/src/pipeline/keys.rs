@@ -113,6 +113,7 @@ static ANY: Shape = Shape::Text(Kind::Any);
 static SCRIPT: Shape = Shape::Text(Kind::Script);
 static JOB_NAME: Shape = Shape::Text(Kind::JobName);
 static GLOB: Shape = Shape::Text(Kind::Glob);
+static KEPT: Shape = Shape::Text(Kind::Kept);
 static BRANCH_PATTERN: Shape = Shape::Text(Kind::Branches);
 static STAGE_SHAPE: Shape = Shape::Table(&STAGE);
 static JOB_SHAPE: Shape = Shape::Table(&JOB);
@@ -363,7 +364,7 @@ static CACHE: Table = Table {
     what: "a cache",
     groups: &[&[
         required("key", Shape::Text(Kind::Any), "Names one state of the folders."),
-        required("paths", GLOBS, "The folders."),
+        required("paths", Shape::List { of: &KEPT, max: MANY }, "The folders."),
     ]],
 };
 

@@ -15,6 +15,8 @@ const MIN_MEMORY: u64 = 6 << 20;
 const MAX_MEMORY: u64 = 16 << 40;
 const MAX_NAME: usize = 100;
 const MAX_GLOB: usize = 1_000;
+/// For the schema: a path that may lead out.
+const CLIMBS: &str = "(^|/)\\.\\.(/|$)";
 
 /// What one piece of text must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +36,10 @@ pub(super) enum Kind {
     User,
     Path,
     Branches,
+    /// Files below the workspace.
     Glob,
+    /// A folder to keep, in the workspace or elsewhere in the container.
+    Kept,
     EnvName,
     /// `NAME=value`.
     Assignment,
@@ -51,7 +56,7 @@ impl Kind {
         match self {
             Kind::Script => 128 * 1024,
             Kind::EnvValue | Kind::Assignment => 64 * 1024,
-            Kind::Any | Kind::Path | Kind::Glob | Kind::Directive | Kind::BranchPair => 4_096,
+            Kind::Any | Kind::Path | Kind::Glob | Kind::Kept | Kind::Directive | Kind::BranchPair => 4_096,
             // Those that say more precisely themselves what is too long.
             Kind::Image
             | Kind::StageName
@@ -86,7 +91,8 @@ impl Kind {
             Kind::User => user(text).map(|_| ()),
             Kind::Path => path(text).map(|_| ()),
             Kind::Branches => trigger::check(text),
-            Kind::Glob => glob(text),
+            Kind::Glob if text.starts_with('/') => Err(outside(text, "is an absolute path")),
+            Kind::Glob | Kind::Kept => glob(text),
             Kind::EnvName => env_name(text),
             Kind::Assignment => assignment(text).and_then(|(name, _)| env_name(name)),
             Kind::Label => label(text),
@@ -120,9 +126,10 @@ impl Kind {
             Kind::Memory => text("^[0-9]+ *([kKmMgGtT]([iI][bB]?|[bB])?|[bB])$"),
             Kind::Cpu => pattern("^[0-9.]+$"),
             Kind::User => pattern("^[0-9]+(:[0-9]+)?$"),
-            Kind::Path => Rule { not: "(^|/)\\.\\.(/|$)".to_owned(), ..pattern("^[^/]") },
+            Kind::Path => Rule { not: CLIMBS.to_owned(), ..pattern("^[^/]") },
             Kind::Branches => longest(trigger::MAX_PATTERN, pattern(".")),
-            Kind::Glob => longest(MAX_GLOB, Rule::default()),
+            Kind::Glob => longest(MAX_GLOB, Rule { not: CLIMBS.to_owned(), ..pattern("^[^/]") }),
+            Kind::Kept => longest(MAX_GLOB, Rule { not: CLIMBS.to_owned(), ..pattern(".") }),
             Kind::EnvName => Rule { not: reserved("$"), ..text("^[A-Za-z_][A-Za-z0-9_]*$") },
             Kind::Assignment => Rule { not: reserved("="), ..text("^[A-Za-z_][A-Za-z0-9_]*=") },
             Kind::Label => pattern("^[A-Za-z0-9._/-]{1,63}$"),
@@ -251,24 +258,28 @@ pub(super) fn user(text: &str) -> Result<String, Fault> {
 
 /// A folder below the workspace, without `.` and empty parts.
 pub(super) fn path(text: &str) -> Result<String, Fault> {
-    let outside = |why: &str| {
-        let fault = Fault::new("path", format!("{} {why}", quote(text)));
-        Err(fault.hint("name a folder below the workspace"))
-    };
     if text.is_empty() {
-        return outside("is no path");
+        return Err(outside(text, "is no path"));
     }
     if text.starts_with('/') {
-        return outside("is an absolute path");
+        return Err(outside(text, "is an absolute path"));
     }
-    if text.split('/').any(|part| part == "..") {
-        return outside("may lead out of the workspace");
+    if climbs(text) {
+        return Err(outside(text, "may lead out of the workspace"));
     }
     if !text.chars().all(printable) {
-        return outside("holds characters that cannot be shown");
+        return Err(outside(text, "holds characters that cannot be shown"));
     }
     let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     Ok(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
+}
+
+fn climbs(text: &str) -> bool {
+    text.split('/').any(|part| part == "..")
+}
+
+fn outside(text: &str, why: &str) -> Fault {
+    Fault::new("path", format!("{} {why}", quote(text))).hint("name something below the workspace")
 }
 
 /// `NAME=value` in two.
@@ -322,6 +333,12 @@ fn label(text: &str) -> Result<(), Fault> {
 fn glob(text: &str) -> Result<(), Fault> {
     const MAX_STARS: usize = 16;
     const MAX_BRACES: usize = 16;
+    if text.is_empty() {
+        return Err(outside(text, "is no path"));
+    }
+    if climbs(text) {
+        return Err(outside(text, "may lead out"));
+    }
     if text.matches("**").count() > MAX_STARS
         || text.matches('{').count() > MAX_BRACES
         || text.len() > MAX_GLOB

@@ -134,6 +134,8 @@ fn both_know_stages() {
         r#"{"name": "a", "script": {"b": "c"}}"#,
         r#"{"name": "a", "script": "x", "workdir": "/etc"}"#,
         r#"{"name": "a", "script": "x", "workdir": "a/../b"}"#,
+        r#"{"name": "a", "script": "x", "artifacts": ["/etc/passwd"]}"#,
+        r#"{"name": "a", "script": "x", "reports": {"junit": "../x"}}"#,
         r#"{"name": "a", "script": "x", "timeout": ""}"#,
         r#"{"name": "a", "script": "x", "timeout": 60}"#,
         r#"{"name": "a", "script": "x", "timeout": "1m1h"}"#,
@@ -169,6 +171,7 @@ fn both_know_the_keys_of_the_top() {
     }
     for bad in [
         r#""user": "root""#,
+        r#""cache": [{"key": "a", "paths": ["../x"]}]"#,
         r#""env": {"1A": "x"}"#,
         r#""env": {"LD_PRELOAD": "x"}"#,
         r#""env": ["A"]"#,

@@ -138,6 +138,15 @@ fn what_is_missing_is_checked_all_the_same() {
         "subscriptions: [{acctRepo: a/b, alias: a-b, branches: [a]}]",
         "not_supported@4:1 env_name@4:40 type@4:56",
     );
+    for path in ["/etc/passwd", "../x", "a/../../x", "\"\""] {
+        check_stage(&format!("{{name: a, script: x, artifacts: [{path}]}}"), "not_supported@3:24 path@3:36");
+        check_stage(
+            &format!("{{name: a, script: x, reports: {{junit: {path}}}}}"),
+            "not_supported@3:24 path@3:41",
+        );
+    }
+    check_top("cache: [{key: a, paths: [~/.cargo, /var/cache/apt]}]", "not_supported@4:1");
+    check_top("cache: [{key: a, paths: [../x]}]", "not_supported@4:1 path@4:26");
     check_stage("{name: a, script: x, triggers: ['main']}", "not_supported@3:24 directive@3:35");
     check("image: a\nmatrix: {a: b}\nstages: [{name: a, script: x}]\n", "not_supported@2:1 type@2:13");
 }
