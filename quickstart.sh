@@ -65,6 +65,7 @@ prepare() {
     DATA=$(realpath -m -- "${OCELOT_DATA:-$ROOT/data}")
     # The server keeps tokens and logs here: for this user alone.
     if [[ ! -d $DATA ]]; then (umask 077 && mkdir -p -- "$DATA"); fi
+    [[ -w $DATA ]] || die "$DATA belongs to another user (was it made by a call as root?). Remove it, or set OCELOT_DATA to another folder."
     # Settings for another server must not reach this one, nor its client commands.
     local name
     for name in $(compgen -e OCELOT_); do unset "$name"; done

@@ -164,6 +164,21 @@ fn ctrl_c_at_a_hidden_question_gives_the_terminal_back() {
 }
 
 #[test]
+fn a_build_that_waits_shows_a_spinner_and_ctrl_c_takes_it_away() {
+    let waits = json!({"kind": "build", "build": 1, "repo": "git/app", "status": "queued"});
+    let fake = Fake::start(move |request| match request {
+        "GET /api/v1/builds/1" => Answer::Json(build("queued", &json!([]))),
+        "GET /api/v1/builds/1/events" => Answer::Silence(vec![waits.clone()]),
+        _ => Answer::Missing,
+    });
+    let mut follow = Terminal::start(&fake.url, &["logs", "1", "--follow"], &[]);
+    // It is drawn over and over on one line.
+    follow.shows("Build 1 waits").shows("\u{1b}[2K");
+    kill_process(Pid::from_raw(follow.child.id().cast_signed()).unwrap(), Signal::INT).unwrap();
+    follow.shows("Build 1 goes on").ends().expect(130);
+}
+
+#[test]
 fn colours_are_for_terminals_that_want_them() {
     let jobs = json!([job("default", "failed", &[(1, "one", "failed", 0)])]);
     let fake = Fake::start(move |request| match request {

@@ -30,9 +30,7 @@ pub(crate) async fn remove(options: Options) -> anyhow::Result<u8> {
     if !options.yes {
         let what = what_goes(&client, &handle).await?;
         if !std::io::stdin().is_terminal() {
-            return Err(usage(format!(
-                "{what}. There is no terminal to ask on: --yes says that it shall be"
-            )));
+            return Err(usage(format!("{what}. There is no terminal to ask on: give --yes to remove it")));
         }
         let name = show::plain(&handle);
         let question = format!("{what}. Nothing brings them back.\nType {name} to go on: ");
