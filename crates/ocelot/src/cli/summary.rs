@@ -4,12 +4,16 @@ use clap::Args;
 use ocelot_api::client::BuildQuery;
 
 use super::account::Remote;
+use super::checkout::Checkout;
 use super::{show, which};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Handle or name of a repository [default: all].
+    /// Handle or name of a repository [default: that of the git checkout here, elsewhere all].
     repo: Option<String>,
+    /// Builds of all repositories, also in a checkout.
+    #[arg(long, conflicts_with = "repo")]
+    all: bool,
     /// Only builds of this branch.
     #[arg(long)]
     branch: Option<String>,
@@ -30,7 +34,8 @@ pub(crate) async fn summary(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
     let repo = match &options.repo {
         Some(word) => Some(which::repo(&client, word).await?),
-        None => None,
+        None if options.all => None,
+        None => which::known_here(&client, &Checkout::here()).await?,
     };
     let status = options.status.map(|status| status.to_string());
     let query = BuildQuery {

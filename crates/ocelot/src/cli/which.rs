@@ -46,6 +46,16 @@ pub(crate) async fn repo_here(client: &Client, here: &Checkout) -> anyhow::Resul
     )
 }
 
+/// The repository whose checkout this is, if it is one that the server knows.
+pub(crate) async fn known_here(client: &Client, here: &Checkout) -> anyhow::Result<Option<String>> {
+    if here.top.is_none() {
+        return Ok(None);
+    }
+    let mut same: Vec<Repo> = client.repos().await?;
+    same.retain(|repo| here.comes_from(&repo.clone_url));
+    Ok(same.pop().filter(|_| same.is_empty()).map(|repo| repo.repo))
+}
+
 /// The build that `word` means: its number, the newest one of a commit, or the newest one of a repository.
 /// Without a word, the newest one of the commit that is checked out here.
 pub(crate) async fn build(client: &Client, word: Option<&str>) -> anyhow::Result<Build> {

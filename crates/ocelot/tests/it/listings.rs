@@ -137,3 +137,30 @@ fn what_does_not_exist_is_named() {
         assert!(said.stderr.contains(name) && said.stdout.is_empty(), "{args:?}: {}", said.stderr);
     }
 }
+
+#[test]
+fn in_a_checkout_the_summary_is_of_its_repository() {
+    let checkout = ocelot_testkit::GitRepo::with("image: a\n");
+    let top = checkout.path().canonicalize().unwrap().display().to_string();
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = asked.clone();
+    let fake = Fake::start(move |request| match request.split_once('?') {
+        Some(("GET /api/v1/repos", _)) => {
+            Answer::Json(json!({"next": null, "items": [{"repo": "git/here", "forge": "git",
+            "owner": "", "name": "here", "clone_url": top, "default_branch": "main", "public": false}]}))
+        }
+        Some(("GET /api/v1/builds", query)) => {
+            log.lock().unwrap().push(query.contains("git%2Fhere"));
+            Answer::Json(json!({"next": null, "items": []}))
+        }
+        _ => Answer::Missing,
+    });
+    let elsewhere = tempfile::tempdir().unwrap();
+    let call = |folder: &Path, args: &[&str]| {
+        ocelot(Path::new(OCELOT), folder, &[("OCELOT_URL", &fake.url)], args, "").expect(0);
+    };
+    call(checkout.path(), &["summary"]);
+    call(checkout.path(), &["summary", "--all"]);
+    call(elsewhere.path(), &["summary"]);
+    assert_eq!(*asked.lock().unwrap(), [true, false, false]);
+}
