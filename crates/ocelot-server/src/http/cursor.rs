@@ -1,7 +1,7 @@
 //! Where a reader of a build's stream is: in the history of changes, and in each log.
 //!
-//! Written as `SEQ` or `SEQ.FLOOR.STAGE:OFFSET.STAGE:OFFSET…`. All logs of stages below the floor were
-//! sent whole, so that the text stays short however many stages a build has. `SEQ+COUNT` is the place of a reader who
+//! Written as `SEQ` or `SEQ.FLOOR.FIRST-LAST.STAGE:OFFSET…`. All logs of stages below the floor, and from a first to a
+//! last one, were sent whole, so that the text stays short however many stages a build has. `SEQ+COUNT` is the place of a reader who
 //! has the first events of how things stood after that change, but not all of them yet.
 
 use std::collections::BTreeMap;
@@ -21,6 +21,8 @@ pub(super) struct Cursor {
     pub(super) shown: Option<usize>,
     /// Logs of all stages before this one were sent to their end.
     pub(super) floor: i64,
+    /// So were those from the first to the last one of each of these.
+    pub(super) whole: Vec<(StageId, StageId)>,
     /// Bytes that were sent of the other ones.
     pub(super) sent: BTreeMap<StageId, u64>,
 }
@@ -38,17 +40,22 @@ impl Cursor {
         let mut words = text.split('.');
         let seq = digits(words.next()?)?;
         let floor = words.next().map_or(Some(0), digits)?;
-        let mut sent = BTreeMap::new();
+        let (mut whole, mut sent) = (Vec::new(), BTreeMap::new());
         for word in words {
+            if let Some((first, last)) = word.split_once('-') {
+                whole.push((StageId(digits(first)?), StageId(digits(last)?)));
+                continue;
+            }
             let (stage, offset) = word.split_once(':')?;
             sent.insert(StageId(digits(stage)?), u64::try_from(digits(offset)?).ok()?);
         }
-        Some(Cursor { seq, shown: None, floor, sent })
+        Some(Cursor { seq, shown: None, floor, whole, sent })
     }
 
     /// Bytes that were sent of this log; `None` when all were.
     pub(super) fn offset(&self, stage: StageId) -> Option<u64> {
-        (stage.0 >= self.floor).then(|| self.sent.get(&stage).copied().unwrap_or(0))
+        let whole = stage.0 < self.floor || self.whole.iter().any(|(a, b)| (*a..=*b).contains(&stage));
+        (!whole).then(|| self.sent.get(&stage).copied().unwrap_or(0))
     }
 }
 
@@ -58,9 +65,10 @@ impl fmt::Display for Cursor {
         if let Some(shown) = self.shown {
             return write!(f, "+{shown}");
         }
-        if self.floor > 0 || !self.sent.is_empty() {
+        if self.floor > 0 || !self.whole.is_empty() || !self.sent.is_empty() {
             write!(f, ".{}", self.floor)?;
         }
+        self.whole.iter().try_for_each(|(first, last)| write!(f, ".{first}-{last}"))?;
         self.sent.iter().try_for_each(|(stage, offset)| write!(f, ".{stage}:{offset}"))
     }
 }
@@ -75,8 +83,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_sent_whole_is_not_sent_again() {
+        let cursor = Cursor::parse("12.5.7-9.11:4").expect("a cursor");
+        let offsets: Vec<Option<u64>> = (4..=12).map(|stage| cursor.offset(StageId(stage))).collect();
+        assert_eq!(offsets, [None, Some(0), Some(0), None, None, None, Some(0), Some(4), Some(0)]);
+    }
+
+    #[test]
     fn cursors_are_read_as_they_are_written() {
-        for text in ["0", "12", "12+3", "12.5", "12.5.7:100", "12.0.7:100.9:0"] {
+        for text in ["0", "12", "12+3", "12.5", "12.5.7:100", "12.0.7:100.9:0", "12.5.7-9.11-11.10:4"] {
             assert_eq!(Cursor::parse(text).expect(text).to_string(), text);
         }
         for text in [
@@ -93,6 +108,8 @@ mod tests {
             "+1",
             "1+2.3",
             "1+-2",
+            "1.0.2-",
+            "1.0.2-3-4",
         ] {
             assert_eq!(Cursor::parse(text), None, "{text}");
         }

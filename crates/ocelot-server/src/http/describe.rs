@@ -80,7 +80,7 @@ fn complete(operation: &mut Operation, path: &str, right: Right, changes: bool) 
         let status = code.parse::<StatusCode>().ok();
         if response.description.is_empty() {
             let words = status.and_then(|status| status.canonical_reason()).unwrap_or("The answer");
-            response.description = words.to_owned();
+            words.clone_into(&mut response.description);
         }
         if status.is_some_and(|status| status.as_u16() >= 400) {
             response.content.insert("application/problem+json".to_owned(), problem());

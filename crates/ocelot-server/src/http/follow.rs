@@ -191,12 +191,18 @@ impl Follow {
     fn id(&self) -> String {
         let open = self.logs.iter().find(|(_, log)| !log.done).map(|(id, _)| id.0);
         let floor = open.or_else(|| self.logs.keys().last().map(|id| id.0 + 1)).unwrap_or(0);
-        let sent = self
-            .logs
-            .range(StageId(floor)..)
-            .filter(|(_, log)| log.sent > 0)
-            .map(|(id, log)| (*id, log.sent));
-        Cursor { seq: self.seq, shown: None, floor, sent: sent.collect() }.to_string()
+        let mut cursor = Cursor { seq: self.seq, floor, ..Cursor::default() };
+        let mut before_was_whole = false;
+        for (id, log) in self.logs.range(StageId(floor)..) {
+            match cursor.whole.last_mut() {
+                Some((_, last)) if log.done && before_was_whole => *last = *id,
+                _ if log.done => cursor.whole.push((*id, *id)),
+                _ if log.sent > 0 => drop(cursor.sent.insert(*id, log.sent)),
+                _ => {}
+            }
+            before_was_whole = log.done;
+        }
+        cursor.to_string()
     }
 }
 

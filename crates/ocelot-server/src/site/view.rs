@@ -1,5 +1,7 @@
 //! What the templates show, made from the store's rows. No I/O.
 
+use std::fmt::Write as _;
+
 use jiff::{SignedDuration, Timestamp};
 use ocelot_model::Status;
 use ocelot_store::{Attempt, Build, Job, Stage};
@@ -219,7 +221,7 @@ pub(crate) fn shown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         if changes_direction(letter) || (letter.is_control() && !matches!(letter, '\n' | '\t' | '\r')) {
-            out.push_str(&format!("[U+{:04X}]", letter as u32));
+            let _ = write!(out, "[U+{:04X}]", letter as u32);
         } else {
             out.push(letter);
         }

@@ -1,5 +1,7 @@
 //! The pages as the server renders them. What a browser makes of them is tested with the executable.
 
+use std::fmt::Write as _;
+
 use ocelot_model::Status;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -54,8 +56,10 @@ async fn a_log_that_is_closed_comes_when_it_is_opened() {
 #[tokio::test]
 async fn a_build_of_many_jobs_stays_small() {
     let room = Room::new().await;
-    let jobs: String =
-        (0..60).map(|n| format!("  j{n}: {{stages: [{{name: one, script: [a]}}]}}\n")).collect();
+    let mut jobs = String::new();
+    for n in 0..60 {
+        writeln!(jobs, "  j{n}: {{stages: [{{name: one, script: [a]}}]}}").unwrap();
+    }
     room.known("example", &format!("image: busybox\njobs:\n{jobs}")).await;
     room.build("example").await;
     let worker = room.worker().await;
