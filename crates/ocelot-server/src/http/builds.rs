@@ -103,8 +103,8 @@ fn filter(asked: &Filter, readable: &[Repo]) -> Answer<Option<BuildFilter>> {
         commit,
         status: parse::<Status>("status", asked.status.as_ref())?,
         event: parse::<EventKind>("event", asked.event.as_ref())?,
-        since: parse::<Timestamp>("since", asked.since.as_ref())?,
-        until: parse::<Timestamp>("until", asked.until.as_ref())?,
+        since: time("since", asked.since.as_ref())?,
+        until: time("until", asked.until.as_ref())?,
         worker: asked.worker.clone(),
         text: asked.q.clone().filter(|q| !q.is_empty()),
         before: asked.cursor.as_deref().map(read_cursor).transpose()?,
@@ -117,6 +117,14 @@ where
 {
     text.map(|text| text.parse().map_err(|error| Refusal::bad_request(format!("{name}: {error}"))))
         .transpose()
+}
+
+fn time(name: &str, text: Option<&String>) -> Answer<Option<Timestamp>> {
+    let read = |text: &String| {
+        let words = || format!("{name}: `{text}` is no time; write it like 2026-01-31T12:00:00Z");
+        text.parse().map_err(|_| Refusal::bad_request(words()))
+    };
+    text.map(read).transpose()
 }
 
 /// Where the next page begins. Opaque to callers, so that it may become something else.
@@ -140,6 +148,7 @@ fn read_cursor(text: &str) -> Answer<BuildNumber> {
 pub(super) async fn create(
     State(app): State<App>,
     caller: Caller,
+    Query(NoQuery {}): Query<NoQuery>,
     extract::Json(new): extract::Json<api::NewBuild>,
 ) -> Answer<(StatusCode, Json<api::Build>)> {
     let repo = caller.repo(&app, &new.repo, Action::WriteRepo).await?;
@@ -168,6 +177,7 @@ pub(super) async fn cancel(
     State(app): State<App>,
     caller: Caller,
     Segments(number): Segments<String>,
+    Query(NoQuery {}): Query<NoQuery>,
 ) -> Answer<Json<api::Build>> {
     let number = find(&app, &caller, &number, Action::WriteRepo).await?;
     let detail = cancel::cancel(&app, number, &caller.0).await?;
@@ -185,6 +195,7 @@ pub(super) async fn retry(
     State(app): State<App>,
     caller: Caller,
     Segments(number): Segments<String>,
+    Query(NoQuery {}): Query<NoQuery>,
     MaybeJson(how): MaybeJson<api::RetryBuild>,
 ) -> Answer<(StatusCode, Json<api::Build>)> {
     let number = find(&app, &caller, &number, Action::WriteRepo).await?;

@@ -163,7 +163,7 @@ impl PageQuery {
 
 /// Parts of a path as text; what cannot be decoded exists nowhere.
 #[derive(Debug)]
-pub(super) struct Segments<T>(pub(super) T);
+pub(crate) struct Segments<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
     type Rejection = Refusal;

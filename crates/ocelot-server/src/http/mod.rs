@@ -26,7 +26,7 @@ mod session;
 mod status;
 mod tokens;
 
-pub(crate) use extract::build_number;
+pub(crate) use extract::{Segments, build_number};
 pub use guard::Right;
 pub(crate) use guard::check_proxies;
 pub(crate) use queue::state as worker_state;

@@ -35,6 +35,7 @@ pub(super) async fn list(
 pub(super) async fn add(
     State(app): State<App>,
     caller: Caller,
+    Query(NoQuery {}): Query<NoQuery>,
     extract::Json(new): extract::Json<api::NewRepo>,
 ) -> Answer<(StatusCode, Json<api::Repo>)> {
     let name = handle(&app, &new).await?;
@@ -103,6 +104,7 @@ pub(super) async fn remove(
     State(app): State<App>,
     caller: Caller,
     Segments(handle): Segments<String>,
+    Query(NoQuery {}): Query<NoQuery>,
 ) -> Answer<StatusCode> {
     let repo = caller.repo(&app, &handle, Action::AdminRepo).await?;
     app.store.remove_repo(repo.id).await?;

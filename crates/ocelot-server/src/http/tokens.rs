@@ -37,6 +37,7 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(app): State<App>,
     caller: Caller,
+    Query(NoQuery {}): Query<NoQuery>,
     extract::Json(new): extract::Json<api::NewToken>,
 ) -> Answer<(StatusCode, Json<api::CreatedToken>)> {
     check(&new)?;
@@ -79,6 +80,7 @@ pub(super) async fn revoke(
     State(app): State<App>,
     caller: Caller,
     Segments(id): Segments<String>,
+    Query(NoQuery {}): Query<NoQuery>,
 ) -> Answer<StatusCode> {
     let id = number(&id).map(TokenId).ok_or_else(Refusal::not_found)?;
     app.store.revoke_token(id).await?;

@@ -1,7 +1,7 @@
 //! One build: its stages, its live log, and the two buttons.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use super::log::{self, Piece, Place};
 use super::view::{BuildRow, JobView, LogView, counts};
 use crate::App;
 use crate::http::auth::Caller;
-use crate::http::build_number;
+use crate::http::{Segments, build_number};
 
 #[derive(Template)]
 #[template(path = "build.html")]
@@ -44,7 +44,7 @@ pub(crate) struct Part {
 pub(crate) async fn show(
     State(app): State<App>,
     Caller(actor): Caller,
-    Path(number): Path<String>,
+    Segments(number): Segments<String>,
     Query(part): Query<Part>,
 ) -> Response {
     match load(&app, &actor, &number, Action::ReadRepo).await {
@@ -123,7 +123,7 @@ pub(crate) struct After {
 pub(crate) async fn lines(
     State(app): State<App>,
     Caller(actor): Caller,
-    Path((number, stage)): Path<(String, String)>,
+    Segments((number, stage)): Segments<(String, String)>,
     Query(from): Query<After>,
 ) -> Response {
     let stage = match stage_of(&app, &actor, &number, &stage).await {
@@ -166,7 +166,7 @@ async fn next_lines(
 pub(crate) async fn cancel(
     State(app): State<App>,
     Caller(actor): Caller,
-    Path(number): Path<String>,
+    Segments(number): Segments<String>,
 ) -> Response {
     let detail = match load(&app, &actor, &number, Action::WriteRepo).await {
         Ok(Some(detail)) => detail,
@@ -184,7 +184,7 @@ pub(crate) async fn cancel(
 pub(crate) async fn retry(
     State(app): State<App>,
     Caller(actor): Caller,
-    Path(number): Path<String>,
+    Segments(number): Segments<String>,
 ) -> Response {
     let detail = match load(&app, &actor, &number, Action::WriteRepo).await {
         Ok(Some(detail)) => detail,

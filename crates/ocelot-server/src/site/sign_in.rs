@@ -1,12 +1,13 @@
 //! The pages that take a token or a one-use link. What the form sends is handled by `http/auth`, like a program's sign-in.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
 use crate::App;
+use crate::http::Segments;
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -35,7 +36,7 @@ struct Link {
 
 /// `GET /login/link/{secret}`: a button. Mail programs and chats look at links that they carry, so looking must not
 /// use one up.
-pub(crate) async fn link(Path(secret): Path<String>) -> Response {
+pub(crate) async fn link(Segments(secret): Segments<String>) -> Response {
     super::page(StatusCode::OK, &Link { secret, now: super::now_ms() })
 }
 

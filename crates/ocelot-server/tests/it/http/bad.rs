@@ -36,13 +36,44 @@ async fn queries() {
         ("limit=x", "limit"),
         ("status=green", "status:"),
         ("event=x", "event:"),
-        ("since=yesterday", "since:"),
+        ("since=yesterday", "since: `yesterday` is no time; write it like 2"),
+        ("until=9999-12-31T23:59:59Z", "is no time"),
         ("commit=abc", "commit:"),
         ("colour=red", "known:"),
     ] {
         let (status, body) = room.get(&format!("/api/v1/builds?{query}")).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{query}: {body}");
         assert!(body["detail"].as_str().unwrap().contains(words), "{query}: {body}");
+    }
+}
+
+/// `retry?failed=true` would otherwise do everything again without a word.
+#[tokio::test]
+async fn changes_take_no_query() {
+    let room = Room::new().await;
+    room.known("example", SMALL).await;
+    let number = room.build("example").await;
+    for (method, path) in [
+        (Method::POST, "/api/v1/builds".to_owned()),
+        (Method::POST, format!("/api/v1/builds/{number}/retry")),
+        (Method::POST, format!("/api/v1/builds/{number}/cancel")),
+        (Method::POST, "/api/v1/repos".to_owned()),
+        (Method::DELETE, "/api/v1/repos/git/example".to_owned()),
+        (Method::POST, "/api/v1/tokens".to_owned()),
+        (Method::DELETE, "/api/v1/tokens/1".to_owned()),
+    ] {
+        let request = room.request(method, &format!("{path}?failed=true")).json(&json!({}));
+        let (status, body) = answer(request).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}: {body}");
+        assert!(body["detail"].as_str().unwrap().contains("unknown query parameter `failed`"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn paths_that_are_no_text_exist_nowhere() {
+    let room = Room::new().await;
+    for path in ["/builds/%ff", "/builds/%ff/stages/1/lines", "/login/link/%ff", "/assets/..%2fsite.css"] {
+        assert_eq!(answer(room.request(Method::GET, path)).await.0, StatusCode::NOT_FOUND, "{path}");
     }
 }
 
