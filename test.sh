@@ -80,6 +80,7 @@ ensure_rust
 ensure_tools
 ensure_packages shellcheck=shellcheck docker-registry=docker-registry
 [[ -x /usr/sbin/nginx ]] || ensure_packages nginx=nginx-light
+ensure_sshd
 ensure_postgres
 ensure_chromium
 ensure_docker "$ROOT/test.sh" "$@"

@@ -31,6 +31,14 @@ pub enum GitError {
     /// No such repository, or no right to read it.
     #[error("repository not found: {0} (it does not exist, or Ocelot may not read it)")]
     NotFound(String),
+    /// It knows nobody of this name, password or key, or shows a key of its own that is not the known one.
+    #[error("Ocelot may not read {url}: {words}")]
+    NoAccess {
+        /// The repository.
+        url: String,
+        /// What it, ssh or git said.
+        words: String,
+    },
     /// No such branch.
     #[error("there is no branch `{branch}` in {url}")]
     NoBranch {
@@ -84,6 +92,8 @@ pub struct Git(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     folder: PathBuf,
+    /// Keys of the hosts that were met over ssh.
+    known_hosts: PathBuf,
     allowed: Allowed,
     prepared: OnceCell<()>,
     /// One fetch per cache at a time. An entry lives as long as someone uses it.
@@ -102,8 +112,14 @@ impl Git {
     }
 
     fn with(data: &Path, allowed: Allowed) -> Git {
-        let folder = std::path::absolute(data).unwrap_or_else(|_| data.to_owned()).join("mirrors-server");
-        Git(Arc::new(Inner { folder, allowed, prepared: OnceCell::new(), busy: Mutex::default() }))
+        let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+        Git(Arc::new(Inner {
+            folder: data.join("mirrors-server"),
+            known_hosts: data.join("known_hosts"),
+            allowed,
+            prepared: OnceCell::new(),
+            busy: Mutex::default(),
+        }))
     }
 
     /// The only way to a [`CloneUrl`]; the error says what to do.
@@ -295,7 +311,7 @@ impl Git {
 
     async fn ls_remote(&self, url: &CloneUrl, flags: &[&str], patterns: &[&str]) -> Result<String, GitError> {
         self.prepare().await?;
-        let mut command = process::git(&self.config(), Some(url));
+        let mut command = self.git(Some(url));
         command.current_dir(&self.0.folder).arg("ls-remote").arg("--quiet").args(flags);
         command.args(["--end-of-options", url.as_str()]).args(patterns);
         let out = process::run(command, url).await?;
@@ -303,9 +319,13 @@ impl Git {
     }
 
     fn command(&self, url: Option<&CloneUrl>, cache: &Path) -> Command {
-        let mut command = process::git(&self.config(), url);
+        let mut command = self.git(url);
         command.current_dir(cache).env("GIT_DIR", cache);
         command
+    }
+
+    fn git(&self, url: Option<&CloneUrl>) -> Command {
+        process::git(&self.config(), &self.0.known_hosts, url)
     }
 
     fn config(&self) -> PathBuf {
@@ -332,7 +352,7 @@ impl Git {
         if is_there(cache).await {
             return Ok(());
         }
-        let mut command = process::git(&self.config(), None);
+        let mut command = self.git(None);
         command.current_dir(&self.0.folder).args(["init", "--quiet", "--bare", "--template="]);
         command.arg(if commit.len() == 64 { "--object-format=sha256" } else { "--object-format=sha1" });
         command.arg("--end-of-options").arg(cache);

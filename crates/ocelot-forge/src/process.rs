@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use ocelot_model::git::{KNOWN_HOSTS, SSH, is_no_access, words};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
@@ -18,17 +19,17 @@ const OUTPUT: u64 = 16 << 20;
 const WORDS: u64 = 64 << 10;
 
 /// git with nothing of the machine's or the user's configuration. `url` opens its own protocol only.
-pub(crate) fn git(config: &Path, url: Option<&CloneUrl>) -> Command {
+pub(crate) fn git(config: &Path, known_hosts: &Path, url: Option<&CloneUrl>) -> Command {
     let mut command = Command::new("git");
     command
         .env_clear()
         .envs(kept())
         .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GIT_ASKPASS", "true")
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", config)
         .env("GIT_OPTIONAL_LOCKS", "0")
-        .env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=10")
+        .env("GIT_SSH_COMMAND", SSH)
+        .env(KNOWN_HOSTS, known_hosts)
         .env("GIT_ALLOW_PROTOCOL", url.map_or("none", |url| url.scheme().protocol()))
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null())
@@ -102,31 +103,18 @@ async fn bounded(from: impl AsyncRead + Unpin, limit: u64) -> std::io::Result<Ve
     Ok(data)
 }
 
-/// Git's own words, without its decoration, as the error they stand for.
+/// What was said on standard error as the error that it stands for.
 pub(crate) fn complaint(stderr: &[u8], url: &CloneUrl) -> GitError {
-    let text = String::from_utf8_lossy(stderr);
-    let missing = [
-        "not found",
-        "does not appear to be a git repository",
-        "does not exist",
-        "could not read Username",
-        "Repository not found",
-    ];
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with("warning:") && !line.starts_with("hint:"))
-        .collect();
-    if lines.iter().any(|line| missing.iter().any(|words| line.contains(words))) {
+    let words = match words(&String::from_utf8_lossy(stderr)) {
+        words if words.is_empty() => "git failed without a word".to_owned(),
+        words => words,
+    };
+    let missing = ["not found", "does not appear to be a git repository", "does not exist"];
+    if is_no_access(&words) {
+        return GitError::NoAccess { url: url.to_string(), words };
+    }
+    if missing.iter().any(|sign| words.contains(sign)) {
         return GitError::NotFound(url.to_string());
     }
-    let words = lines
-        .iter()
-        .find(|line| line.starts_with("fatal:") || line.starts_with("error:"))
-        .or(lines.last())
-        .map_or("git failed without a word", |line| {
-            line.trim_start_matches("fatal:").trim_start_matches("error:")
-        });
-    let clean: String = words.trim().chars().filter(|c| !c.is_control()).take(500).collect();
-    GitError::Failed(clean)
+    GitError::Failed(words)
 }

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod build;
 pub mod event;
+pub mod git;
 pub mod id;
 pub mod pipeline;
 pub mod repo;

@@ -389,6 +389,11 @@ impl Store {
         each!(self, core => core.worker_hello(hello).await)
     }
 
+    /// It has found out how folders reach its engine.
+    pub async fn worker_shares(&self, id: WorkerId, sharing: &str) -> Result<(), StoreError> {
+        each!(self, core => core.worker_shares(id, sharing).await)
+    }
+
     /// Its session ended.
     pub async fn worker_goodbye(&self, id: WorkerId) -> Result<(), StoreError> {
         each!(self, core => core.worker_goodbye(id).await)

@@ -25,6 +25,15 @@ pub enum Setup {
     NoWorker,
 }
 
+/// Variables of the server and of a worker that is a process of its own.
+#[derive(Debug, Default)]
+pub struct Environment {
+    /// The server's; with `up` the worker's too.
+    pub server: Vec<(String, String)>,
+    /// The worker's.
+    pub worker: Vec<(String, String)>,
+}
+
 /// See the module. Everything is gone when it is dropped.
 #[derive(Debug)]
 pub struct TestApp {
@@ -37,6 +46,8 @@ pub struct TestApp {
     // Dropped in this order: the worker can still report while it ends.
     worker: Option<Process>,
     server: Option<Process>,
+    /// What server and worker get beside `HOME` and `PATH`, each its own.
+    env: Environment,
     /// Repositories that builds clone from.
     repos: std::sync::Mutex<Vec<GitRepo>>,
     folder: TempDir,
@@ -45,6 +56,11 @@ pub struct TestApp {
 impl TestApp {
     /// Starts it. `bin` is the executable: `env!("CARGO_BIN_EXE_ocelot")`.
     pub async fn start(bin: &str, setup: Setup) -> TestApp {
+        TestApp::start_with(bin, setup, Environment::default()).await
+    }
+
+    /// Starts it with variables of one's choice.
+    pub async fn start_with(bin: &str, setup: Setup, env: Environment) -> TestApp {
         if matches!(setup, Setup::Up | Setup::Apart | Setup::Postgres) {
             docker_image_busybox();
         }
@@ -56,6 +72,7 @@ impl TestApp {
             database: if setup == Setup::Postgres { Postgres::shared().database() } else { String::new() },
             worker: None,
             server: None,
+            env,
             repos: std::sync::Mutex::default(),
             folder: tempfile::tempdir().expect("a folder"),
         };
@@ -69,6 +86,11 @@ impl TestApp {
     /// Address of the server.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Folder that is the home of server and worker, and holds the data of both.
+    pub fn home(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Folder of the server's data.
@@ -223,7 +245,7 @@ impl TestApp {
             format!("--address-file={}", address_file.display()),
         ]);
         let log = folder.join("server.log");
-        let mut server = Process::start(&self.bin, folder, &[], &args, &log);
+        let mut server = Process::start(&self.bin, folder, &pairs(&self.env.server), &args, &log);
         self.url = wait_for("the server", async || {
             assert!(server.ended().is_none(), "the server ended: {}", server.said());
             std::fs::read_to_string(&address_file).ok()
@@ -248,9 +270,15 @@ impl TestApp {
             args.extend(["--executor=host".into(), "--label=tag=here".into()]);
         }
         let log = folder.join("worker.log");
-        let worker = Process::start(&self.bin, folder, &[("OCELOT_TOKEN", &token)], &args, &log);
+        let mut env = pairs(&self.env.worker);
+        env.push(("OCELOT_TOKEN", &token));
+        let worker = Process::start(&self.bin, folder, &env, &args, &log);
         self.worker = Some(worker);
     }
+}
+
+fn pairs(env: &[(String, String)]) -> Vec<(&str, &str)> {
+    env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 impl Drop for TestApp {

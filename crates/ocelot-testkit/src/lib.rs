@@ -9,12 +9,16 @@ mod docker;
 mod postgres;
 mod process;
 mod repo;
+mod ssh;
 mod wait;
+mod web;
 
-pub use app::{Setup, Stages, TestApp};
+pub use app::{Environment, Setup, Stages, TestApp};
 pub use cli::{Output, ocelot};
 pub use docker::{BUSYBOX, containers, docker_image_busybox, nothing_left, remove_containers};
 pub use postgres::Postgres;
 pub use process::Process;
 pub use repo::GitRepo;
+pub use ssh::SshHost;
 pub use wait::{DEADLINE, wait_for};
+pub use web::{Manners, WebHost};

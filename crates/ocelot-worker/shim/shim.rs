@@ -5,6 +5,7 @@
 mod serve;
 mod stage;
 mod sys;
+mod walls;
 mod wipe;
 #[allow(dead_code, reason = "the worker uses the other half")]
 mod wire;
@@ -26,8 +27,13 @@ fn main() {
         [_, "stage", dir, uid, gid] => stage::run(Path::new(dir), owner(uid, gid)),
         [_, "relay", dir] => relay(Path::new(dir)),
         [_, "install", from, to, nonce, file] => install(from, to, nonce, file),
+        [_, "listen", port] => port.parse().map_err(io::Error::other).and_then(walls::listen),
+        [_, "knock", address] => match address.parse() {
+            Ok(address) => exit(i32::from(!walls::knock(address))),
+            Err(error) => Err(io::Error::other(error)),
+        },
         [_, "wipe", dir] => wipe::wipe(Path::new(dir)),
-        _ => Err(io::Error::other("usage: shim serve|stage|relay|install|wipe …")),
+        _ => Err(io::Error::other("usage: shim serve|stage|relay|install|listen|knock|wipe …")),
     };
     if let Err(error) = result {
         eprintln!("shim: {error}");

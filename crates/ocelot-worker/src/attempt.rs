@@ -4,6 +4,7 @@
 //! whenever the worker is killed, what is left says what remains to be done.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ocelot_api::proto;
@@ -29,6 +30,8 @@ pub(crate) struct Shop {
     pub(crate) executor: Executor,
     pub(crate) client: Client,
     pub(crate) mirrors: Mirrors,
+    /// Keys of the hosts that were met over ssh.
+    pub(crate) known_hosts: PathBuf,
     /// Bytes of log that a stage may write.
     pub(crate) log_cap: u64,
 }

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Stdio;
 
+use ocelot_model::git::{KNOWN_HOSTS, SSH};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
@@ -15,24 +16,27 @@ const WORDS: usize = 16 << 10;
 
 /// Which ways to other repositories a call may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ways {
+pub(crate) enum Ways<'a> {
     /// None: it works in one repository.
     None,
     /// A repository of this machine.
     Local,
     /// What a clone URL may use: `https` and `ssh`.
-    Secure,
-    /// `http` too, because the URL that an admin gave is one.
-    Plain,
+    Net {
+        /// `http` too, because the URL that an admin gave is one.
+        plain: bool,
+        /// Keys of the hosts that were met over ssh.
+        known_hosts: &'a Path,
+    },
 }
 
-impl Ways {
+impl Ways<'_> {
     fn protocols(self) -> &'static str {
         match self {
             Ways::None => "",
             Ways::Local => "file",
-            Ways::Secure => "https:ssh",
-            Ways::Plain => "https:ssh:http",
+            Ways::Net { plain: false, .. } => "https:ssh",
+            Ways::Net { plain: true, .. } => "https:ssh:http",
         }
     }
 }
@@ -41,7 +45,7 @@ impl Ways {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{words}")]
 pub(crate) struct GitError {
-    /// Its own last line, without `fatal:`.
+    /// What it, ssh or the host said, in one line.
     pub(crate) words: String,
     /// The network or the machine is at fault, so that another try may help.
     pub(crate) infrastructure: bool,
@@ -71,7 +75,11 @@ pub(crate) struct Said {
 }
 
 /// Runs git in `folder` and waits for it. Dropped, it ends git and whatever git has started.
-pub(crate) async fn git<S: AsRef<OsStr>>(folder: &Path, ways: Ways, args: &[S]) -> Result<Said, GitError> {
+pub(crate) async fn git<S: AsRef<OsStr>>(
+    folder: &Path,
+    ways: Ways<'_>,
+    args: &[S],
+) -> Result<Said, GitError> {
     let mut child = command(folder, ways, args).spawn().map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {
             return GitError::machine("git is not installed on the worker: apt-get install git");
@@ -84,7 +92,7 @@ pub(crate) async fn git<S: AsRef<OsStr>>(folder: &Path, ways: Ways, args: &[S]) 
     if status.success() { Ok(Said { out, err }) } else { Err(failure(&err, status)) }
 }
 
-fn command<S: AsRef<OsStr>>(folder: &Path, ways: Ways, args: &[S]) -> Command {
+fn command<S: AsRef<OsStr>>(folder: &Path, ways: Ways<'_>, args: &[S]) -> Command {
     let mut command = Command::new("git");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"GIT_")) {
         command.env_remove(name);
@@ -97,10 +105,13 @@ fn command<S: AsRef<OsStr>>(folder: &Path, ways: Ways, args: &[S]) -> Command {
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_ATTR_NOSYSTEM", "1")
         .env("GIT_ALLOW_PROTOCOL", ways.protocols())
-        .env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=15")
+        .env("GIT_SSH_COMMAND", SSH)
         .env("GIT_HTTP_LOW_SPEED_LIMIT", "1")
         .env("GIT_HTTP_LOW_SPEED_TIME", "60")
         .env("LC_ALL", "C");
+    if let Ways::Net { known_hosts, .. } = ways {
+        command.env(KNOWN_HOSTS, known_hosts);
+    }
     let ours = [
         "core.hooksPath=/dev/null",
         "core.fsmonitor=false",
@@ -158,25 +169,12 @@ async fn tail(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-fn failure(words: &str, status: std::process::ExitStatus) -> GitError {
-    let line = last_words(words);
-    if line.is_empty() {
+fn failure(said: &str, status: std::process::ExitStatus) -> GitError {
+    let words = ocelot_model::git::words(said);
+    if words.is_empty() {
         return GitError::machine(format!("git ended with {status} and said nothing"));
     }
-    GitError { infrastructure: is_infrastructure(words), words: line }
-}
-
-/// The most telling of git's lines: the last `fatal:` or `error:`, else the last one.
-fn last_words(words: &str) -> String {
-    let mut lines = words.lines().rev().map(str::trim).filter(|line| !line.is_empty());
-    let telling = |line: &&str| {
-        ["fatal: ", "error: ", "ERROR: ", "remote: "].iter().any(|mark| line.starts_with(mark))
-            && !line.contains("Could not read from remote repository")
-    };
-    let last = lines.clone().next().unwrap_or_default();
-    let line = lines.find(telling).unwrap_or(last);
-    let line = line.strip_prefix("fatal: ").or_else(|| line.strip_prefix("error: ")).unwrap_or(line);
-    line.chars().take(500).collect()
+    GitError { infrastructure: is_infrastructure(said), words }
 }
 
 /// Whether git's words speak of the network or the disk, rather than of something that is not there or not
@@ -201,7 +199,8 @@ fn is_infrastructure(words: &str) -> bool {
         "unexpected disconnect",
         "hung up unexpectedly",
         "rpc failed",
-        "gnutls",
+        "gnutls_handshake",
+        "gnutls recv",
         "ssl_error",
         "error: 429",
         "error: 500",
@@ -211,7 +210,8 @@ fn is_infrastructure(words: &str) -> bool {
         "no space left",
         "input/output error",
         "cannot allocate memory",
-        "killed",
+        "killed by signal",
+        "died of signal",
     ]
     .iter()
     .any(|sign| words.contains(sign))
@@ -222,48 +222,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_and_whose_fault() {
-        let check = |said: &str, want: &str, infrastructure: bool| {
-            assert_eq!(
-                (last_words(said).as_str(), is_infrastructure(said)),
-                (want, infrastructure),
-                "{said:?}"
-            );
-        };
+    fn whose_fault_it_is() {
+        let check = |said: &str, want: bool| assert_eq!(is_infrastructure(said), want, "{said:?}");
+        check("fatal: remote error: upload-pack: not our ref 0123\n", false);
+        check("fatal: unable to access 'https://x/': Could not resolve host: x\n", true);
         check(
-            "fatal: remote error: upload-pack: not our ref 0123\n",
-            "remote error: upload-pack: not our ref 0123",
+            "git@x: Permission denied (publickey).\nfatal: Could not read from remote repository.\n",
             false,
         );
-        check(
-            "fatal: unable to access 'https://x/': Could not resolve host: x\n",
-            "unable to access 'https://x/': Could not resolve host: x",
-            true,
-        );
-        check(
-            "git@x: Permission denied (publickey).\nfatal: Could not read from remote repository.\n\nPlease make sure \
-             you have the correct access rights\nand the repository exists.\n",
-            "and the repository exists.",
-            false,
-        );
-        check(
-            "ERROR: Repository not found.\nfatal: Could not read from remote repository.\n",
-            "ERROR: Repository not found.",
-            false,
-        );
-        check("fatal: repository '/none' does not exist\n", "repository '/none' does not exist", false);
-        check(
-            "error: unable to write file x: No space left on device\n",
-            "unable to write file x: No space left on device",
-            true,
-        );
+        check("Host key verification failed.\nfatal: Could not read from remote repository.\n", false);
+        check("ssh: connect to host x port 22: Connection refused\n", true);
+        check("fatal: repository 'https://x/gnutls/killed.git' not found\n", false);
+        check("error: unable to write file x: No space left on device\n", true);
     }
 
     #[tokio::test]
     async fn protocols_that_are_not_allowed_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("file://{}", dir.path().display());
-        for ways in [Ways::None, Ways::Secure, Ways::Plain] {
+        let net = |plain| Ways::Net { plain, known_hosts: dir.path() };
+        for ways in [Ways::None, net(false), net(true)] {
             let said = git(dir.path(), ways, &["ls-remote", "--end-of-options", &url]).await;
             let words = said.unwrap_err().words;
             assert!(words.contains("'file' not allowed"), "{words}");

@@ -34,6 +34,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) checkout: &'a Checkout,
     /// `file://` and local paths may be used.
     pub(crate) allow_local: bool,
+    /// Keys of the hosts that were met over ssh: a file, made when the first one is.
+    pub(crate) known_hosts: &'a Path,
 }
 
 /// A mirror that has the wanted commit, held until it was copied from.
@@ -159,18 +161,20 @@ async fn fetch(path: &Path, wanted: Wanted<'_>) -> Result<(), GitError> {
     Ok(())
 }
 
-/// By its id; where the host shows only branch heads, by the branch, then by all heads.
+/// By its id; where the host gives out only what has a name, by the branch, then by all names, then by all of
+/// their history: the commit may be further back than is wanted of it.
 async fn fetch_commit(path: &Path, wanted: Wanted<'_>, history: Option<&str>) -> Result<(), GitError> {
     let Wanted { commit, branch, .. } = wanted;
-    let by_id = pull(path, wanted, history, &format!("+{commit}:refs/ocelot/{commit}")).await;
+    let by_id = pull(path, wanted, history, &[&format!("+{commit}:refs/ocelot/{commit}")]).await;
     let Err(refused) = by_id else { return Ok(()) };
     if refused.infrastructure || !is_refusal(&refused.words) {
         return Err(refused);
     }
-    for heads in
-        [format!("+refs/heads/{branch}:refs/heads/{branch}"), "+refs/heads/*:refs/heads/*".to_owned()]
-    {
-        match pull(path, wanted, history, &heads).await {
+    let one = format!("+refs/heads/{branch}:refs/ocelot/branch");
+    let all = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
+    for (names, whole) in [(&[one.as_str()][..], false), (&all, false), (&all, true)] {
+        let unshallow = path.join("shallow").exists().then_some("--unshallow");
+        match pull(path, wanted, if whole { unshallow } else { history }, names).await {
             Err(error) if error.infrastructure => return Err(error),
             Err(_) | Ok(()) => {}
         }
@@ -182,15 +186,20 @@ async fn fetch_commit(path: &Path, wanted: Wanted<'_>, history: Option<&str>) ->
     Err(refused)
 }
 
-async fn pull(path: &Path, wanted: Wanted<'_>, history: Option<&str>, refs: &str) -> Result<(), GitError> {
+async fn pull(path: &Path, wanted: Wanted<'_>, history: Option<&str>, refs: &[&str]) -> Result<(), GitError> {
     let mut args = vec!["fetch", "--quiet", "--no-recurse-submodules", "--no-write-fetch-head"];
     args.extend(history);
-    let ways = ways(wanted.url, wanted.allow_local);
+    let ways = ways(&wanted);
     if ways == Ways::Local {
         // The admin allowed local repositories; who owns them does not matter then.
         args.push("--upload-pack=git -c 'safe.directory=*' upload-pack");
     }
-    args.extend(["--end-of-options", wanted.url, refs]);
+    if refs.iter().any(|refs| refs.contains('*')) {
+        // A branch that is gone may stand where a folder of branches is now.
+        args.push("--prune");
+    }
+    args.extend(["--end-of-options", wanted.url]);
+    args.extend(refs);
     let told = git(path, ways, &args).await;
     told.map(drop).map_err(|error| GitError { words: without_password(&error.words, wanted.url), ..error })
 }
@@ -255,15 +264,13 @@ async fn is_deep_enough(path: &Path, commit: &str, depth: u32) -> Result<bool, G
 }
 
 /// The ways that a clone URL may go. An address that is no URL of a known kind is a local path.
-fn ways(url: &str, allow_local: bool) -> Ways {
-    let lower = url.to_ascii_lowercase();
-    let local = lower.starts_with("file://") || url.starts_with('/') || url.starts_with('.');
-    if local && allow_local {
+fn ways<'a>(wanted: &Wanted<'a>) -> Ways<'a> {
+    let lower = wanted.url.to_ascii_lowercase();
+    let local = lower.starts_with("file://") || lower.starts_with(['/', '.']);
+    if local && wanted.allow_local {
         Ways::Local
-    } else if lower.starts_with("http://") {
-        Ways::Plain
     } else {
-        Ways::Secure
+        Ways::Net { plain: lower.starts_with("http://"), known_hosts: wanted.known_hosts }
     }
 }
 
@@ -341,14 +348,20 @@ mod tests {
 
     #[test]
     fn ways_of_urls() {
-        let check = |url: &str, local: bool, want: Ways| assert_eq!(ways(url, local), want, "{url} {local}");
-        check("https://host/a", true, Ways::Secure);
-        check("HTTP://host/a", false, Ways::Plain);
-        check("git@host:a", true, Ways::Secure);
-        check("file:///srv/a", false, Ways::Secure);
+        let (checkout, known_hosts) = (Checkout::default(), Path::new("/hosts"));
+        let check = |url: &str, allow_local: bool, want: Ways<'_>| {
+            let wanted =
+                Wanted { url, commit: "", branch: "main", checkout: &checkout, allow_local, known_hosts };
+            assert_eq!(ways(&wanted), want, "{url} {allow_local}");
+        };
+        let net = |plain| Ways::Net { plain, known_hosts };
+        check("https://host/a", true, net(false));
+        check("HTTP://host/a", false, net(true));
+        check("git@host:a", true, net(false));
+        check("file:///srv/a", false, net(false));
         check("file:///srv/a", true, Ways::Local);
         check("/srv/a", true, Ways::Local);
-        check("ext::sh -c id", true, Ways::Secure);
+        check("ext::sh -c id", true, net(false));
     }
 
     #[test]
@@ -356,7 +369,9 @@ mod tests {
         let checkout = Checkout::default();
         let sha = "0123456789abcdef0123456789abcdef01234567";
         let case = |url: &str, commit: &str, want: bool| {
-            let wanted = Wanted { url, commit, branch: "main", checkout: &checkout, allow_local: true };
+            let known_hosts = Path::new("/hosts");
+            let wanted =
+                Wanted { url, commit, branch: "main", checkout: &checkout, allow_local: true, known_hosts };
             assert_eq!(check(&wanted).is_ok(), want, "{url} {commit}");
         };
         case("https://host/a", sha, true);

@@ -106,7 +106,8 @@ async fn come_back(session: &Session, client: Client, contact: &Shared) -> Worke
 /// One stream, from hello to its end.
 async fn once(session: &Session, mut client: Client, contact: &Shared, backoff: &mut Backoff) -> End {
     let (out, said) = mpsc::unbounded_channel();
-    say(&out, Up::Hello(session.hello()));
+    let mut sharing = session.sharing.clone();
+    say(&out, Up::Hello(session.hello(sharing.borrow_and_update().clone())));
     session.board.attach(out.clone());
     let answer = tokio::time::timeout(HELLO, client.session(UnboundedReceiverStream::new(said))).await;
     let mut heard = match answer {
@@ -132,7 +133,12 @@ async fn once(session: &Session, mut client: Client, contact: &Shared, backoff: 
                 if with(contact, |contact| contact.silence(now)) > SILENCE {
                     return End::Broken;
                 }
-                say(&out, Up::Heartbeat(Heartbeat { holding: session.board.holding() }));
+                say(&out, session.heartbeat(String::new()));
+            }
+            // It is found out long after the first hello.
+            Ok(()) = sharing.changed() => {
+                let words = sharing.borrow_and_update().clone();
+                say(&out, session.heartbeat(words));
             }
         }
     }
@@ -156,7 +162,7 @@ fn say(out: &Out, message: Up) {
 }
 
 impl Session {
-    fn hello(&self) -> Hello {
+    fn hello(&self, sharing: String) -> Hello {
         Hello {
             protocol_min: PROTOCOL_MIN,
             protocol_max: PROTOCOL_MAX,
@@ -165,8 +171,12 @@ impl Session {
             labels: self.config.all_labels().into_iter().collect(),
             slots: self.config.slots,
             holding: self.board.holding(),
-            sharing: self.sharing.borrow().clone(),
+            sharing,
         }
+    }
+
+    fn heartbeat(&self, sharing: String) -> Up {
+        Up::Heartbeat(Heartbeat { holding: self.board.holding(), sharing })
     }
 
     fn take(&self, message: Down, out: &Out, contact: &Shared, backoff: &mut Backoff) -> Option<End> {

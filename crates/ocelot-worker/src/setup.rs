@@ -136,6 +136,7 @@ impl Attempt {
             branch: &self.offer.branch,
             checkout: &self.job.checkout,
             allow_local: self.offer.allow_local,
+            known_hosts: &self.shop.known_hosts,
         };
         line(say, &format!("Fetching {}", self.offer.repo)).await;
         let folder = self.place.workspace();

@@ -1,7 +1,7 @@
 //! A worker's whole life: find what an earlier life left, hold a session, work, drain.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use ocelot_model::id::{AttemptId, JobId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::attempt::{Shop, Start, clean, work_on};
 use crate::board::{Board, Stop};
@@ -23,6 +24,8 @@ use crate::session::{Session, keep};
 
 /// Leftovers are looked for this often.
 const SWEEP: Duration = Duration::from_mins(10);
+/// From the start to the first look whether networks are apart; then as often as for leftovers.
+const WALLS: Duration = Duration::from_mins(1);
 
 /// How a worker is told to end.
 #[derive(Debug, Clone, Default)]
@@ -94,8 +97,13 @@ impl Worker {
             () = self.shutdown.drain.cancelled() => return Ok(()),
         };
         let executor = self.executor(instance).await?;
-        self.tell_sharing(&executor).await;
+        let _telling =
+            AbortOnDropHandle::new(tokio::spawn(tell_sharing(executor.clone(), self.sharing.clone())));
         self.sweep(&executor).await;
+        if let Err(error) = executor.get_ready(self.config.slots, &self.config.jobs()).await {
+            // The first job tries again, and says what is wrong where people look.
+            tracing::warn!("the Docker Engine cannot be prepared yet: {error}");
+        }
         for path in torn {
             discard(&executor, path).await;
         }
@@ -103,6 +111,7 @@ impl Worker {
             executor: executor.clone(),
             client: connect::client(&self.config.server, &self.config.token)?,
             mirrors: Mirrors::new(self.config.data.join("mirrors")),
+            known_hosts: self.config.data.join("known_hosts"),
             log_cap: self.config.log_cap_bytes,
         });
         let mut attempts = JoinSet::new();
@@ -126,12 +135,16 @@ impl Worker {
     ) {
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.reset();
+        let mut walls = tokio::time::interval_at(tokio::time::Instant::now() + WALLS, SWEEP);
+        let mut looks = JoinSet::new();
         let (mut draining, mut cancelled) = (false, false);
         loop {
             tokio::select! {
                 Some(start) = inbox.recv() => self.begin(attempts, shop, start),
-                Some(_) = attempts.join_next() => self.tell_sharing(&shop.executor).await,
+                Some(_) = attempts.join_next() => {}
+                Some(_) = looks.join_next() => {}
                 _ = sweep.tick() => self.sweep(&shop.executor).await,
+                _ = walls.tick() => drop(looks.spawn(look_at_walls(shop.executor.clone()))),
                 () = self.shutdown.drain.cancelled(), if !draining => {
                     draining = true;
                     self.board.close();
@@ -142,9 +155,11 @@ impl Worker {
                     self.board.close();
                     self.board.stop_all(Stop::Force);
                 }
-                () = self.board.idle(), if draining => return,
+                () = self.board.idle(), if draining => break,
             }
         }
+        // What it has started is removed by itself, within seconds.
+        while looks.join_next().await.is_some() {}
     }
 
     fn begin(&self, attempts: &mut JoinSet<()>, shop: &Arc<Shop>, start: Start) {
@@ -175,26 +190,13 @@ impl Worker {
         Ok(match self.config.executor {
             ExecutorKind::Docker => {
                 let docker_host = self.config.docker_host.clone();
-                let config =
-                    DockerConfig { docker_host, ..DockerConfig::new(instance, self.config.name.clone()) };
+                let name = name_on_engine(&self.config.data, &self.config.name)
+                    .map_err(WorkerError::io("cannot write to the worker's folder"))?;
+                let config = DockerConfig { docker_host, ..DockerConfig::new(instance, name) };
                 Executor::docker(config).await?
             }
             ExecutorKind::Host => Executor::host(HostConfig { data: self.config.data.clone() })?,
         })
-    }
-
-    /// How files reach the engine, for the next hello.
-    async fn tell_sharing(&self, executor: &Executor) {
-        let words = match executor {
-            Executor::Host(_) => "host",
-            Executor::Docker(docker) => match docker.sharing().await {
-                Some(Sharing::Same) => "same-paths",
-                Some(Sharing::Mapped { .. }) => "own-mounts",
-                Some(Sharing::None) => "archive",
-                None => "",
-            },
-        };
-        self.sharing.send_replace(words.to_owned());
     }
 
     async fn sweep(&self, executor: &Executor) {
@@ -203,6 +205,30 @@ impl Worker {
             Ok(removed) => removed.iter().for_each(|what| tracing::info!("a leftover was removed: {what}")),
             Err(error) => tracing::warn!("leftovers cannot be looked for: {error}"),
         }
+    }
+}
+
+/// Tells the session how files reach the engine, as soon as it is known.
+async fn tell_sharing(executor: Executor, session: watch::Sender<String>) {
+    let Executor::Docker(docker) = executor else { return };
+    let mut known = docker.sharing();
+    while let Ok(sharing) = known.wait_for(Option::is_some).await.map(|sharing| sharing.clone()) {
+        let words = match sharing {
+            Some(Sharing::Same) => "same-paths",
+            Some(Sharing::Mapped { .. }) => "own-mounts",
+            Some(Sharing::None) => "archive",
+            None => "",
+        };
+        session.send_if_modified(|known| std::mem::replace(known, words.to_owned()) != words);
+        if known.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn look_at_walls(executor: Executor) {
+    if let Err(error) = executor.look_at_walls().await {
+        tracing::warn!("whether jobs can reach each other is not known: {error}");
     }
 }
 
@@ -223,6 +249,23 @@ fn prepare(config: &Config) -> Result<PathBuf, WorkerError> {
     let unusable = || WorkerError::io(format!("cannot use the worker's folder {}", config.data.display()));
     fs::create_dir_all(config.jobs()).map_err(unusable())?;
     fs::canonicalize(&config.data).map_err(unusable())
+}
+
+/// The worker in labels and names on its engine: one per folder, or two workers of one name would end each other's
+/// containers and put their jobs on one network.
+fn name_on_engine(data: &Path, name: &str) -> std::io::Result<String> {
+    let path = data.join("engine-name");
+    if let Ok(known) = fs::read_to_string(&path)
+        && !known.is_empty()
+    {
+        return Ok(known);
+    }
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '-' };
+    let name: String = name.chars().map(plain).take(40).collect();
+    let (_, random) = uuid::Uuid::now_v7().as_u64_pair();
+    let name = format!("{name}-{:08x}", random as u32);
+    fs::write(path, &name)?;
+    Ok(name)
 }
 
 /// Takes the slot of an attempt that an earlier life has begun.
@@ -267,4 +310,18 @@ fn thread(
 
 fn stopped() -> WorkerError {
     WorkerError::io("the session")(std::io::Error::other("its thread ended"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_of_one_name_are_two_on_their_engine() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = name_on_engine(one.path(), "my büro/1").unwrap();
+        assert!(first.starts_with("my-b-ro-1-"), "{first}");
+        assert_eq!(name_on_engine(one.path(), "renamed").unwrap(), first);
+        assert_ne!(name_on_engine(other.path(), "my büro/1").unwrap(), first);
+    }
 }

@@ -140,6 +140,7 @@ mod tests {
     use std::path::PathBuf;
     use std::process::Command;
 
+    use ocelot_testkit::{Manners, WebHost};
     use tokio::sync::mpsc;
 
     use super::*;
@@ -182,12 +183,22 @@ mod tests {
             branch: &str,
             checkout: Checkout,
         ) -> Result<PathBuf, GitError> {
+            self.check_out_from(&self.repo().display().to_string(), commit, branch, checkout).await
+        }
+
+        async fn check_out_from(
+            &self,
+            url: &str,
+            commit: &str,
+            branch: &str,
+            checkout: Checkout,
+        ) -> Result<PathBuf, GitError> {
             let number = self.workspaces.get();
             self.workspaces.set(number + 1);
             let folder = self.dir.path().join(format!("workspace{number}"));
             fs::create_dir(&folder).unwrap();
-            let url = self.repo().display().to_string();
-            let wanted = Wanted { url: &url, commit, branch, checkout: &checkout, allow_local: true };
+            let known_hosts = &self.dir.path().join("known_hosts");
+            let wanted = Wanted { url, commit, branch, checkout: &checkout, allow_local: true, known_hosts };
             let say = mpsc::channel(9).0;
             check_out(&self.mirrors, wanted, &folder, &say).await.map(|line| {
                 assert!(line.starts_with(&format!("Checked out {} \"", &commit[..7])), "{line}");
@@ -334,6 +345,69 @@ mod tests {
         fs::remove_dir_all(case.repo()).unwrap();
         let error = case.check_out(none, "main", ALL).await.unwrap_err();
         assert!(!error.infrastructure && error.words.contains("does not appear"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn over_http_with_and_without_a_password() {
+        let case = Case::new();
+        let old = case.commit("file", "old");
+        let commit = case.commit("file", "text");
+        let open = WebHost::start(case.dir.path(), Manners::Open);
+        let folder =
+            case.check_out_from(&open.url("repo"), &commit, "main", Checkout::default()).await.unwrap();
+        assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "text");
+        let none = "0123456789abcdef0123456789abcdef01234567";
+        let check = async |url: &str, commit: &str, want: &str, infrastructure: bool| {
+            let error = case.check_out_from(url, commit, "main", Checkout::default()).await.unwrap_err();
+            assert!(error.words.contains(want), "{url}: {error:?}");
+            assert_eq!(error.infrastructure, infrastructure, "{error:?}");
+        };
+        check(&open.url("repo"), none, "not our ref", false).await;
+        check(&open.url("none"), &commit, "not found", false).await;
+        let closed = WebHost::start(case.dir.path(), Manners::Closed);
+        let asks = "asks for a user and a password, and takes none that Ocelot has";
+        check(&closed.url("repo"), &commit, asks, false).await;
+        let wrong = closed.url("repo").replace("://", "://ada:wrong@");
+        check(&wrong, &commit, "Authentication failed", false).await;
+        let right = closed.url("repo").replace("://", "://ada:secret@");
+        let folder = case.check_out_from(&right, &commit, "main", Checkout::default()).await.unwrap();
+        assert!(!fs::read_to_string(folder.join(".git/config")).unwrap().contains("secret"));
+        // A password that is taken away costs nothing of what was fetched with it.
+        drop(closed);
+        check(&right, &old, "Failed to connect", true).await;
+        case.check_out_from(&right, &commit, "main", Checkout::default()).await.unwrap();
+    }
+
+    /// As over ssh, where most hosts do not speak the newer protocol: only what has a name is given out.
+    #[tokio::test]
+    async fn a_host_that_gives_out_names_only() {
+        let case = Case::new();
+        let host = WebHost::start(case.dir.path(), Manners::Old);
+        let url = host.url("repo");
+        let check = async |commit: &str, branch: &str, want: &str| {
+            let shallow = Checkout { depth: 2, tags: true };
+            let folder = case.check_out_from(&url, commit, branch, shallow).await.unwrap();
+            assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), want);
+        };
+        let first = case.commit("file", "0");
+        let tagged = case.commit("file", "tagged");
+        case.git(&["tag", "v1"]);
+        case.git(&["reset", "--quiet", "--hard", &first]);
+        for n in 1..9 {
+            case.commit("file", &n.to_string());
+        }
+        // Further back than what is fetched at first.
+        check(&first, "main", "0").await;
+        check(&tagged, "v1", "tagged").await;
+        // A branch where there was a folder of branches: all names are asked for when the one is not there.
+        case.git(&["checkout", "--quiet", "-b", "a/b"]);
+        check(&case.commit("file", "ab"), "gone", "ab").await;
+        case.git(&["checkout", "--quiet", "main"]);
+        case.git(&["branch", "--quiet", "-D", "a/b"]);
+        case.git(&["checkout", "--quiet", "-b", "a"]);
+        check(&case.commit("file", "a"), "gone", "a").await;
+        case.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+        check(&case.commit("file", "forced"), "a", "forced").await;
     }
 
     #[test]

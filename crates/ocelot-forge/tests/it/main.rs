@@ -6,6 +6,7 @@ use std::process::Command;
 
 use ocelot_forge::git::FILE_MAX;
 use ocelot_forge::{CloneUrl, Git, GitError};
+use ocelot_testkit::{Manners, WebHost};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
@@ -185,4 +186,42 @@ async fn a_large_file_is_cut_one_byte_past_the_limit() {
     let id = commit(&room.repo(), "ocelot.yml", &"x".repeat(FILE_MAX * 4));
     let found = room.git.read(&room.url, &id, "main", "ocelot.yml").await.unwrap();
     assert_eq!(found.file.unwrap().len(), FILE_MAX + 1);
+}
+
+/// An address on a web host; what is read of it, or why nothing.
+async fn over_http(
+    manners: Manners,
+    change: impl Fn(&str) -> String,
+    branch: &str,
+) -> Result<String, GitError> {
+    let room = room();
+    let id = commit(&room.repo(), "ocelot.yml", "one");
+    let host = WebHost::start(room.folder.path(), manners);
+    let url = room.git.check_url(&change(&host.url("app"))).unwrap();
+    assert_eq!(room.git.default_branch(&url).await?, "main");
+    let (head, found) = room.git.head(&url, branch, "ocelot.yml").await?;
+    assert_eq!(head, id);
+    assert!(room.git.contains(&url, &id, "main").await?.is_some());
+    room.git.read(&url, &"0".repeat(40), "main", "ocelot.yml").await.unwrap_err();
+    Ok(String::from_utf8(found.file.unwrap()).unwrap())
+}
+
+#[tokio::test]
+async fn over_http_with_and_without_a_password() {
+    assert_eq!(over_http(Manners::Open, str::to_owned, "main").await.unwrap(), "one");
+    assert_eq!(over_http(Manners::Old, str::to_owned, "main").await.unwrap(), "one");
+    let check = async |manners, change: fn(&str) -> String, branch: &str, want: &str| {
+        let error = over_http(manners, change, branch).await.unwrap_err().to_string();
+        assert!(error.contains(want), "{error}");
+    };
+    let same = str::to_owned;
+    check(Manners::Closed, same, "main", "asks for a user and a password, and takes none that Ocelot has")
+        .await;
+    check(Manners::Open, |url| url.replace("/app", "/none"), "main", "repository not found").await;
+    check(Manners::Open, same, "none", "there is no branch `none`").await;
+    let closed_port = |url: &str| {
+        let (_, path) = url.rsplit_once('/').unwrap();
+        format!("http://127.0.0.1:1/{path}")
+    };
+    check(Manners::Open, closed_port, "main", "Failed to connect to 127.0.0.1").await;
 }

@@ -42,6 +42,11 @@ pub(super) fn greeting(token: &Token, hello: &Hello) -> ocelot_store::Hello {
         labels,
         slots: hello.slots.min(SLOTS_MAX),
         version: hello.version.chars().take(100).collect(),
-        sharing: hello.sharing.chars().take(100).collect(),
+        sharing: sharing(&hello.sharing),
     }
+}
+
+/// How folders reach the worker's engine, no longer than a page shows it.
+pub(super) fn sharing(said: &str) -> String {
+    said.chars().take(100).collect()
 }

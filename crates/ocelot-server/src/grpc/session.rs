@@ -200,6 +200,9 @@ impl Session {
                     }
                     other => drop(other?),
                 }
+                if !beat.sharing.is_empty() {
+                    self.app.store.worker_shares(self.worker, &hello::sharing(&beat.sharing)).await?;
+                }
             }
             Up::Ready(ready) => self.app.fleet.add_credit(self.worker, self.number, ready.slots),
             Up::Accept(accept) => self.accepted(accept.lease.as_ref()).await?,

@@ -144,6 +144,7 @@ impl From<ocelot_forge::GitError> for Refusal {
         match error {
             GitError::BadUrl(_) => Refusal::new(StatusCode::BAD_REQUEST, "bad_url", detail),
             GitError::NotFound(_) => Refusal::unprocessable("repository_not_found", detail),
+            GitError::NoAccess { .. } => Refusal::unprocessable("no_access", detail),
             GitError::NoBranch { .. } | GitError::NoCommit { .. } | GitError::TooLarge(_) => {
                 Refusal::unprocessable("no_such_revision", detail)
             }

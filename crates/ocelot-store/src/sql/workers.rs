@@ -60,6 +60,15 @@ impl Core {
         Ok(WorkerId(id))
     }
 
+    pub(crate) async fn worker_shares(&self, id: WorkerId, sharing: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE workers SET sharing = $2 WHERE id = $1")
+            .bind(id.0)
+            .bind(clean(sharing))
+            .execute(&self.pools.write)
+            .await?;
+        Ok(())
+    }
+
     pub(crate) async fn worker_goodbye(&self, id: WorkerId) -> Result<(), StoreError> {
         let gone = sqlx::query("UPDATE workers SET connected = false WHERE id = $1")
             .bind(id.0)

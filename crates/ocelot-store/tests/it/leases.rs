@@ -120,6 +120,8 @@ async fn workers_are_listed_with_what_they_hold(bed: Bed) {
     let (held, repo, job) = &worker.holds[0];
     assert_eq!((held.job_id, repo, job.as_str()), (claimed.job_id, &made.build.repo, "a"));
     assert!(worker.silent_ms < 30_000);
+    bed.store.worker_shares(first, "archive").await.unwrap();
+    assert_eq!(bed.store.list_workers().await.unwrap()[0].sharing, "archive");
     bed.store.worker_goodbye(first).await.unwrap();
     assert!(!bed.store.list_workers().await.unwrap()[0].connected);
     let nobody = ocelot_model::WorkerId(99);

@@ -65,6 +65,22 @@ impl Executor {
         }
     }
 
+    /// Makes what does not depend on a job, so that the first one need not wait for it. `folder` is where jobs are.
+    pub async fn get_ready(&self, slots: u32, folder: &std::path::Path) -> Result<(), ExecutorError> {
+        match self {
+            Executor::Docker(docker) => docker.get_ready(slots, folder).await,
+            Executor::Host(_) => Ok(()),
+        }
+    }
+
+    /// Looks whether jobs that run at the same time can reach each other, and says so in the logs when they can.
+    pub async fn look_at_walls(&self) -> Result<(), ExecutorError> {
+        match self {
+            Executor::Docker(docker) => docker.look_at_walls().await,
+            Executor::Host(_) => Ok(()),
+        }
+    }
+
     /// Opens a room for an attempt: gets the image, starts the container, connects to the shim in it.
     ///
     /// `place.folder` and its `workspace` must exist. On an error nothing is left running.

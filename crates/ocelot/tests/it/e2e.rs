@@ -233,6 +233,17 @@ async fn without_a_worker_the_queue_says_why() {
 }
 
 #[tokio::test]
+async fn how_a_worker_shares_files_is_known_without_a_build() {
+    let app = up().await;
+    let admin = app.admin();
+    wait_for("the worker's news", async || {
+        let workers = admin.workers().await.unwrap();
+        workers.iter().any(|worker| worker.sharing == "same-paths").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn one_process_per_data_folder() {
     let app = TestApp::start(OCELOT, Setup::NoWorker).await;
     let data = app.data().display().to_string();

@@ -2,6 +2,7 @@
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there"))]
 
 mod cli;
+mod clone;
 mod e2e;
 mod fake;
 mod follow;

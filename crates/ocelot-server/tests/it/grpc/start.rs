@@ -2,11 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use ocelot_api::proto::{AttemptResult, Hello};
+use ocelot_api::proto::from_worker::Message as Up;
+use ocelot_api::proto::{AttemptResult, Heartbeat, Hello};
 use ocelot_model::access::Role;
 use tonic::Code;
 
-use super::world::{World, hello, refused, with_token};
+use super::world::{DEADLINE, World, hello, refused, with_token};
 
 #[tokio::test]
 async fn the_first_start_writes_an_admin_token_that_later_starts_keep() {
@@ -83,4 +84,23 @@ async fn identity_comes_from_token_and_name() {
     let other = world.worker("w2", 1).await.welcome.worker_id;
     assert_eq!(one, again);
     assert_ne!(one, other);
+}
+
+#[tokio::test]
+async fn what_a_worker_finds_out_later_is_known_at_once() {
+    let world = World::new().await;
+    let worker = world.greet(Hello { sharing: String::new(), ..hello("w1", 1) }).await.unwrap();
+    let shown = async || world.app().store.list_workers().await.unwrap()[0].sharing.clone();
+    assert_eq!(shown().await, "");
+    worker.say(Up::Heartbeat(Heartbeat { sharing: "archive".into(), ..Heartbeat::default() }));
+    let waiting = async {
+        while shown().await != "archive" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.unwrap();
+    // A heartbeat without news changes nothing.
+    worker.beat(&[]);
+    drop(world.worker("w2", 1).await);
+    assert_eq!(shown().await, "archive");
 }

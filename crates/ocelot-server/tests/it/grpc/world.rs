@@ -219,7 +219,7 @@ impl Worker {
     }
 
     pub(crate) fn beat(&self, holding: &[Lease]) {
-        self.say(Up::Heartbeat(Heartbeat { holding: holding.to_vec() }));
+        self.say(Up::Heartbeat(Heartbeat { holding: holding.to_vec(), sharing: String::new() }));
     }
 
     /// Says how the offer's `at`-th stage stands.

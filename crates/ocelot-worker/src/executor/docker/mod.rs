@@ -7,9 +7,11 @@ mod network;
 mod prepare;
 mod sweep;
 mod upload;
+mod walls;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ocelot_model::id::AttemptId;
@@ -109,6 +111,10 @@ struct Shared {
     version: String,
     /// Set by the first job, and anew when the shim's volume was removed.
     prepared: tokio::sync::Mutex<Option<Sharing>>,
+    /// The same for who wants to hear of it.
+    sharing: tokio::sync::watch::Sender<Option<Sharing>>,
+    /// Networks were found not to be apart.
+    open_walls: AtomicBool,
     /// One network is made at a time, or two slots would fight for a subnet.
     networks: tokio::sync::Mutex<()>,
     /// An image that is there: what is started to delete a folder.
@@ -135,6 +141,8 @@ impl Docker {
             config,
             version: version.version.unwrap_or_default(),
             prepared: tokio::sync::Mutex::new(None),
+            sharing: tokio::sync::watch::Sender::new(None),
+            open_walls: AtomicBool::new(false),
             networks: tokio::sync::Mutex::new(()),
             some_image: Mutex::new(None),
         })))
@@ -145,9 +153,22 @@ impl Docker {
         &self.0.version
     }
 
-    /// How files are shared with the engine, once the first job has found out.
-    pub async fn sharing(&self) -> Option<Sharing> {
-        self.0.prepared.lock().await.clone()
+    /// How files are shared with the engine, as soon as somebody has found out.
+    pub fn sharing(&self) -> tokio::sync::watch::Receiver<Option<Sharing>> {
+        self.0.sharing.subscribe()
+    }
+
+    /// What can be done before there is a job: the networks of the slots, and, when the engine has an image, the shim.
+    /// Docker Engine 20.10 lets everybody reach everybody for some milliseconds while a network is made: now there
+    /// is nobody. `folder` is on the file system of the jobs.
+    pub(super) async fn get_ready(&self, slots: u32, folder: &Path) -> Result<(), ExecutorError> {
+        for slot in 0..slots {
+            self.slot_network(slot).await?;
+        }
+        if let Some(image) = self.any_image().await? {
+            self.prepare(folder, &image).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn open(
@@ -161,10 +182,11 @@ impl Docker {
         let (_, io) = make_io(place, &spec.name)?;
         let env = self.have_image(image, spec.pull, log).await?;
         *self.0.some_image.lock().unwrap_or_else(PoisonError::into_inner) = Some(image.to_owned());
-        let network = self.network(place, log).await?;
+        let network = self.network(place).await?;
+        self.warn_of_open_walls(log).await;
         let limits = Limits::of(&self.0.config, &spec.resources);
         for again in [true, false] {
-            let sharing = self.prepare(place, image).await?;
+            let sharing = self.prepare(&place.folder, image).await?;
             let request = Request {
                 image,
                 labels: self.labels(place, &spec.name),

@@ -7,27 +7,39 @@ use bollard::query_parameters::ListNetworksOptionsBuilder;
 
 use super::{Docker, label};
 use crate::executor::error::engine_words;
-use crate::executor::{ExecutorError, Place, SetupLog};
+use crate::executor::{ExecutorError, Place};
 
 /// Prefix length of a slot's network: 13 containers.
 const SUBNET: u8 = 28;
 
 impl Docker {
     /// The network of this attempt: its slot's, when nobody else is on it.
-    pub(super) async fn network(&self, place: &Place, log: &SetupLog) -> Result<String, ExecutorError> {
-        let config = &self.0.config;
-        let base = format!("ocelot-{}-{}-slot-{}", config.instance, config.worker, place.slot);
-        let _one_at_a_time = self.0.networks.lock().await;
-        let occupied = self.is_occupied(place).await?;
+    pub(super) async fn network(&self, place: &Place) -> Result<String, ExecutorError> {
+        let name = self.name_of_slot(place.slot);
         // A container that could not be removed yet keeps the slot's network to itself.
-        let name = if occupied { format!("{base}-{}", place.attempt) } else { base };
+        let occupied = self.is_occupied(place).await?;
+        let name = if occupied { format!("{name}-{}", place.attempt) } else { name };
+        self.have_network(name, place.slot).await
+    }
+
+    /// The network that a slot has from job to job.
+    pub(super) async fn slot_network(&self, slot: u32) -> Result<String, ExecutorError> {
+        self.have_network(self.name_of_slot(slot), slot).await
+    }
+
+    fn name_of_slot(&self, slot: u32) -> String {
+        format!("ocelot-{}-{}-slot-{slot}", self.0.config.instance, self.0.config.worker)
+    }
+
+    async fn have_network(&self, name: String, slot: u32) -> Result<String, ExecutorError> {
+        let _one_at_a_time = self.0.networks.lock().await;
         match self.0.api.inspect_network(&name, None).await {
             Ok(there) if self.is_own(there.labels.as_ref()) => Ok(name),
             Ok(_) => {
                 Err(ExecutorError::Refused(format!("a network {name} is there that is not this worker's")))
             }
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {
-                self.make_network(&name, place, log).await?;
+                self.make_network(&name, slot).await?;
                 Ok(name)
             }
             Err(error) => Err(ExecutorError::engine("looking for the slot's network")(error)),
@@ -47,9 +59,9 @@ impl Docker {
             .all(|(name, value)| labels.and_then(|labels| labels.get(name)) == Some(value))
     }
 
-    async fn make_network(&self, name: &str, place: &Place, log: &SetupLog) -> Result<(), ExecutorError> {
+    async fn make_network(&self, name: &str, slot: u32) -> Result<(), ExecutorError> {
         let mut labels = self.own_labels();
-        labels.insert(label::SLOT.to_owned(), place.slot.to_string());
+        labels.insert(label::SLOT.to_owned(), slot.to_string());
         let (first, prefix) = self.0.config.subnets;
         for subnet in subnets(first, prefix) {
             let range = IpamConfig { subnet: Some(subnet), ..IpamConfig::default() };
@@ -63,7 +75,7 @@ impl Docker {
             match self.0.api.create_network(request).await {
                 Ok(made) => {
                     if !made.warning.is_empty() {
-                        let _ = log.send(format!("Docker Engine: {}\n", made.warning).into_bytes()).await;
+                        tracing::warn!("Docker Engine, making the network {name}: {}", made.warning);
                     }
                     return Ok(());
                 }

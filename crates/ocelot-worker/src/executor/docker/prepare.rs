@@ -8,32 +8,33 @@ use std::path::Path;
 use bollard::query_parameters::UploadToContainerOptionsBuilder;
 
 use super::container::{bind, body, host_config, shim_volume};
-use super::{Docker, IO, SHIM, SHIM_DIR, Sharing};
+use super::{Docker, IO, SHIM, SHIM_DIR, Sharing, label};
+use crate::executor::ExecutorError;
 use crate::executor::error::engine_words;
 use crate::executor::shim;
-use crate::executor::{ExecutorError, Place};
 
 impl Docker {
     /// How folders are shared; the shim is at its place afterwards. Any image will do: none of it runs.
-    pub(super) async fn prepare(&self, place: &Place, image: &str) -> Result<Sharing, ExecutorError> {
+    pub(super) async fn prepare(&self, folder: &Path, image: &str) -> Result<Sharing, ExecutorError> {
         let mut prepared = self.0.prepared.lock().await;
         if let Some(sharing) = &*prepared {
             return Ok(sharing.clone());
         }
         let candidates = match &self.0.config.sharing {
             Some(sharing) => vec![sharing.clone()],
-            None => self.mapped(place).await.into_iter().chain([Sharing::Same, Sharing::None]).collect(),
+            None => self.mapped(folder).await.into_iter().chain([Sharing::Same, Sharing::None]).collect(),
         };
         let forced = candidates.len() == 1;
         for sharing in candidates {
-            let seen = self.probe(place, image, &sharing).await?;
+            let seen = self.probe(folder, image, &sharing).await?;
             if seen {
                 tracing::info!(?sharing, engine = self.0.version, "prepared the Docker Engine");
                 *prepared = Some(sharing.clone());
+                self.0.sharing.send_replace(Some(sharing.clone()));
                 return Ok(sharing);
             }
             if forced {
-                let folder = place.folder.display();
+                let folder = folder.display();
                 return Err(ExecutorError::Refused(format!(
                     "the Docker Engine does not see the folder {folder}"
                 )));
@@ -43,11 +44,11 @@ impl Docker {
     }
 
     /// Installs the shim by a container that writes a word into a folder of ours; true when we see it.
-    async fn probe(&self, place: &Place, image: &str, sharing: &Sharing) -> Result<bool, ExecutorError> {
+    async fn probe(&self, folder: &Path, image: &str, sharing: &Sharing) -> Result<bool, ExecutorError> {
         let nonce = uuid::Uuid::now_v7().to_string();
-        let folder = place.folder.join(format!("probe-{nonce}"));
+        let folder = folder.join(format!("probe-{nonce}"));
         std::fs::create_dir_all(&folder).map_err(ExecutorError::io("making a folder for a probe"))?;
-        let result = self.probe_in(place, image, sharing, &folder, &nonce).await;
+        let result = self.probe_in(image, sharing, &folder, &nonce).await;
         let word = std::fs::read_to_string(folder.join("word"));
         let _ = std::fs::remove_dir_all(&folder);
         let bound = result?;
@@ -57,7 +58,6 @@ impl Docker {
     /// False when the engine does not have the folder at all.
     async fn probe_in(
         &self,
-        place: &Place,
         image: &str,
         sharing: &Sharing,
         folder: &Path,
@@ -71,7 +71,9 @@ impl Docker {
         let mut host = host_config(mounts);
         host.network_mode = Some("none".into());
         host.cap_add = Some(vec!["DAC_OVERRIDE".into()]);
-        let mut request = body(image, self.labels(place, ".probe"), &fresh, arguments.into());
+        let mut labels = self.own_labels();
+        labels.insert(label::ROOM.to_owned(), ".probe".to_owned());
+        let mut request = body(image, labels, &fresh, arguments.into());
         request.host_config = Some(host);
         let made = match self.0.api.create_container(None, request).await {
             Ok(made) => made,
@@ -100,14 +102,13 @@ impl Docker {
         self.wait(id).await
     }
 
-    /// When this worker is a container itself: the mount of its own that holds the place.
-    async fn mapped(&self, place: &Place) -> Option<Sharing> {
+    /// When this worker is a container itself: the mount of its own that holds the folder.
+    async fn mapped(&self, folder: &Path) -> Option<Sharing> {
         let id = own_container(&std::fs::read_to_string("/proc/self/mountinfo").ok()?)?;
         let what = self.0.api.inspect_container(&id, None).await.ok()?;
         let mounts = what.mounts?.into_iter().filter_map(|mount| Some((mount.destination?, mount.source?)));
-        let (inside, outside) = mounts
-            .filter(|(inside, _)| place.folder.starts_with(inside))
-            .max_by_key(|(inside, _)| inside.len())?;
+        let (inside, outside) =
+            mounts.filter(|(inside, _)| folder.starts_with(inside)).max_by_key(|(inside, _)| inside.len())?;
         Some(Sharing::Mapped { inside: inside.into(), outside: outside.into() })
     }
 }

@@ -60,7 +60,7 @@ impl Docker {
 
     async fn empty_by_container(&self, place: &Place) -> Result<(), ExecutorError> {
         let image = self.some_image().await?;
-        let sharing = self.prepare(place, &image).await?;
+        let sharing = self.prepare(&place.folder, &image).await?;
         let Some(outside) = sharing.outside(&place.folder) else { return Ok(()) };
         let code = self.empty(place, &image, &outside).await?;
         if code == 0 {
@@ -88,14 +88,20 @@ impl Docker {
     }
 
     /// Any image that the engine has: nothing of it is started.
-    async fn some_image(&self) -> Result<String, ExecutorError> {
+    pub(super) async fn some_image(&self) -> Result<String, ExecutorError> {
+        let image = self.any_image().await?;
+        image.ok_or_else(|| {
+            ExecutorError::Refused("the engine has no image to start a container of ours with".into())
+        })
+    }
+
+    pub(super) async fn any_image(&self) -> Result<Option<String>, ExecutorError> {
         let known = self.0.some_image.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(image) = known {
-            return Ok(image);
+        if known.is_some() {
+            return Ok(known);
         }
         let images = self.0.api.list_images(Some(ListImagesOptionsBuilder::new().build())).await;
         let images = images.map_err(ExecutorError::engine("listing images"))?;
-        let first = images.into_iter().next().map(|image| image.id);
-        first.ok_or_else(|| ExecutorError::Refused("the engine has no image to delete a folder with".into()))
+        Ok(images.into_iter().next().map(|image| image.id))
     }
 }

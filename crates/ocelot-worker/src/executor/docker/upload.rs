@@ -13,7 +13,7 @@ use crate::executor::{ExecutorError, User};
 
 impl Container {
     pub(crate) async fn bring_workspace(&self, owner: User) -> Result<(), ExecutorError> {
-        if self.docker.sharing().await != Some(Sharing::None) {
+        if *self.docker.sharing().borrow() != Some(Sharing::None) {
             return Ok(());
         }
         let (blocks, stream) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(16);
