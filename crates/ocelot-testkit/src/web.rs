@@ -74,8 +74,7 @@ fn answer(stream: &TcpStream, folder: &Path, manners: Manners) -> std::io::Resul
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(answer.len());
     let (head, body) = (String::from_utf8_lossy(&answer[..end]), answer.get(end + 4..).unwrap_or_default());
     let status = head.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or("200 OK");
-    let headers: String = head.lines().map(|line| format!("{line}\r\n")).collect();
-    respond(stream, status, &headers, body)
+    respond(stream, status, &format!("{head}\r\n"), body)
 }
 
 fn respond(mut stream: &TcpStream, status: &str, headers: &str, body: &[u8]) -> std::io::Result<()> {

@@ -78,6 +78,17 @@ pub(crate) fn shared_rooms(plan: &[Planned]) -> Vec<&RoomPlan> {
     rooms
 }
 
+/// Images that no shared room has, each once: those of rooms that are opened for one stage only.
+pub(crate) fn later_images(plan: &[Planned]) -> Vec<&str> {
+    let shared: Vec<_> = shared_rooms(plan).iter().map(|room| &room.image).collect();
+    let mut images: Vec<&str> = Vec::new();
+    for planned in plan.iter().filter(|planned| planned.skip.is_none() && planned.room.own) {
+        let image = planned.room.image.as_deref().filter(|image| !images.contains(image));
+        images.extend(image.filter(|_| !shared.contains(&&planned.room.image)));
+    }
+    images
+}
+
 /// How the job goes so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
@@ -230,6 +241,19 @@ mod tests {
         check("a image=x", "image-0:x", "image-0:x");
         check("a, b isolated", "main:busybox stage-12:busybox", "main:busybox");
         check("a, b image=x main-only", "main:busybox image-1:x", "main:busybox");
+    }
+
+    #[test]
+    fn images_of_isolated_stages_come_in_the_setup() {
+        let check = |stages: &str, want: &[&str]| {
+            let job = job(stages);
+            assert_eq!(later_images(&plan(&job, &ids(&job), "dev").unwrap()), want, "{stages}");
+        };
+        check("a, b isolated", &[]);
+        check("a isolated", &["busybox"]);
+        check("a, b isolated image=x, c isolated image=x", &["x"]);
+        check("a, b image=x, c isolated image=x", &[]);
+        check("a, b isolated main-only image=x", &[]);
     }
 
     #[test]

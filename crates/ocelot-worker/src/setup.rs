@@ -11,7 +11,7 @@ use crate::executor::{Executor, ExecutorError, Room, RoomSpec, SetupLog, User};
 use crate::folder::{Ended, boot_ms, left};
 use crate::git::GitError;
 use crate::mirror::Wanted;
-use crate::plan::{RoomPlan, shared_rooms, words};
+use crate::plan::{RoomPlan, later_images, shared_rooms, words};
 use crate::pump::{SetupSource, Source};
 use crate::workspace;
 
@@ -106,7 +106,11 @@ impl Attempt {
             rooms.push(self.open(room, say));
         }
         let rooms = futures_util::future::try_join_all(rooms);
-        let (rooms, ()) = futures_util::future::try_join(rooms, self.check_out(say, user)).await?;
+        let images = later_images(&self.plan).into_iter();
+        let images = images.map(|image| self.shop.executor.have_image(Some(image), self.job.pull, say));
+        let images = async { Ok(futures_util::future::try_join_all(images).await.map(drop)?) };
+        let (rooms, (), ()) =
+            futures_util::future::try_join3(rooms, images, self.check_out(say, user)).await?;
         for room in &rooms {
             room.bring_workspace(user.unwrap_or(User::ROOT)).await?;
         }

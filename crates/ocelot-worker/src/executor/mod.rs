@@ -81,6 +81,19 @@ impl Executor {
         }
     }
 
+    /// Gets an image that a later room needs, so that it is pulled where its progress is seen.
+    pub async fn have_image(
+        &self,
+        image: Option<&str>,
+        pull: ocelot_model::pipeline::spec::Pull,
+        log: &SetupLog,
+    ) -> Result<(), ExecutorError> {
+        match (self, image) {
+            (Executor::Docker(docker), Some(image)) => docker.have_image(image, pull, log).await.map(drop),
+            (Executor::Docker(_), None) | (Executor::Host(_), _) => Ok(()),
+        }
+    }
+
     /// Opens a room for an attempt: gets the image, starts the container, connects to the shim in it.
     ///
     /// `place.folder` and its `workspace` must exist. On an error nothing is left running.

@@ -3,7 +3,7 @@
 use ocelot_model::pipeline::spec::{Pull, Resources};
 use ocelot_worker::executor::{DockerConfig, Executor, ExecutorError, Outcome, RoomSpec, Sharing, User};
 
-use crate::image::{BUSYBOX, NO_SHELL};
+use crate::image::{BUSYBOX, NO_SHELL, ODD};
 use crate::world::{self, check, command, no_sharing, script, spec, until};
 
 #[tokio::test]
@@ -117,6 +117,56 @@ async fn an_image_without_a_shell() {
         })
         .await;
     }
+}
+
+/// USER, ENTRYPOINT, WORKDIR, VOLUME and HEALTHCHECK of an image change nothing, and its volumes go with the container.
+#[tokio::test]
+async fn an_image_with_a_mind_of_its_own() {
+    for change in [|_: &mut DockerConfig| (), no_sharing] {
+        world::docker_with(change, async |world| {
+            let place = world.place();
+            std::fs::write(place.workspace().join("here"), "").unwrap();
+            let (room, _) =
+                world.try_open(&place, &RoomSpec { image: Some(ODD.into()), ..spec("main") }).await.unwrap();
+            room.bring_workspace(User::ROOT).await.unwrap();
+            let text = "id -u; pwd; ls; touch /data/x; echo $HOME";
+            check(&room, "1", text, "0\n/ocelot/workspace\nhere\n/root\n", Outcome::Code(0)).await;
+            let engine = world.engine().await;
+            let containers = world.containers().await;
+            let what = engine.inspect_container(&containers[0], None).await.unwrap();
+            assert!(
+                what.state.unwrap().health.is_none_or(|health| health.failing_streak.is_none_or(|n| n == 0))
+            );
+            let volumes: Vec<_> = what.mounts.unwrap().into_iter().filter_map(|mount| mount.name).collect();
+            let own: Vec<_> = volumes.iter().filter(|name| !name.starts_with("ocelot-shim-")).collect();
+            assert!(!own.is_empty(), "{volumes:?}");
+            room.close().await.unwrap();
+            for name in own {
+                assert!(engine.inspect_volume(name).await.is_err(), "{name} is left");
+            }
+        })
+        .await;
+    }
+}
+
+/// A room that is given up while it opens, at whatever point, leaves nothing behind.
+#[tokio::test]
+async fn a_room_that_is_given_up_leaves_nothing() {
+    world::docker(async |world| {
+        world.executor.get_ready(2, world.data.path()).await.unwrap();
+        for wait_ms in (0..16).map(|n| n * 4) {
+            let mut place = world.place();
+            place.slot = 1;
+            let (spec, log) = (spec("main"), tokio::sync::mpsc::channel(99).0);
+            let opening = world.executor.open(&place, &spec, &log);
+            let _ = tokio::time::timeout(std::time::Duration::from_millis(wait_ms), opening).await;
+            for room in world.executor.reattach(&place).await.unwrap() {
+                room.close().await.unwrap();
+            }
+            assert_eq!(world.containers().await, Vec::<String>::new(), "given up after {wait_ms} ms");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

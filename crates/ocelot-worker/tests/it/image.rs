@@ -14,6 +14,9 @@ pub(crate) const BUSYBOX: &str = "ocelot-test/worker:latest";
 /// Only `/tool/busybox`: no shell.
 pub(crate) const NO_SHELL: &str = "ocelot-test/no-shell:latest";
 
+/// What an image may say of itself that could stand in the way.
+pub(crate) const ODD: &str = "ocelot-test/odd:latest";
+
 /// Makes the images that are missing, once for all tests.
 pub(crate) async fn make() {
     static MADE: OnceCell<()> = OnceCell::const_new();
@@ -26,19 +29,30 @@ pub(crate) async fn make() {
             )
         });
         if docker.inspect_image(BUSYBOX).await.is_err() {
-            import(&docker, BUSYBOX, full()).await;
+            import(&docker, BUSYBOX, full(), &["ENV IMAGE_VARIABLE=from_the_image"]).await;
         }
         if docker.inspect_image(NO_SHELL).await.is_err() {
-            import(&docker, NO_SHELL, lonely()).await;
+            import(&docker, NO_SHELL, lonely(), &[]).await;
+        }
+        if docker.inspect_image(ODD).await.is_err() {
+            let says = [
+                "USER nobody",
+                "ENTRYPOINT [\"/bin/false\"]",
+                "CMD [\"none\"]",
+                "WORKDIR /nowhere",
+                "VOLUME [\"/data\", \"/ocelot\"]",
+                "HEALTHCHECK --interval=1s CMD /bin/false",
+            ];
+            import(&docker, ODD, full(), &says).await;
         }
     })
     .await;
 }
 
-async fn import(docker: &Docker, name: &str, archive: Vec<u8>) {
+async fn import(docker: &Docker, name: &str, archive: Vec<u8>, says: &[&str]) {
     let (repo, tag) = name.split_once(':').unwrap();
     let options = CreateImageOptionsBuilder::new().from_src("-").repo(repo).tag(tag);
-    let options = options.changes(vec!["ENV IMAGE_VARIABLE=from_the_image".into()]).build();
+    let options = options.changes(says.iter().map(|&line| line.to_owned()).collect()).build();
     let body = bollard::body_full(archive.into());
     docker.create_image(Some(options), Some(body), None).try_collect::<Vec<_>>().await.unwrap();
 }

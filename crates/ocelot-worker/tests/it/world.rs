@@ -114,6 +114,15 @@ impl World {
         bollard::Docker::connect_with_defaults().unwrap().negotiate_version().await.unwrap()
     }
 
+    /// Ids of all containers of this test, running or not.
+    pub(crate) async fn containers(&self) -> Vec<String> {
+        let filter = [("label".to_owned(), vec![format!("ocelot.instance={}", self.config.instance)])];
+        let options = bollard::query_parameters::ListContainersOptionsBuilder::new();
+        let options = options.all(true).filters(&filter.into()).build();
+        let list = self.engine().await.list_containers(Some(options)).await.unwrap();
+        list.into_iter().filter_map(|container| container.id).collect()
+    }
+
     /// The same executor as a worker that was started again has it.
     pub(crate) async fn restarted(&self) -> Executor {
         Executor::docker(self.config.clone()).await.unwrap()

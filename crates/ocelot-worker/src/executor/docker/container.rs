@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::exec::{StartExecOptions, StartExecResults};
@@ -149,13 +150,21 @@ pub(super) fn shim_volume(read_only: bool) -> Mount {
 }
 
 impl Docker {
-    /// Makes the container, and says in the log which limit the engine cannot hold.
+    /// Makes the container, and says in the log which limit the engine cannot hold. Dropped, it lets the engine
+    /// finish: a container that appears after all was looked for would be nobody's.
     pub(super) async fn create(
         &self,
         request: &Request<'_>,
         log: &SetupLog,
     ) -> Result<String, ExecutorError> {
-        let made = self.0.api.create_container(None, request.body()).await;
+        let (docker, body) = (self.clone(), request.body());
+        let making = Arc::clone(&self.0.making).read_owned().await;
+        let made = tokio::spawn(async move {
+            let _making = making;
+            docker.0.api.create_container(None, body).await
+        });
+        let made =
+            made.await.map_err(|error| ExecutorError::Lost(format!("making the container: {error}")))?;
         let made = made.map_err(ExecutorError::engine("making the container"))?;
         for warning in made.warnings {
             let _ = log.send(format!("Docker Engine: {warning}\n").into_bytes()).await;

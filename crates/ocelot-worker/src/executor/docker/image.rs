@@ -27,7 +27,7 @@ const FINAL: [&str; 8] = [
 
 impl Docker {
     /// Makes sure of the image; answers its variables.
-    pub(super) async fn have_image(
+    pub(in crate::executor) async fn have_image(
         &self,
         image: &str,
         pull: Pull,

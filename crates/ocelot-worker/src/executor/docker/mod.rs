@@ -115,6 +115,9 @@ struct Shared {
     sharing: tokio::sync::watch::Sender<Option<Sharing>>,
     /// Networks were found not to be apart.
     open_walls: AtomicBool,
+    /// Held for reading while the engine makes a container: whoever looks for an attempt's containers waits for those
+    /// that were ordered and given up.
+    making: Arc<tokio::sync::RwLock<()>>,
     /// One network is made at a time, or two slots would fight for a subnet.
     networks: tokio::sync::Mutex<()>,
     /// An image that is there: what is started to delete a folder.
@@ -143,6 +146,7 @@ impl Docker {
             prepared: tokio::sync::Mutex::new(None),
             sharing: tokio::sync::watch::Sender::new(None),
             open_walls: AtomicBool::new(false),
+            making: Arc::default(),
             networks: tokio::sync::Mutex::new(()),
             some_image: Mutex::new(None),
         })))
@@ -240,6 +244,7 @@ impl Docker {
     }
 
     pub(super) async fn reattach(&self, place: &Place) -> Result<Vec<Room>, ExecutorError> {
+        drop(self.0.making.write().await);
         let mut rooms = Vec::new();
         for (id, labels) in self.containers_of(place.attempt).await? {
             let container = self.container(&id, place);
