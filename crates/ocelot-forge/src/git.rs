@@ -19,8 +19,8 @@ use crate::url::{self, Allowed, CloneUrl};
 
 /// The largest file that is read of a commit; one byte more is read to show that there is more.
 pub const FILE_MAX: usize = 256 << 10;
-/// Fetching all of a history may take longer than one commit.
-const HISTORY_TIME: Duration = Duration::from_mins(2);
+/// What is fetched may be large: all of a history, or all files of one commit.
+const FETCH_TIME: Duration = Duration::from_mins(2);
 
 /// Why git did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +39,13 @@ pub enum GitError {
         /// What it, ssh or git said.
         words: String,
     },
+    /// It has no commit yet, or its HEAD names none.
+    #[error("{0} has no default branch: push a first commit, or name a branch that is there")]
+    NoDefaultBranch(String),
     /// No such branch.
     #[error("there is no branch `{branch}` in {url}")]
     NoBranch {
-        /// The branch; empty when the repository has none at all.
+        /// The branch.
         branch: String,
         /// The repository.
         url: String,
@@ -132,7 +135,7 @@ impl Git {
         let out = self.ls_remote(url, &["--symref"], &["HEAD"]).await?;
         out.lines()
             .find_map(|line| line.strip_prefix("ref: refs/heads/")?.strip_suffix("\tHEAD").map(str::to_owned))
-            .ok_or_else(|| GitError::NoBranch { branch: String::new(), url: url.to_string() })
+            .ok_or_else(|| GitError::NoDefaultBranch(url.to_string()))
     }
 
     /// The commit that `branch` is at, and what [`Git::read`] reads of it, in one call to the server.
@@ -203,7 +206,7 @@ impl Git {
         let mut fetch = self.command(Some(url), &cache);
         fetch.args(["fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--end-of-options"]);
         fetch.args([url.as_str(), "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]);
-        process::run_for(&mut fetch, HISTORY_TIME, url).await?;
+        process::run_for(&mut fetch, FETCH_TIME, url).await?;
         let mut ask = self.command(None, &cache);
         ask.args(["for-each-ref", "--format=%(refname)", &format!("--contains={commit}")]);
         match process::run(ask, url).await {
@@ -306,7 +309,7 @@ impl Git {
         command.args(["-c", "core.fsync=none", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
         command.arg("--no-recurse-submodules");
         command.args([&format!("--depth={depth}"), "--end-of-options", url.as_str()]).args(what);
-        process::run(command, url).await.map(drop)
+        process::run_for(&mut command, FETCH_TIME, url).await.map(drop)
     }
 
     async fn ls_remote(&self, url: &CloneUrl, flags: &[&str], patterns: &[&str]) -> Result<String, GitError> {

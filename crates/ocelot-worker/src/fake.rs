@@ -49,7 +49,7 @@ pub(crate) struct Fake {
     heard: Arc<watch::Sender<Heard>>,
     offer: Arc<Mutex<Option<Offer>>>,
     down: Arc<Mutex<Option<DownWay>>>,
-    token: &'static str,
+    token: Arc<Mutex<&'static str>>,
 }
 
 /// A fake that listens; dropped, all of its connections are cut.
@@ -64,7 +64,7 @@ impl Fake {
             heard: Arc::default(),
             offer: Arc::new(Mutex::new(Some(offer))),
             down: Arc::default(),
-            token: "Bearer secret",
+            token: Arc::new(Mutex::new("Bearer secret")),
         }
     }
 
@@ -109,6 +109,11 @@ impl Fake {
     pub(crate) fn tell(&self, message: Down) {
         let down = self.down.lock().unwrap();
         down.as_ref().unwrap().send(Ok(FromServer { message: Some(message) })).unwrap();
+    }
+
+    /// From now on the worker's token is not good any more.
+    pub(crate) fn revoke(&self) {
+        *self.token.lock().unwrap() = "Bearer other";
     }
 
     /// From now on the lease is not good any more.
@@ -169,7 +174,7 @@ impl WorkerApi for Fake {
         &self,
         request: Request<Streaming<FromWorker>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        if request.metadata().get("authorization").is_none_or(|token| token != self.token) {
+        if request.metadata().get("authorization").is_none_or(|token| token != *self.token.lock().unwrap()) {
             return Err(Status::unauthenticated("no token has this secret"));
         }
         let mut said = request.into_inner();

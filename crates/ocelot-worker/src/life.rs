@@ -277,6 +277,20 @@ async fn a_worker_that_comes_back_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_revoked_ends_what_runs() {
+    let mut case = Case::new(&[stage("a", "echo $$; exec sleep 1000", Value::Null)]).await;
+    let heard = case.fake.wait("output", |heard| heard.log(11).contains('\n')).await;
+    let process = format!("/proc/{}", heard.log(11).lines().last().unwrap());
+    assert!(std::path::Path::new(&process).exists());
+    case.fake.revoke();
+    case.restart_server().await;
+    let error = case.worker.take().unwrap().await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("no token has this secret"), "{error}");
+    assert!(!std::path::Path::new(&process).exists(), "the stage goes on");
+    assert_eq!(fs::read_dir(case.dir.path().join("data/jobs")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_token_ends_the_worker() {
     let mut case = Case::new(&[stage("a", "true", Value::Null)]).await;
     case.kill_worker().await;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ use crate::session::{Session, keep};
 const SWEEP: Duration = Duration::from_mins(10);
 /// From the start to the first look whether networks are apart; then as often as for leftovers.
 const WALLS: Duration = Duration::from_mins(1);
+
+/// Longest that a worker without a server takes to end what it still has.
+const LAST: Duration = Duration::from_mins(1);
 
 /// How a worker is told to end.
 #[derive(Debug, Clone, Default)]
@@ -69,12 +73,21 @@ pub async fn work(config: Config, shutdown: impl Into<Shutdown>) -> Result<(), W
     let end = CancellationToken::new();
     let _end = end.clone().drop_guard();
     let mut session = thread(session, end)?;
-    let worker = Worker { config, board, shutdown, sharing };
-    tokio::select! {
+    let shutdown = Shutdown { drain: shutdown.drain.child_token(), cancel: shutdown.cancel };
+    let worker = Worker { config, board: Arc::clone(&board), shutdown: shutdown.clone(), sharing };
+    let mut live = pin!(worker.live(old, torn, inbox, welcome.subscribe()));
+    let refused = tokio::select! {
         biased;
         refused = &mut session => refused.map_err(|_| stopped()).flatten(),
-        done = worker.live(old, torn, inbox, welcome.subscribe()) => done,
+        done = &mut live => return done,
+    };
+    // Others are given what runs here, so it must not go on.
+    shutdown.drain.cancel();
+    board.stop_all(Stop::Drop);
+    if tokio::time::timeout(LAST, live).await.is_err() {
+        tracing::warn!("not everything of the last jobs could be ended in time");
     }
+    refused
 }
 
 struct Worker {

@@ -134,6 +134,10 @@ async fn a_server_that_starts_again_writes_its_git_configuration() {
 #[tokio::test]
 async fn what_is_missing_is_said() {
     let room = room();
+    let error = room.git.default_branch(&room.url).await.unwrap_err().to_string();
+    assert!(error.contains("push a first commit"), "{error}");
+    let error = room.head("main").await.unwrap_err();
+    assert!(matches!(error, GitError::NoBranch { .. }), "{error:?}");
     commit(&room.repo(), "ocelot.yml", "one");
     let error = room.head("mai").await.unwrap_err();
     assert!(matches!(error, GitError::NoBranch { .. }), "{error:?}");

@@ -145,9 +145,10 @@ impl From<ocelot_forge::GitError> for Refusal {
             GitError::BadUrl(_) => Refusal::new(StatusCode::BAD_REQUEST, "bad_url", detail),
             GitError::NotFound(_) => Refusal::unprocessable("repository_not_found", detail),
             GitError::NoAccess { .. } => Refusal::unprocessable("no_access", detail),
-            GitError::NoBranch { .. } | GitError::NoCommit { .. } | GitError::TooLarge(_) => {
-                Refusal::unprocessable("no_such_revision", detail)
-            }
+            GitError::NoDefaultBranch(_)
+            | GitError::NoBranch { .. }
+            | GitError::NoCommit { .. }
+            | GitError::TooLarge(_) => Refusal::unprocessable("no_such_revision", detail),
             GitError::Timeout { .. } => Refusal::new(StatusCode::GATEWAY_TIMEOUT, "git_timeout", detail),
             GitError::Failed(_) => Refusal::new(StatusCode::BAD_GATEWAY, "git_failed", detail),
             GitError::Io(error) => Refusal::internal(error),

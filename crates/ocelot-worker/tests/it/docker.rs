@@ -85,19 +85,42 @@ async fn an_open_room_is_fenced_in() {
 
 #[tokio::test]
 async fn a_stage_runs_as_another_user() {
-    world::docker(async |world| {
+    world::docker(runs_as_another_user).await;
+    world::docker_with(no_sharing, async |world| {
+        runs_as_another_user(world).await;
+        // What is copied into the container is the user's as well.
         let place = world.place();
+        std::fs::write(place.workspace().join("file"), "").unwrap();
         let room = world.open(&place).await;
-        let as_user = |text: &str, user: &str| world::Stage { user: Some(User::parse(user).unwrap()), ..script(text) };
-        let (out, _) = as_user("id -u; id -g; id -G; echo $HOME; grep CapEff /proc/self/status | tr '\\t' ' '", "1000:50").run(&room, "1").await;
-        assert_eq!(out, "1000\n50\n50\n/home/me\nCapEff: 0000000000000000\n");
-        let (out, _) = as_user("cat /ocelot/io/1.log /ocelot/io/1.exit 2>/dev/null || echo no", "1000:50").run(&room, "2").await;
-        assert_eq!(out, "no\n");
-        let (out, _) = as_user("ls /ocelot/io >/dev/null 2>&1 || echo no; ls /root >/dev/null 2>&1 || echo no; kill -9 1 2>/dev/null || echo no", "2000").run(&room, "3").await;
-        assert_eq!(out, "no\nno\nno\n");
+        room.bring_workspace(User { uid: 1000, gid: 50 }).await.unwrap();
+        check(&room, "1", "stat -c %u:%g . file", "1000:50\n1000:50\n", Outcome::Code(0)).await;
         room.close().await.unwrap();
     })
     .await;
+}
+
+async fn runs_as_another_user(world: &world::World) {
+    let room = world.open(&world.place()).await;
+    let as_user =
+        |text: &str, user: &str| world::Stage { user: Some(User::parse(user).unwrap()), ..script(text) };
+    let (out, _) =
+        as_user("id -u; id -g; id -G; echo $HOME; grep CapEff /proc/self/status | tr '\\t' ' '", "1000:50")
+            .run(&room, "1")
+            .await;
+    assert_eq!(out, "1000\n50\n50\n/home/me\nCapEff: 0000000000000000\n");
+    let (out, _) = as_user("cat /ocelot/io/1.log /ocelot/io/1.exit 2>/dev/null || echo no", "1000:50")
+        .run(&room, "2")
+        .await;
+    assert_eq!(out, "no\n");
+    let (out, _) = as_user(
+        "ls /ocelot/io >/dev/null 2>&1 || echo no; ls /root >/dev/null 2>&1 || echo no; \
+         kill -9 1 2>/dev/null || echo no",
+        "2000",
+    )
+    .run(&room, "3")
+    .await;
+    assert_eq!(out, "no\nno\nno\n");
+    room.close().await.unwrap();
 }
 
 #[tokio::test]
