@@ -5,7 +5,8 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdout, Command};
 
-use crate::git::{FILE_MAX, GitError, Snapshot};
+use crate::error::GitError;
+use crate::git::{FILE_MAX, Snapshot};
 
 /// The most that is kept of a commit object: its message is shown, not worked with.
 const COMMIT_MAX: usize = 64 << 10;

@@ -14,6 +14,7 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 use crate::batch;
+use crate::error::GitError;
 use crate::process;
 use crate::url::{self, Allowed, CloneUrl};
 
@@ -22,60 +23,8 @@ pub const FILE_MAX: usize = 256 << 10;
 /// What is fetched may be large: all of a history, or all files of one commit.
 const FETCH_TIME: Duration = Duration::from_mins(2);
 
-/// Why git did not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum GitError {
-    /// The URL is none, or not allowed.
-    #[error("{0}")]
-    BadUrl(String),
-    /// No such repository, or no right to read it.
-    #[error("repository not found: {0} (it does not exist, or Ocelot may not read it)")]
-    NotFound(String),
-    /// It knows nobody of this name, password or key, or shows a key of its own that is not the known one.
-    #[error("Ocelot may not read {url}: {words}")]
-    NoAccess {
-        /// The repository.
-        url: String,
-        /// What it, ssh or git said.
-        words: String,
-    },
-    /// It has no commit yet, or its HEAD names none.
-    #[error("{0} has no default branch: push a first commit, or name a branch that is there")]
-    NoDefaultBranch(String),
-    /// No such branch.
-    #[error("there is no branch `{branch}` in {url}")]
-    NoBranch {
-        /// The branch.
-        branch: String,
-        /// The repository.
-        url: String,
-    },
-    /// No such commit.
-    #[error("there is no commit {commit} in {url}")]
-    NoCommit {
-        /// The commit.
-        commit: String,
-        /// The repository.
-        url: String,
-    },
-    /// The answer is larger than what is read.
-    #[error("{0}")]
-    TooLarge(String),
-    /// It took too long.
-    #[error("git did not answer within {seconds} s for {url}")]
-    Timeout {
-        /// The repository.
-        url: String,
-        /// The limit.
-        seconds: u64,
-    },
-    /// Git's own words.
-    #[error("git says: {0}")]
-    Failed(String),
-    /// Git cannot be started, or the cache cannot be written.
-    #[error("git cannot be used: {0}")]
-    Io(std::io::Error),
-}
+/// The depth that git takes for all of a history.
+const ALL: u32 = i32::MAX.cast_unsigned();
 
 /// What is read of one commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -259,14 +208,27 @@ impl Git {
         path: &str,
     ) -> Result<Option<(String, Snapshot)>, GitError> {
         self.init(cache, url, commit).await?;
-        if let Err(error) = self.fetch(url, cache, &[commit], 1).await {
-            // Servers may refuse to give out what is not the head of a branch.
-            if !matches!(error, GitError::Failed(_)) {
-                return Err(error);
+        match self.fetch(url, cache, &[commit], 1).await {
+            // Hosts may refuse to give out what has no name.
+            Err(GitError::Failed(_)) => {}
+            other => {
+                other?;
+                return self.look(url, cache, commit, path).await;
             }
-            self.fetch(url, cache, &[&format!("refs/heads/{branch}")], 100).await?;
         }
-        self.look(url, cache, commit, path).await
+        // By the branch, a part of its history; then by all names, all of it.
+        let one = format!("refs/heads/{branch}");
+        let all = ["+refs/heads/*:refs/ocelot/heads/*", "+refs/tags/*:refs/ocelot/tags/*"];
+        for (names, depth) in [(&[one.as_str()][..], 100), (&all, ALL)] {
+            match self.fetch(url, cache, names, depth).await {
+                Err(GitError::Failed(words)) if is_no_branch(&words) => {}
+                other => other?,
+            }
+            if let Some(found) = self.look(url, cache, commit, path).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// Throws the cache away when `found` makes it doubtful, and says whether it did: what a crash has damaged is not
@@ -308,6 +270,10 @@ impl Git {
         // Not worth waiting for the disk: a damaged cache of single commits is made anew.
         command.args(["-c", "core.fsync=none", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
         command.arg("--no-recurse-submodules");
+        if what.iter().any(|refs| refs.contains('*')) {
+            // A branch that is gone may stand where a folder of branches is now.
+            command.arg("--prune");
+        }
         command.args([&format!("--depth={depth}"), "--end-of-options", url.as_str()]).args(what);
         process::run_for(&mut command, FETCH_TIME, url).await.map(drop)
     }

@@ -2,9 +2,11 @@
 //! file of that commit. Nothing here knows the database or HTTP.
 
 mod batch;
+mod error;
 pub mod git;
 mod process;
 pub mod url;
 
-pub use git::{Git, GitError, Snapshot};
+pub use error::GitError;
+pub use git::{Git, Snapshot};
 pub use url::CloneUrl;

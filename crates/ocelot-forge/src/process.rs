@@ -5,10 +5,11 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use ocelot_model::git::{KNOWN_HOSTS, SSH, is_no_access, words};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
-use crate::git::GitError;
+use crate::error::GitError;
 use crate::url::CloneUrl;
 
 /// The longest that one git process may take.
@@ -35,8 +36,22 @@ pub(crate) fn git(config: &Path, known_hosts: &Path, url: Option<&CloneUrl>) -> 
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // Its own group, so that what git starts can be ended with it.
+        .process_group(0)
         .kill_on_drop(true);
     command
+}
+
+/// Ends git's whole process group unless git has ended by itself: its helpers would wait for a silent host for ever.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            // Gone already is fine.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
 }
 
 /// What git and ssh need of our own environment: programs, keys, proxies, certificates.
@@ -80,6 +95,7 @@ pub(crate) async fn run_for(
 
 async fn collect(command: &mut Command) -> Result<Output, GitError> {
     let mut child = command.spawn().map_err(GitError::Io)?;
+    let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
     let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(GitError::Io(std::io::Error::other("git has no output")));
     };
@@ -89,6 +105,7 @@ async fn collect(command: &mut Command) -> Result<Output, GitError> {
         return Err(GitError::TooLarge("git's answer has more than 16 MiB".to_owned()));
     }
     let status = child.wait().await.map_err(GitError::Io)?;
+    group.0 = None;
     Ok(Output { status, stdout, stderr })
 }
 

@@ -229,3 +229,44 @@ async fn over_http_with_and_without_a_password() {
     };
     check(Manners::Open, closed_port, "main", "Failed to connect to 127.0.0.1").await;
 }
+
+/// As over ssh, where most hosts speak the older protocol.
+#[tokio::test]
+async fn a_commit_below_a_tag_on_a_host_that_gives_out_names_only() {
+    let room = room();
+    commit(&room.repo(), "ocelot.yml", "one");
+    git(&room.repo(), &["checkout", "-q", "--detach"]);
+    let below = commit(&room.repo(), "ocelot.yml", "below");
+    commit(&room.repo(), "ocelot.yml", "tagged");
+    git(&room.repo(), &["tag", "v1"]);
+    git(&room.repo(), &["checkout", "-q", "main"]);
+    let host = WebHost::start(room.folder.path(), Manners::Old);
+    let url = room.git.check_url(&host.url("app")).unwrap();
+    for branch in ["main", "v1"] {
+        let found = room.git.read(&url, &below, branch, "ocelot.yml").await.unwrap();
+        assert_eq!(found.file.as_deref(), Some(b"below".as_slice()));
+    }
+    let error = room.git.read(&url, &"0".repeat(40), "main", "ocelot.yml").await.unwrap_err();
+    assert!(matches!(error, GitError::NoCommit { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_silent_host_keeps_no_process_of_ours() {
+    use tokio::io::AsyncReadExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Git::new(folder.path(), false);
+    let url = client.check_url(&format!("http://{}/app", listener.local_addr().unwrap())).unwrap();
+    let mut asked = tokio::select! {
+        accepted = listener.accept() => accepted.unwrap().0,
+        answer = client.default_branch(&url) => panic!("{answer:?}"),
+    };
+    // The caller has given up. Who asked for it is gone as well: the connection ends.
+    let mut words = Vec::new();
+    let ended = asked.read_to_end(&mut words);
+    tokio::time::timeout(std::time::Duration::from_secs(20), ended)
+        .await
+        .expect("git's helper lives on")
+        .unwrap();
+}

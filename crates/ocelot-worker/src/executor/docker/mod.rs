@@ -252,8 +252,11 @@ impl Docker {
                 container.remove().await?;
                 continue;
             };
-            let what = self.0.api.inspect_container(&id, None).await;
-            let what = what.map_err(ExecutorError::engine("looking at a container"))?;
+            let what = match self.0.api.inspect_container(&id, None).await {
+                // Somebody has just removed it.
+                Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => continue,
+                what => what.map_err(ExecutorError::engine("looking at a container"))?,
+            };
             let env = image::pairs(what.config.and_then(|config| config.env));
             let shares = what.mounts.iter().flatten().any(|mount| mount.destination.as_deref() == Some(IO));
             let (link, files) = if shares {
