@@ -191,6 +191,8 @@ fn is_infrastructure(words: &str) -> bool {
         "connection closed",
         "operation timed out",
         "timed out",
+        "too slow",
+        "broken pipe",
         "network is unreachable",
         "no route to host",
         "failed to connect",
@@ -232,6 +234,7 @@ mod tests {
         );
         check("Host key verification failed.\nfatal: Could not read from remote repository.\n", false);
         check("ssh: connect to host x port 22: Connection refused\n", true);
+        check("fatal: unable to access 'https://x/': Operation too slow. Less than 1 bytes/sec\n", true);
         check("fatal: repository 'https://x/gnutls/killed.git' not found\n", false);
         check("error: unable to write file x: No space left on device\n", true);
     }

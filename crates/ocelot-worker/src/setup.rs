@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use ocelot_model::Status;
+use ocelot_model::pipeline::spec::Pull;
 use tokio::sync::mpsc;
 
 use crate::attempt::Attempt;
@@ -103,7 +104,7 @@ impl Attempt {
         let user = self.user()?;
         let mut rooms = Vec::new();
         for room in shared_rooms(&self.plan) {
-            rooms.push(self.open(room, say));
+            rooms.push(self.open(room, self.job.pull, say));
         }
         let rooms = futures_util::future::try_join_all(rooms);
         let images = later_images(&self.plan).into_iter();
@@ -123,11 +124,11 @@ impl Attempt {
     }
 
     /// Opens a room.
-    pub(crate) async fn open(&self, room: &RoomPlan, say: &SetupLog) -> Result<Room, Failure> {
+    pub(crate) async fn open(&self, room: &RoomPlan, pull: Pull, say: &SetupLog) -> Result<Room, Failure> {
         let spec = RoomSpec {
             name: room.name.clone(),
             image: room.image.clone(),
-            pull: self.job.pull,
+            pull,
             resources: self.job.resources,
         };
         Ok(self.shop.executor.open(&self.place, &spec, say).await?)

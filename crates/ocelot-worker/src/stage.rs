@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ocelot_model::Status;
 use ocelot_model::pipeline::AllowFailure;
+use ocelot_model::pipeline::spec::Pull;
 use tokio::sync::mpsc;
 
 use crate::attempt::Attempt;
@@ -161,8 +162,8 @@ impl Attempt {
             }
             None => {
                 self.unsure = true;
-                // Nobody reads lines here: the room's image was named in the setup, or the error says enough.
-                let room = self.open(&planned.room, &mpsc::channel(1).0).await?;
+                // Its image came in the setup, where the lines are read and a registry that is slow can be given up.
+                let room = self.open(&planned.room, Pull::IfMissing, &mpsc::channel(1).0).await?;
                 self.unsure = false;
                 self.rooms.insert(planned.room.name.clone(), room.clone());
                 room.bring_workspace(user.unwrap_or(User::ROOT)).await?;

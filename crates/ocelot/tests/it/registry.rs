@@ -85,3 +85,31 @@ async fn images_are_pulled_and_missing_ones_are_named_in_the_registrys_words() {
     assert!(build.reason.as_deref().unwrap_or_default().contains("manifest unknown"), "{build:#?}");
     assert_eq!(build.jobs.unwrap()[0].attempts.len(), 1);
 }
+
+/// What an isolated stage needs is pulled where it can be seen, and once.
+#[tokio::test]
+async fn the_image_of_an_isolated_stage_comes_in_the_setup() {
+    docker_image_busybox();
+    let registry = Registry::start().await;
+    let (main, own) = (registry.push("team/main:1"), registry.push("team/own:1"));
+    let app = TestApp::start(OCELOT, Setup::Up).await;
+    let wait = "echo begun; while [ ! -e go ]; do sleep 0.02; done";
+    let yml = format!(
+        "jobs:\n  one:\n    image: {main}\n    pull: always\n    stages:\n      - {{name: a, script: ['{wait}']}}\n      \
+         - {{name: b, image: '{own}', isolated: true, script: [echo alone]}}\n"
+    );
+    let build = app.build("isolated", &yml).await;
+    app.logged(build.number, "begun\n").await;
+    // From now on nobody could pull anything.
+    drop(registry);
+    let jobs = std::fs::read_dir(app.data().join("worker/jobs")).unwrap();
+    let job = jobs.map(|entry| entry.unwrap().path()).find(|path| path.join("workspace").exists()).unwrap();
+    std::fs::write(job.join("workspace/go"), "").unwrap();
+    let build = app.finished(build.number).await;
+    let setup = app.stage_log(&build, "setup").await;
+    assert_eq!(build.status, Status::Passed, "{build:#?}\n{setup}");
+    for image in [main, own] {
+        assert_eq!(setup.matches(&format!("Pulling {image}")).count(), 1, "{setup}");
+        docker(&["rmi", "--no-prune", &image]);
+    }
+}
