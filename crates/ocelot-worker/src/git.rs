@@ -100,6 +100,8 @@ fn command<S: AsRef<OsStr>>(folder: &Path, ways: Ways<'_>, args: &[S]) -> Comman
     command
         .current_dir(folder)
         .env_remove("SSH_ASKPASS")
+        // The worker's own secret is nothing for programs that speak with other hosts.
+        .env_remove("OCELOT_TOKEN")
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -237,6 +239,12 @@ mod tests {
         check("fatal: unable to access 'https://x/': Operation too slow. Less than 1 bytes/sec\n", true);
         check("fatal: repository 'https://x/gnutls/killed.git' not found\n", false);
         check("error: unable to write file x: No space left on device\n", true);
+    }
+
+    #[test]
+    fn git_is_not_told_the_workers_secret() {
+        let command = command(Path::new("/"), Ways::None, &["version"]);
+        assert!(command.as_std().get_envs().any(|pair| pair == (OsStr::new("OCELOT_TOKEN"), None)));
     }
 
     #[tokio::test]
