@@ -11,6 +11,7 @@ pub mod id;
 pub mod pipeline;
 pub mod repo;
 pub mod status;
+pub mod turns;
 
 pub use event::EventKind;
 pub use id::{AttemptId, BuildNumber, ForgeId, JobId, RepoId, StageId, TokenId, WorkerId};

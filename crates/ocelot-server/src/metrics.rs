@@ -81,8 +81,7 @@ pub async fn render(app: &App) -> Result<String, StoreError> {
 
 async fn fleet(app: &App) -> Result<(), StoreError> {
     let workers = app.store.list_workers().await?;
-    let waiting = app.store.list_queue().await?;
-    metrics::gauge!("ocelot_queue_depth").set(waiting.len() as f64);
+    metrics::gauge!("ocelot_queue_depth").set(app.store.queue_depth().await? as f64);
     let running: usize = workers.iter().map(|worker| worker.holds.len()).sum();
     metrics::gauge!("ocelot_jobs_running").set(running as f64);
     for state in ["connected", "unreachable", "gone"] {

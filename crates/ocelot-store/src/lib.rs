@@ -63,6 +63,7 @@ mod wake;
 pub use error::{LogError, StoreError};
 pub use rows::*;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -275,6 +276,16 @@ impl Store {
     /// Everything that waits, in the order in which it would start.
     pub async fn list_queue(&self) -> Result<Vec<Waiting>, StoreError> {
         each!(self, core => core.list_queue().await)
+    }
+
+    /// How many jobs wait, for whatever reason.
+    pub async fn queue_depth(&self) -> Result<u64, StoreError> {
+        each!(self, core => core.queue_depth().await)
+    }
+
+    /// The sets of labels that jobs want which may be claimed.
+    pub async fn wanted_labels(&self) -> Result<Vec<BTreeMap<String, String>>, StoreError> {
+        each!(self, core => core.wanted_labels().await)
     }
 
     // stages.rs

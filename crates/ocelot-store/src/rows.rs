@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use ocelot_model::access::Role;
 use ocelot_model::build::is_allowed;
 use ocelot_model::pipeline::Job as JobSpec;
+use ocelot_model::turns::Ticket;
 use ocelot_model::{
     AttemptId, BuildNumber, EventKind, ForgeId, JobId, RepoId, RepoName, StageId, Status, TokenId, WorkerId,
 };
@@ -304,6 +305,8 @@ pub struct Waiting {
     pub job: String,
     /// Labels that a worker must have.
     pub labels: BTreeMap<String, String>,
+    /// What decides when it starts, among those that may be claimed.
+    pub ticket: Ticket,
     /// Jobs that it needs.
     pub needs: Vec<String>,
     /// When it was queued.

@@ -189,7 +189,11 @@ const JOB_KEYS: &[Key] = &[
         Shape::Map { names: Kind::Label, of: &Shape::Text(Kind::Label), max: 20, limit: "range" },
         "Labels that a worker must have.",
     ),
-    now("priority", Shape::Integer { min: -1_000, max: 1_000 }, "Higher goes first. Default: 0."),
+    now(
+        "priority",
+        Shape::Integer { min: -1_000, max: 1_000 },
+        "Higher goes first, among this repository's jobs. Default: 0.",
+    ),
     now("always", Shape::Bool, "Goes on even when a needed job failed."),
     now("allow_failure", Shape::Bool, "A failure of this job does not fail the build."),
     now("timeout", DURATION, "Longest time of the job. Default: 60m."),

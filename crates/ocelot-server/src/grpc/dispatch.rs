@@ -2,7 +2,7 @@
 //!
 //! The same loop passes cancels on, so that no worker hears of one before it hears of the job.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use ocelot_api::proto::from_server::Message;
@@ -57,7 +57,7 @@ async fn hand_out(app: &App) -> Result<(), StoreError> {
             Ok(None) => {
                 idle.retain(|(_, others)| *others != labels);
                 if !idle.is_empty() && !chosen {
-                    let wanted = wanted(app).await?;
+                    let wanted = app.store.wanted_labels().await?;
                     idle.retain(|(_, labels)| wanted.iter().any(|wanted| suits(wanted, labels)));
                     chosen = true;
                 }
@@ -68,14 +68,6 @@ async fn hand_out(app: &App) -> Result<(), StoreError> {
         }
     }
     Ok(())
-}
-
-/// The labels that waiting jobs want, of those that may begin now.
-async fn wanted(app: &App) -> Result<HashSet<BTreeMap<String, String>>, StoreError> {
-    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1);
-    let waiting = app.store.list_queue().await?.into_iter();
-    let may_begin = waiting.filter(|job| job.ready && job.not_before.is_none_or(|time| time <= soon));
-    Ok(may_begin.map(|job| job.labels).collect())
 }
 
 fn suits(wanted: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {

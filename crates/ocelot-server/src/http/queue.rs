@@ -82,6 +82,7 @@ fn ordinal(n: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ocelot_model::turns::Ticket;
     use ocelot_model::{AttemptId, BuildNumber, ForgeId, JobId, RepoId, WorkerId};
     use ocelot_store::{Held, Repo};
 
@@ -109,6 +110,7 @@ mod tests {
             job_id: JobId(1),
             job: "default".to_owned(),
             labels: labels(wanted),
+            ticket: Ticket { repo: RepoId(1), turn: 0, priority: 0, build: BuildNumber(1), job: JobId(1) },
             needs: Vec::new(),
             queued_at: Timestamp::UNIX_EPOCH,
             ready: true,

@@ -27,56 +27,87 @@ impl Core {
         let labels = raw::labels(&labels)?;
         let sets = self.label_sets(tx.conn()).await?;
         let suiting: Vec<i64> = sets.iter().filter(|set| set.suits(&labels)).map(|set| set.id).collect();
-        for set in sets_in_order(&mut tx, &suiting).await? {
-            if let Some((job, build)) = lock_first(&mut tx, set).await? {
-                let claimed = take(&mut tx, Claimer { id: worker, name }, job, build).await?;
-                self.commit(tx).await?;
-                return Ok(Some(claimed));
+        let suiting = to_json(&suiting)?;
+        // Those whose jobs other claims have their hands on.
+        let mut passed: Vec<i64> = Vec::new();
+        loop {
+            let lines = next_lines(&mut tx, &suiting, &passed).await?;
+            let Some((_, repo)) = lines.first().copied() else { return Ok(None) };
+            for (set, _) in lines {
+                if let Some((job, build)) = lock_first(&mut tx, set, repo).await? {
+                    use_turn(&mut tx, &suiting, repo).await?;
+                    let claimed = take(&mut tx, Claimer { id: worker, name }, job, build).await?;
+                    self.commit(tx).await?;
+                    return Ok(Some(claimed));
+                }
             }
+            passed.push(repo);
         }
-        Ok(None)
     }
 }
 
-/// The label sets that have a claimable job, the one with the best job first. Reads one row of the index per set.
-async fn sets_in_order(tx: &mut Tx, suiting: &[i64]) -> Result<Vec<i64>, StoreError> {
+/// The label sets in which the repository whose turn it is has jobs, the one with its most urgent job first, and that
+/// repository. Reads a few rows of an index per set, however many jobs wait.
+async fn next_lines(tx: &mut Tx, suiting: &str, passed: &[i64]) -> Result<Vec<(i64, i64)>, StoreError> {
     let now = tx.now;
-    let first: Vec<(i64, Option<i64>)> = sqlx::query_as(concat!(
-        "SELECT s.id, (SELECT q.job_id FROM queue q
-                       WHERE q.label_set = s.id AND q.ready AND q.not_before <= $1
-                       ORDER BY q.priority DESC, q.build, q.job_id LIMIT 1)
-         FROM label_sets s WHERE s.id IN ",
-        ids!("$2")
-    ))
-    .bind(now)
-    .bind(to_json(suiting)?)
-    .fetch_all(tx.conn())
-    .await?;
-    let jobs: Vec<i64> = first.iter().filter_map(|(_, job)| *job).collect();
-    if jobs.len() < 2 {
-        return Ok(first.into_iter().filter_map(|(set, job)| job.map(|_| set)).collect());
-    }
-    let order = concat!(
-        "SELECT label_set FROM queue WHERE job_id IN ",
-        ids!("$1"),
-        " ORDER BY priority DESC, build, job_id"
+    let sql = concat!(
+        "WITH suiting AS (SELECT s.id FROM label_sets s WHERE s.id IN ",
+        ids!("$2"),
+        "), heads AS (
+             SELECT s.id AS label_set, (
+                 SELECT l.repo_id FROM queue_lines l
+                 WHERE l.label_set = s.id AND l.waiting > 0 AND l.repo_id NOT IN ",
+        ids!("$3"),
+        "          AND EXISTS (SELECT 1 FROM queue q WHERE q.label_set = l.label_set AND q.repo_id = l.repo_id
+                                  AND q.ready AND q.not_before <= $1)
+                 ORDER BY l.turn, l.repo_id LIMIT 1) AS repo_id
+             FROM suiting s
+         ), next AS (
+             SELECT l.repo_id FROM heads h
+             JOIN queue_lines l ON l.label_set = h.label_set AND l.repo_id = h.repo_id
+             ORDER BY l.turn, l.repo_id LIMIT 1
+         ), firsts AS (
+             SELECT (SELECT q.job_id FROM queue q
+                     WHERE q.label_set = s.id AND q.repo_id = n.repo_id AND q.ready AND q.not_before <= $1
+                     ORDER BY q.priority DESC, q.build, q.job_id LIMIT 1) AS job_id
+             FROM suiting s CROSS JOIN next n
+         )
+         SELECT q.label_set, q.repo_id FROM firsts f JOIN queue q ON q.job_id = f.job_id
+         ORDER BY q.priority DESC, q.build, q.job_id"
     );
-    Ok(sqlx::query_scalar(order).bind(to_json(&jobs)?).fetch_all(tx.conn()).await?)
+    let passed = to_json(passed)?;
+    Ok(sqlx::query_as(sql).bind(now).bind(suiting).bind(passed).fetch_all(tx.conn()).await?)
 }
 
-/// The first job with these labels that no other claim has its hand on.
-async fn lock_first(tx: &mut Tx, set: i64) -> Result<Option<(JobId, BuildNumber)>, StoreError> {
+/// The repository's first job with these labels that no other claim has its hand on.
+async fn lock_first(tx: &mut Tx, set: i64, repo: i64) -> Result<Option<(JobId, BuildNumber)>, StoreError> {
     let now = tx.now;
     let row: Option<(i64, i64)> = sqlx::query_as(concat!(
-        "SELECT job_id, build FROM queue WHERE label_set = $1 AND ready AND not_before <= $2
+        "SELECT job_id, build FROM queue WHERE label_set = $1 AND repo_id = $2 AND ready AND not_before <= $3
          ORDER BY priority DESC, build, job_id LIMIT 1",
         skip_locked!()
     ))
     .bind(set)
+    .bind(repo)
     .bind(now)
     .fetch_optional(tx.conn())
     .await?;
     Ok(row.map(|(job, build)| (JobId(job), BuildNumber(build))))
+}
+
+/// The repository had its turn, in all its lines that this worker serves: whoever spreads jobs over many sets of labels
+/// gets no more of a worker for it. Lines that only others serve keep their place.
+async fn use_turn(tx: &mut Tx, suiting: &str, repo: i64) -> Result<(), StoreError> {
+    sqlx::query(concat!(
+        "UPDATE queue_lines SET turn = (SELECT max(turn) + 1 FROM queue_lines)
+         WHERE repo_id = $1 AND label_set IN ",
+        ids!("$2")
+    ))
+    .bind(repo)
+    .bind(suiting)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
 }
 
 async fn take(tx: &mut Tx, worker: Claimer, job: JobId, number: BuildNumber) -> Result<Claimed, StoreError> {

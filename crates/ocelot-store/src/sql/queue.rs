@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ocelot_model::pipeline::Job as JobSpec;
+use ocelot_model::turns::{Ticket, places};
 use ocelot_model::{BuildNumber, JobId};
 
 use super::{Conn, Core, Tx};
@@ -32,6 +33,8 @@ struct WaitingRow {
     name: String,
     needs: String,
     labels: String,
+    priority: i64,
+    turn: i64,
     queued_at: i64,
     ready: bool,
     not_before: i64,
@@ -39,32 +42,63 @@ struct WaitingRow {
     repo: RepoRow,
 }
 
+impl WaitingRow {
+    fn into_waiting(self) -> Result<Waiting, StoreError> {
+        let (build, job) = (BuildNumber(self.build), JobId(self.job_id));
+        let repo = self.repo.into_repo()?;
+        let priority = self.priority as i32;
+        Ok(Waiting {
+            build,
+            job_id: job,
+            job: self.name,
+            labels: raw::labels(&self.labels)?,
+            ticket: Ticket { repo: repo.id, turn: self.turn, priority, build, job },
+            repo,
+            needs: from_json(&self.needs)?,
+            queued_at: time(self.queued_at)?,
+            ready: self.ready,
+            not_before: (self.not_before > 0).then(|| time(self.not_before)).transpose()?,
+        })
+    }
+}
+
 impl Core {
     pub(crate) async fn list_queue(&self) -> Result<Vec<Waiting>, StoreError> {
         let rows: Vec<WaitingRow> = sqlx::query_as(concat!(
-            "SELECT q.build, q.job_id, j.name, j.needs, l.labels, q.queued_at, q.ready, q.not_before, ",
+            "SELECT q.build, q.job_id, j.name, j.needs, s.labels, q.priority, coalesce(l.turn, 0) AS turn,
+                    q.queued_at, q.ready, q.not_before, ",
             repo_columns!(),
-            " FROM queue q JOIN jobs j ON j.id = q.job_id JOIN label_sets l ON l.id = q.label_set
+            " FROM queue q JOIN jobs j ON j.id = q.job_id JOIN label_sets s ON s.id = q.label_set
               JOIN repos r ON r.id = q.repo_id JOIN forges f ON f.id = r.forge_id
-              ORDER BY q.priority DESC, q.build, q.job_id"
+              LEFT JOIN queue_lines l ON l.label_set = q.label_set AND l.repo_id = q.repo_id
+              ORDER BY q.ready DESC, q.build, q.job_id"
         ))
         .fetch_all(&self.pools.read)
         .await?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(Waiting {
-                    build: BuildNumber(row.build),
-                    repo: row.repo.into_repo()?,
-                    job_id: JobId(row.job_id),
-                    job: row.name,
-                    labels: raw::labels(&row.labels)?,
-                    needs: from_json(&row.needs)?,
-                    queued_at: time(row.queued_at)?,
-                    ready: row.ready,
-                    not_before: (row.not_before > 0).then(|| time(row.not_before)).transpose()?,
-                })
-            })
-            .collect()
+        let mut waiting =
+            rows.into_iter().map(WaitingRow::into_waiting).collect::<Result<Vec<Waiting>, _>>()?;
+        let ready = waiting.partition_point(|job| job.ready);
+        let tickets: Vec<Ticket> = waiting[..ready].iter().map(|job| job.ticket).collect();
+        let mut places = places(&tickets);
+        places.extend(ready..waiting.len());
+        let mut placed: Vec<(usize, Waiting)> = places.into_iter().zip(waiting.drain(..)).collect();
+        placed.sort_unstable_by_key(|(place, _)| *place);
+        Ok(placed.into_iter().map(|(_, job)| job).collect())
+    }
+
+    pub(crate) async fn queue_depth(&self) -> Result<u64, StoreError> {
+        let depth: i64 = sqlx::query_scalar("SELECT count(*) FROM queue").fetch_one(&self.pools.read).await?;
+        Ok(depth as u64)
+    }
+
+    pub(crate) async fn wanted_labels(&self) -> Result<Vec<BTreeMap<String, String>>, StoreError> {
+        let texts: Vec<String> = sqlx::query_scalar(
+            "SELECT s.labels FROM label_sets s
+             WHERE EXISTS (SELECT 1 FROM queue_lines l WHERE l.label_set = s.id AND l.waiting > 0)",
+        )
+        .fetch_all(&self.pools.read)
+        .await?;
+        texts.iter().map(|text| raw::labels(text)).collect()
     }
 
     /// All label sets. They only become more, so their number tells whether the copy in memory is whole.

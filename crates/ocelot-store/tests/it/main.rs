@@ -22,6 +22,7 @@ macro_rules! both {
 mod access;
 mod bed;
 mod builds;
+mod fair;
 mod leases;
 mod lists;
 mod logs;
