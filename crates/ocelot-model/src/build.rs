@@ -71,6 +71,15 @@ pub enum Happening {
         /// Why, in words.
         reason: String,
     },
+    /// No worker took the job in the time that it may wait.
+    Expired {
+        /// The job.
+        job: JobId,
+        /// Which attempt waited.
+        attempt: u32,
+        /// Why nobody took it, in words.
+        reason: String,
+    },
     /// Someone wants it stopped.
     CancelRequested {
         /// Who or what, in words.
@@ -169,6 +178,9 @@ pub fn advance(build: &mut BuildState, what: Happening) -> Result<Vec<Change>, S
             let outcome = Outcome { status: Status::Error, reason: Some(reason), infrastructure: true };
             end_attempt(running(build, job, attempt)?, outcome, cancelled, &mut changes);
         }
+        Happening::Expired { job, attempt, reason } => {
+            end_waiting(claimable(build, job, attempt)?, Status::Error, &reason, &mut changes);
+        }
         Happening::CancelRequested { reason: why } => {
             if !build.status.is_terminal() {
                 build.cancel_requested = true;
@@ -184,11 +196,16 @@ pub fn advance(build: &mut BuildState, what: Happening) -> Result<Vec<Change>, S
 }
 
 fn running(build: &mut BuildState, id: JobId, attempt: u32) -> Result<&mut JobState, Stale> {
-    build
-        .jobs
-        .iter_mut()
-        .find(|job| job.id == id && job.attempt == attempt && job.status == Status::Running)
-        .ok_or(Stale)
+    find(build, id, attempt, Status::Running)
+}
+
+fn claimable(build: &mut BuildState, id: JobId, attempt: u32) -> Result<&mut JobState, Stale> {
+    find(build, id, attempt, Status::Queued).and_then(|job| if job.ready { Ok(job) } else { Err(Stale) })
+}
+
+fn find(build: &mut BuildState, id: JobId, attempt: u32, status: Status) -> Result<&mut JobState, Stale> {
+    let mut jobs = build.jobs.iter_mut();
+    jobs.find(|job| job.id == id && job.attempt == attempt && job.status == status).ok_or(Stale)
 }
 
 fn end_attempt(job: &mut JobState, outcome: Outcome, cancelled: bool, changes: &mut Vec<Change>) {
@@ -233,23 +250,7 @@ fn retry_delay(job: &mut JobState, outcome: &Outcome) -> Option<u64> {
 
 fn cancel_job(job: &mut JobState, why: &str, changes: &mut Vec<Change>) {
     match job.status {
-        Status::Blocked | Status::Queued => {
-            if job.ready {
-                changes.push(Change::Dequeue { job: job.id });
-            }
-            job.ready = false;
-            job.status = Status::Cancelled;
-            let reason = Some(why.to_owned());
-            job.reason.clone_from(&reason);
-            changes.push(Change::Attempt {
-                job: job.id,
-                attempt: job.attempt,
-                status: Status::Cancelled,
-                reason: reason.clone(),
-                rest: Status::Cancelled,
-            });
-            changes.push(Change::Job { job: job.id, status: Status::Cancelled, reason });
-        }
+        Status::Blocked | Status::Queued => end_waiting(job, Status::Cancelled, why, changes),
         Status::Running => changes.push(Change::Stop { job: job.id, attempt: job.attempt }),
         Status::Passed
         | Status::Failed
@@ -258,6 +259,20 @@ fn cancel_job(job: &mut JobState, why: &str, changes: &mut Vec<Change>) {
         | Status::Cancelled
         | Status::Skipped => {}
     }
+}
+
+/// A job that no worker has ends.
+fn end_waiting(job: &mut JobState, status: Status, why: &str, changes: &mut Vec<Change>) {
+    if job.ready {
+        changes.push(Change::Dequeue { job: job.id });
+    }
+    job.ready = false;
+    job.status = status;
+    let reason = Some(why.to_owned());
+    job.reason.clone_from(&reason);
+    let rest = if status == Status::Cancelled { status } else { Status::Skipped };
+    changes.push(Change::Attempt { job: job.id, attempt: job.attempt, status, reason: reason.clone(), rest });
+    changes.push(Change::Job { job: job.id, status, reason });
 }
 
 /// Queues the jobs whose needs are met and skips those whose needs cannot be met any more.
@@ -416,6 +431,11 @@ mod tests {
                 build.jobs[at].status = Status::Running;
                 continue;
             }
+            if how == "expired" {
+                let reason = "nobody took it".to_owned();
+                advance(&mut build, Happening::Expired { job: id, attempt, reason }).unwrap();
+                continue;
+            }
             build.jobs[at].status = Status::Running;
             let what = if how == "lost" {
                 Happening::Lost { job: id, attempt, reason: "gone".into() }
@@ -475,6 +495,28 @@ mod tests {
         check("a", "a lost", "running: a queued*");
         check("a", "a lost, a lost", "error: a error");
         check("a", "a lost, a passed", "passed: a passed");
+    }
+
+    #[test]
+    fn a_job_that_nobody_takes_is_an_error() {
+        check("a b<a c", "a expired", "running: a error, b skipped, c queued*");
+        check("a", "a lost, a expired", "error: a error");
+        check("a? b<a", "a expired, b passed", "passed: a error, b passed");
+    }
+
+    #[test]
+    fn only_what_may_be_claimed_can_expire() {
+        for (ready, status) in [(false, Status::Queued), (true, Status::Running), (true, Status::Passed)] {
+            let waits = JobState { status, ready, ..job("a", 1) };
+            let mut build = BuildState {
+                status: Status::Queued,
+                cancel_requested: false,
+                cancel_reason: None,
+                jobs: vec![waits],
+            };
+            let late = Happening::Expired { job: JobId(1), attempt: 1, reason: String::new() };
+            assert_eq!(advance(&mut build, late), Err(Stale), "{ready} {status}");
+        }
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Config {
     pub lease_hard_limit: Duration,
     /// No lease ends before the server has been up for so long.
     pub lease_grace: Duration,
+    /// A job that no worker takes for so long ends in `error`.
+    pub queue_timeout: Duration,
     /// How patient the server is with workers.
     pub patience: Patience,
 }

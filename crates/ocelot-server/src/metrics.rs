@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use ocelot_store::{Build, StoreError};
 
 use crate::App;
+use crate::builds::waiting::state;
 
 /// Seconds from a blink to a long build.
 const LONG: [f64; 14] =
@@ -84,11 +85,11 @@ async fn fleet(app: &App) -> Result<(), StoreError> {
     metrics::gauge!("ocelot_queue_depth").set(app.store.queue_depth().await? as f64);
     let running: usize = workers.iter().map(|worker| worker.holds.len()).sum();
     metrics::gauge!("ocelot_jobs_running").set(running as f64);
-    for state in ["connected", "unreachable", "gone"] {
-        let count = workers.iter().filter(|worker| crate::http::worker_state(worker) == state).count();
-        metrics::gauge!("ocelot_workers", "state" => state).set(count as f64);
+    for name in ["connected", "unreachable", "gone"] {
+        let count = workers.iter().filter(|worker| state(worker) == name).count();
+        metrics::gauge!("ocelot_workers", "state" => name).set(count as f64);
     }
-    let here = workers.iter().filter(|worker| crate::http::worker_state(worker) == "connected");
+    let here = workers.iter().filter(|worker| state(worker) == "connected");
     let (slots, busy) = here.fold((0, 0), |(slots, busy), worker| {
         (slots + worker.slots, busy + worker.slots.min(worker.holds.len() as u32))
     });

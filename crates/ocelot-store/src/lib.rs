@@ -273,7 +273,7 @@ impl Store {
         each!(self, core => core.held_by_build(number).await)
     }
 
-    /// Everything that waits, in the order in which it would start.
+    /// Everything that waits, the oldest build first.
     pub async fn list_queue(&self) -> Result<Vec<Waiting>, StoreError> {
         each!(self, core => core.list_queue().await)
     }
@@ -281,6 +281,11 @@ impl Store {
     /// How many jobs wait, for whatever reason.
     pub async fn queue_depth(&self) -> Result<u64, StoreError> {
         each!(self, core => core.queue_depth().await)
+    }
+
+    /// Jobs that could be claimed for longer than this and were not, the longest first, at most `limit`.
+    pub async fn overdue_jobs(&self, longest: Duration, limit: u32) -> Result<Vec<Overdue>, StoreError> {
+        each!(self, core => core.overdue_jobs(longest, limit).await)
     }
 
     /// The sets of labels that jobs want which may be claimed.

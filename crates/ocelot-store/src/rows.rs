@@ -292,7 +292,7 @@ pub struct Held {
     pub worker: WorkerId,
 }
 
-/// A waiting job, for those who look at the queue; in the order in which jobs would start.
+/// A waiting job, for those who look at the queue.
 #[derive(Debug, Clone)]
 pub struct Waiting {
     /// Its build.
@@ -315,6 +315,17 @@ pub struct Waiting {
     pub ready: bool,
     /// Not to be claimed before this time (a new attempt after a failure).
     pub not_before: Option<Timestamp>,
+}
+
+/// A job that waited longer than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overdue {
+    /// Its build.
+    pub build: BuildNumber,
+    /// The job.
+    pub job_id: JobId,
+    /// Which attempt waits.
+    pub attempt: u32,
 }
 
 /// A stage's new state, as its worker tells it.

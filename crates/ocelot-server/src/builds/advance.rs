@@ -60,7 +60,7 @@ pub async fn lost(app: &App, held: &Held, reason: String) -> Result<(), StoreErr
 }
 
 /// What happens after the commit.
-pub(super) async fn after(app: &App, number: BuildNumber, changes: &[Change]) {
+pub(crate) async fn after(app: &App, number: BuildNumber, changes: &[Change]) {
     for change in changes {
         match change {
             Change::Build { status, .. } if status.is_terminal() => count(app, number).await,

@@ -6,6 +6,7 @@ pub mod advance;
 pub mod cancel;
 pub mod retry;
 pub mod trigger;
+pub(crate) mod waiting;
 
 use ocelot_model::access::Actor;
 

@@ -4,13 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use ocelot_api::body as api;
 use ocelot_model::access::Action;
-use ocelot_store::{Repo, Waiting, Worker};
+use ocelot_store::{Repo, Worker};
 
 use super::auth::Caller;
 use super::extract::{PageQuery, Query};
 use super::problem::Answer;
-use super::queue::{reason, state};
 use crate::App;
+use crate::builds::waiting::{Picture, state};
 
 const ANOTHER: &str = "another repo's job";
 
@@ -61,33 +61,23 @@ pub(super) async fn queue(
     caller: Caller,
     Query(page): Query<PageQuery>,
 ) -> Answer<Json<api::Page<api::QueueItem>>> {
-    let rows = app.store.list_queue().await?;
-    let workers = app.store.list_workers().await?;
-    let now = app.store.now().await?;
-    let items = rows
-        .iter()
-        .enumerate()
-        .map(|(at, row)| item(&caller, row, at, || reason(&rows, at, &workers, now)))
-        .collect();
-    Ok(Json(page.page(items)?))
+    let mut picture = Picture::load(&app).await?;
+    let places = page.page((0..picture.queue.len()).collect())?;
+    let items = places.items.into_iter().map(|at| item(&caller, &mut picture, at)).collect();
+    Ok(Json(api::Page { items, next: places.next }))
 }
 
-fn item(caller: &Caller, row: &Waiting, at: usize, reason: impl FnOnce() -> String) -> api::QueueItem {
+fn item(caller: &Caller, picture: &mut Picture, at: usize) -> api::QueueItem {
+    let row = &picture.queue[at];
     let (position, queued_at) = (at as u32 + 1, row.queued_at);
     if !reads(caller, &row.repo) {
         let (repo, reason) = (ANOTHER.to_owned(), "waits".to_owned());
         let labels = std::collections::BTreeMap::new();
         return api::QueueItem { position, build: None, repo, job: None, labels, queued_at, reason };
     }
-    api::QueueItem {
-        position,
-        build: Some(row.build.0),
-        repo: row.repo.name.to_string(),
-        job: Some(row.job.clone()),
-        labels: row.labels.clone(),
-        queued_at,
-        reason: reason(),
-    }
+    let (build, repo, job) = (Some(row.build.0), row.repo.name.to_string(), Some(row.job.clone()));
+    let labels = row.labels.clone();
+    api::QueueItem { position, build, repo, job, labels, queued_at, reason: picture.reason(at) }
 }
 
 fn reads(caller: &Caller, repo: &Repo) -> bool {

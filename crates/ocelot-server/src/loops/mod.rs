@@ -1,6 +1,7 @@
 //! What happens without being asked: one file per loop. A loop that dies stops the process.
 
 mod leases;
+mod queue;
 
 use crate::App;
 use crate::serve::Parts;
@@ -9,4 +10,5 @@ use crate::serve::Parts;
 pub(crate) fn start(app: &App, parts: &mut Parts) {
     parts.spawn("handing out jobs", crate::grpc::dispatch::dispatch(app.clone()));
     parts.spawn("looking at leases", leases::leases(app.clone()));
+    parts.spawn("looking at the queue", queue::queue(app.clone()));
 }

@@ -47,6 +47,7 @@ pub(crate) fn config(folder: &Path) -> Config {
         insecure_http: false,
         lease_hard_limit: Duration::from_mins(3),
         lease_grace: Duration::from_mins(1),
+        queue_timeout: Duration::from_hours(24),
         patience: ocelot_server::Patience::default(),
     }
 }

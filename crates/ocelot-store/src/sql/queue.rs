@@ -5,14 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ocelot_model::pipeline::Job as JobSpec;
-use ocelot_model::turns::{Ticket, places};
+use ocelot_model::turns::Ticket;
 use ocelot_model::{BuildNumber, JobId};
 
 use super::{Conn, Core, Tx};
-use crate::raw::{self, RepoRow, from_json, time, to_json};
-use crate::{StoreError, Waiting};
+use crate::raw::{self, RepoRow, from_json, time, to_json, us};
+use crate::{Overdue, StoreError, Waiting};
 
 /// Labels that some job asked for.
 pub(super) struct LabelSet {
@@ -71,24 +72,40 @@ impl Core {
             " FROM queue q JOIN jobs j ON j.id = q.job_id JOIN label_sets s ON s.id = q.label_set
               JOIN repos r ON r.id = q.repo_id JOIN forges f ON f.id = r.forge_id
               LEFT JOIN queue_lines l ON l.label_set = q.label_set AND l.repo_id = q.repo_id
-              ORDER BY q.ready DESC, q.build, q.job_id"
+              ORDER BY q.build, q.job_id"
         ))
         .fetch_all(&self.pools.read)
         .await?;
-        let mut waiting =
-            rows.into_iter().map(WaitingRow::into_waiting).collect::<Result<Vec<Waiting>, _>>()?;
-        let ready = waiting.partition_point(|job| job.ready);
-        let tickets: Vec<Ticket> = waiting[..ready].iter().map(|job| job.ticket).collect();
-        let mut places = places(&tickets);
-        places.extend(ready..waiting.len());
-        let mut placed: Vec<(usize, Waiting)> = places.into_iter().zip(waiting.drain(..)).collect();
-        placed.sort_unstable_by_key(|(place, _)| *place);
-        Ok(placed.into_iter().map(|(_, job)| job).collect())
+        rows.into_iter().map(WaitingRow::into_waiting).collect()
     }
 
     pub(crate) async fn queue_depth(&self) -> Result<u64, StoreError> {
         let depth: i64 = sqlx::query_scalar("SELECT count(*) FROM queue").fetch_one(&self.pools.read).await?;
         Ok(depth as u64)
+    }
+
+    pub(crate) async fn overdue_jobs(
+        &self,
+        longest: Duration,
+        limit: u32,
+    ) -> Result<Vec<Overdue>, StoreError> {
+        let now = self.now().await?;
+        let rows: Vec<(i64, i64, i64)> = sqlx::query_as(
+            "SELECT q.build, q.job_id, j.attempt FROM queue q JOIN jobs j ON j.id = q.job_id
+             WHERE q.ready AND coalesce(q.ready_at, q.queued_at) <= $1 AND q.not_before <= $2
+             ORDER BY coalesce(q.ready_at, q.queued_at) LIMIT $3",
+        )
+        .bind(now - us(longest))
+        .bind(now)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pools.read)
+        .await?;
+        let overdue = |(build, job, attempt)| Overdue {
+            build: BuildNumber(build),
+            job_id: JobId(job),
+            attempt: attempt as u32,
+        };
+        Ok(rows.into_iter().map(overdue).collect())
     }
 
     pub(crate) async fn wanted_labels(&self) -> Result<Vec<BTreeMap<String, String>>, StoreError> {
@@ -156,7 +173,18 @@ pub(super) async fn enter(
     Ok(())
 }
 
-/// Puts a job that a worker had back into the queue, ready.
+/// The job may be claimed from now on.
+pub(super) async fn open(tx: &mut Tx, job: JobId) -> Result<(), StoreError> {
+    let now = tx.now;
+    sqlx::query("UPDATE queue SET ready = true, ready_at = $1 WHERE job_id = $2")
+        .bind(now)
+        .bind(job.0)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Puts a job that a worker had back into the queue, ready. It has waited since the time in `jobs`.
 pub(super) async fn enter_again(tx: &mut Tx, job: JobId, not_before: i64) -> Result<(), StoreError> {
     let row: Option<(i64, i64, String)> = sqlx::query_as(
         "SELECT j.build, b.repo_id, j.spec FROM jobs j JOIN builds b ON b.number = j.build WHERE j.id = $1",
@@ -166,10 +194,13 @@ pub(super) async fn enter_again(tx: &mut Tx, job: JobId, not_before: i64) -> Res
     .await?;
     let (build, repo, spec) = row.ok_or_else(|| StoreError::NotFound(format!("job {job}")))?;
     enter(tx, job, BuildNumber(build), repo, &from_json(&spec)?).await?;
-    sqlx::query("UPDATE queue SET ready = true, not_before = $1 WHERE job_id = $2")
-        .bind(not_before)
-        .bind(job.0)
-        .execute(tx.conn())
-        .await?;
+    sqlx::query(
+        "UPDATE queue SET ready = true, not_before = $1, ready_at = (SELECT ready_at FROM jobs WHERE id = $2)
+         WHERE job_id = $2",
+    )
+    .bind(not_before)
+    .bind(job.0)
+    .execute(tx.conn())
+    .await?;
     Ok(())
 }

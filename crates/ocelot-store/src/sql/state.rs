@@ -118,14 +118,15 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) async fn write(mut self, before: &BuildState, changes: &[Change]) -> Result<(), StoreError> {
-        for change in changes {
-            self.write_one(change).await?;
-        }
         let locked = self.locked;
+        // Before the changes: a job that goes back to the queue takes the time from here.
         for (old, new) in before.jobs.iter().zip(&locked.state.jobs) {
             if (old.ready, old.attempt, old.retried) != (new.ready, new.attempt, new.retried) {
                 self.write_counters(new).await?;
             }
+        }
+        for change in changes {
+            self.write_one(change).await?;
         }
         // A claim may have passed over rows that were locked for this change: let it look again.
         if locked.state.jobs.iter().any(|job| job.ready && job.status == Status::Queued) {
@@ -143,11 +144,7 @@ impl<'a> Writer<'a> {
             Change::NewAttempt { job, attempt, delay_ms } => {
                 self.new_attempt(*job, *attempt, *delay_ms).await
             }
-            Change::Enqueue { job } => {
-                let sql = "UPDATE queue SET ready = true WHERE job_id = $1";
-                sqlx::query(sql).bind(job.0).execute(self.tx.conn()).await?;
-                Ok(())
-            }
+            Change::Enqueue { job } => super::queue::open(self.tx, *job).await,
             Change::Dequeue { job } => leave_queue(self.tx, *job).await,
             // Its worker is told after the commit.
             Change::Stop { .. } => Ok(()),
@@ -156,14 +153,17 @@ impl<'a> Writer<'a> {
     }
 
     async fn write_counters(&mut self, job: &JobState) -> Result<(), StoreError> {
+        let now = self.tx.now;
         sqlx::query(
-            "UPDATE jobs SET ready = $1, attempt = $2, retried_infrastructure = $3, retried_script = $4
-             WHERE id = $5",
+            "UPDATE jobs SET ready = $1, attempt = $2, retried_infrastructure = $3, retried_script = $4,
+                             ready_at = $5
+             WHERE id = $6",
         )
         .bind(job.ready)
         .bind(i64::from(job.attempt))
         .bind(i64::from(job.retried.infrastructure))
         .bind(i64::from(job.retried.script))
+        .bind(now)
         .bind(job.id.0)
         .execute(self.tx.conn())
         .await?;

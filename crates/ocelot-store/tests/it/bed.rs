@@ -7,6 +7,7 @@ use std::time::Duration;
 use ocelot_model::access::Role;
 use ocelot_model::build::{Happening, Outcome};
 use ocelot_model::pipeline::{AllowFailure, Checkout, Job as JobSpec, Pull, Resources, Retry, Run, Stage};
+use ocelot_model::turns::places;
 use ocelot_model::{BuildNumber, EventKind, Status, TokenId, WorkerId};
 use ocelot_store::{BuildDetail, Claimed, Hello, NewBuild, NewRepo, Options, Plan, Repo, Store};
 use tempfile::TempDir;
@@ -85,6 +86,16 @@ impl Bed {
 
     pub(crate) async fn claim(&self, worker: WorkerId) -> Option<Claimed> {
         self.store.claim(worker).await.unwrap()
+    }
+
+    /// Names of the jobs that may be claimed, in the order in which a worker that suits all of them gets them.
+    pub(crate) async fn order(&self) -> Vec<String> {
+        let queue = self.store.list_queue().await.unwrap();
+        let (tickets, names): (Vec<_>, Vec<_>) =
+            queue.into_iter().filter(|job| job.ready).map(|job| (job.ticket, job.job)).unzip();
+        let mut placed: Vec<_> = places(&tickets).into_iter().zip(names).collect();
+        placed.sort_unstable();
+        placed.into_iter().map(|(_, name)| name).collect()
     }
 
     /// The state of a build as text: `running: a passed, b queued#2`, with the newest attempt when it is not the first.

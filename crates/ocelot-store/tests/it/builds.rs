@@ -104,7 +104,7 @@ async fn needs_wait_and_failures_skip(bed: Bed) {
         .into_iter()
         .map(|waiting| (waiting.job, waiting.ready))
         .collect();
-    let want = [("a", true), ("d", true), ("b", false), ("c", false)];
+    let want = [("a", true), ("b", false), ("c", false), ("d", true)];
     assert_eq!(ready, want.map(|(name, ready)| (name.to_owned(), ready)));
     let a = bed.claim(worker).await.unwrap();
     let d = bed.claim(worker).await.unwrap();

@@ -35,8 +35,7 @@ async fn a_flood_delays_others_by_one_job(bed: Bed) {
     bed.store.create_build(&build).await.unwrap();
     assert_eq!(names(&bed, worker, 2).await, "f0 f1");
     bed.store.create_build(&new_build(&other, "a^-9 b")).await.unwrap();
-    let order: Vec<String> = bed.store.list_queue().await.unwrap().into_iter().map(|w| w.job).collect();
-    assert_eq!(order[..4], ["b", "f2", "a", "f3"]);
+    assert_eq!(bed.order().await[..4], ["b", "f2", "a", "f3"]);
     assert_eq!(names(&bed, worker, 4).await, "b f2 a f3");
 }
 
@@ -83,8 +82,8 @@ async fn jobs_that_wait_for_their_next_attempt_stand_in_nobodys_way(bed: Bed) {
 
 /// Random builds, claims, ends, cancels and refusals, held against the rule and against what it is for.
 async fn any_queue_is_served_fairly(bed: Bed) {
-    for seed in 1..=3 {
-        Play::new(&bed, seed).await.play(120).await;
+    for seed in 1..=2 {
+        Play::new(&bed, seed).await.play(100).await;
     }
 }
 

@@ -13,6 +13,7 @@ both!(
     an_offer_given_back_waits_as_the_same_attempt,
     leases_are_renewed_and_run_out,
     an_unanswered_offer_is_withdrawn,
+    what_could_be_claimed_for_too_long_is_overdue,
     workers_are_listed_with_what_they_hold,
     wakes_follow_commits,
 );
@@ -42,7 +43,7 @@ async fn priority_goes_first(bed: Bed) {
     let worker = bed.worker("w", "os=linux").await;
     bed.build("low^-1 one^0@os=linux two").await;
     bed.build("high^5@os=linux three").await;
-    let order: Vec<String> = bed.store.list_queue().await.unwrap().into_iter().map(|w| w.job).collect();
+    let order = bed.order().await;
     assert_eq!(order, ["high", "one", "two", "three", "low"]);
     for want in order {
         assert_eq!(name(bed.claim(worker).await), want);
@@ -104,6 +105,31 @@ async fn an_unanswered_offer_is_withdrawn(bed: Bed) {
     assert!(bed.store.expired_leases().await.unwrap().is_empty());
     assert_eq!(bed.picture(number).await, "queued: a queued");
     assert_eq!(bed.claim(worker).await.unwrap().lease.attempt, 1);
+}
+
+async fn what_could_be_claimed_for_too_long_is_overdue(bed: Bed) {
+    let worker = bed.worker("w", "").await;
+    let number = bed.build("a b<a").await.build.number;
+    let ready = bed.store.now().await.unwrap();
+    let overdue = async |longest| {
+        let jobs = bed.store.overdue_jobs(longest, 10).await.unwrap();
+        jobs.iter().map(|job| (job.build, job.job_id, job.attempt)).collect::<Vec<_>>()
+    };
+    assert!(overdue(LONG).await.is_empty());
+    let [(build, a, 1)] = overdue(Duration::ZERO).await[..] else {
+        panic!("only the first one may be claimed")
+    };
+    assert_eq!(build, number);
+    let claimed = bed.claim(worker).await.unwrap();
+    assert_eq!(claimed.job_id, a);
+    assert!(overdue(Duration::ZERO).await.is_empty());
+    // A refusal does not begin the wait anew.
+    bed.store.give_back(&claimed.lease, Duration::ZERO).await.unwrap();
+    let waited = bed.store.now().await.unwrap().duration_since(ready);
+    assert_eq!(overdue(waited.try_into().unwrap()).await, [(number, a, 1)]);
+    let claimed = bed.claim(worker).await.unwrap();
+    bed.store.give_back(&claimed.lease, LONG).await.unwrap();
+    assert!(overdue(Duration::ZERO).await.is_empty());
 }
 
 async fn workers_are_listed_with_what_they_hold(bed: Bed) {

@@ -13,6 +13,7 @@ use super::read::{address, duration, network, web_address};
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const HARD_LIMIT: Duration = Duration::from_mins(3);
 const GRACE: Duration = Duration::from_mins(1);
+const QUEUE_TIMEOUT: Duration = Duration::from_hours(24);
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerOptions {
@@ -37,6 +38,9 @@ pub(crate) struct ServerOptions {
     /// No worker loses a job before the server has been up for so long [default: 1m].
     #[arg(long, value_name = "TIME", env = "OCELOT_LEASE_GRACE", value_parser = duration, hide = true)]
     lease_grace: Option<Duration>,
+    /// A job that no worker takes for so long ends as an error that says why [default: 24h].
+    #[arg(long, value_name = "TIME", env = "OCELOT_QUEUE_TIMEOUT", value_parser = duration)]
+    queue_timeout: Option<Duration>,
     /// Let repositories be local folders of this machine (file://).
     #[arg(long, env = "OCELOT_ALLOW_LOCAL_REPOS")]
     allow_local_repos: bool,
@@ -70,6 +74,7 @@ impl ServerOptions {
             insecure_http: self.insecure_http,
             lease_hard_limit: self.lease_hard_limit.unwrap_or(HARD_LIMIT),
             lease_grace: self.lease_grace.unwrap_or(GRACE),
+            queue_timeout: self.queue_timeout.unwrap_or(QUEUE_TIMEOUT),
             patience: ocelot_server::Patience::default(),
         }
     }

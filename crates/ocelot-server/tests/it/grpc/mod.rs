@@ -4,6 +4,7 @@ mod cancel;
 mod leases;
 mod logs;
 mod offers;
+mod queue;
 mod reports;
 mod start;
 mod world;

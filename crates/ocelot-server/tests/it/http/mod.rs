@@ -4,5 +4,6 @@ mod bad;
 mod builds;
 mod logs;
 mod pages;
+mod queue;
 mod rights;
 mod streams;

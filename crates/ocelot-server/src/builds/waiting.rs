@@ -1,0 +1,276 @@
+//! Why a job still waits, in words. Pure but for [`Picture::load`]: a picture of the queue and the fleet goes in,
+//! sentences come out.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use ocelot_model::turns::{Ticket, places};
+use ocelot_store::{StoreError, Waiting, Worker};
+
+use crate::App;
+
+/// A worker that is silent for longer is not counted on.
+const SILENT_MS: i64 = 60_000;
+
+/// `connected`, `unreachable` or `gone`.
+pub(crate) fn state(worker: &Worker) -> &'static str {
+    match (worker.connected, worker.silent_ms > SILENT_MS) {
+        (true, false) => "connected",
+        (true, true) => "unreachable",
+        (false, _) => "gone",
+    }
+}
+
+/// The queue and the fleet at one time.
+pub(crate) struct Picture {
+    /// In the order in which they would start, were there one kind of worker.
+    pub(crate) queue: Vec<Waiting>,
+    /// The workers that are counted on.
+    workers: Vec<Worker>,
+    now: Timestamp,
+    /// For each set of labels, who stands in line for the workers that have them.
+    lines: HashMap<BTreeMap<String, String>, Vec<usize>>,
+}
+
+impl Picture {
+    /// As it is now.
+    pub(crate) async fn load(app: &App) -> Result<Picture, StoreError> {
+        let queue = app.store.list_queue().await?;
+        let workers = app.store.list_workers().await?;
+        Ok(Picture::new(queue, workers, app.store.now().await?))
+    }
+
+    fn new(queue: Vec<Waiting>, mut workers: Vec<Worker>, now: Timestamp) -> Picture {
+        workers.retain(|worker| state(worker) == "connected");
+        let mut picture = Picture { queue, workers, now, lines: HashMap::new() };
+        // First what a worker may take, in turn; then what none has the labels for; then what is not ready.
+        let mut order = picture.line(&picture.workers);
+        let mut listed = vec![false; picture.queue.len()];
+        order.iter().for_each(|at| listed[*at] = true);
+        for ready in [true, false] {
+            let rest = (0..listed.len()).filter(|at| !listed[*at] && picture.queue[*at].ready == ready);
+            order.extend(rest.collect::<Vec<_>>());
+        }
+        let mut rows: Vec<Option<Waiting>> = picture.queue.drain(..).map(Some).collect();
+        picture.queue = order.into_iter().filter_map(|at| rows[at].take()).collect();
+        picture
+    }
+
+    /// Why `queue[at]` waits.
+    pub(crate) fn reason(&mut self, at: usize) -> String {
+        let job = &self.queue[at];
+        if !job.ready {
+            let names: Vec<String> = job.needs.iter().map(|name| format!("`{name}`")).collect();
+            let noun = if names.len() == 1 { "job" } else { "jobs" };
+            return format!("needs {noun} {}", names.join(", "));
+        }
+        if let Some(time) = job.not_before.filter(|time| *time > self.now) {
+            let clock = time.to_zoned(TimeZone::UTC).strftime("%H:%M:%S").to_string();
+            return format!("waits until {clock} UTC for its next attempt");
+        }
+        if self.workers.is_empty() {
+            return "no worker is connected".to_owned();
+        }
+        let matching: Vec<&Worker> = self.workers.iter().filter(|worker| has(worker, &job.labels)).collect();
+        if matching.is_empty() {
+            return nobody_has(&self.workers, &job.labels);
+        }
+        let slots: u32 = matching.iter().map(|worker| worker.slots).sum();
+        let busy: u32 = matching.iter().map(|worker| worker.slots.min(worker.holds.len() as u32)).sum();
+        let place = self.place(at);
+        match (slots, busy < slots) {
+            (0, _) => "the matching workers take no jobs (0 slots)".to_owned(),
+            (_, true) => format!("a worker is about to take it ({place})"),
+            (_, false) => format!("{busy} of {slots} slots busy, {place}"),
+        }
+    }
+
+    /// `4th in line`, among the jobs that the same workers may take.
+    fn place(&mut self, at: usize) -> String {
+        let labels = self.queue[at].labels.clone();
+        if !self.lines.contains_key(&labels) {
+            let line = self.line(self.workers.iter().filter(|worker| has(worker, &labels)));
+            self.lines.insert(labels.clone(), line);
+        }
+        let line = &self.lines[&labels];
+        let before = line.iter().take_while(|other| **other != at);
+        let job = &self.queue[at];
+        let newer = |other: &usize| {
+            let other = &self.queue[*other];
+            other.repo.id != job.repo.id && other.build > job.build
+        };
+        let place = ordinal(before.clone().count() + 1);
+        if before.clone().any(newer) {
+            format!("{place} in line: newer jobs of other repositories have their turn first")
+        } else {
+            format!("{place} in line")
+        }
+    }
+
+    /// Who stands in line for these workers, the next one first.
+    fn line<'a>(&self, workers: impl IntoIterator<Item = &'a Worker>) -> Vec<usize> {
+        let workers: Vec<&Worker> = workers.into_iter().collect();
+        let mut known: HashMap<&BTreeMap<String, String>, bool> = HashMap::new();
+        let rivals: Vec<usize> = (0..self.queue.len())
+            .filter(|at| {
+                let job = &self.queue[*at];
+                let due = job.ready && job.not_before.is_none_or(|time| time <= self.now);
+                due && *known
+                    .entry(&job.labels)
+                    .or_insert_with(|| workers.iter().any(|w| has(w, &job.labels)))
+            })
+            .collect();
+        let tickets: Vec<Ticket> = rivals.iter().map(|at| self.queue[*at].ticket).collect();
+        let mut line = vec![0; rivals.len()];
+        for (rival, place) in rivals.into_iter().zip(places(&tickets)) {
+            line[place] = rival;
+        }
+        line
+    }
+}
+
+fn has(worker: &Worker, labels: &BTreeMap<String, String>) -> bool {
+    labels.iter().all(|(key, value)| worker.labels.get(key) == Some(value))
+}
+
+fn nobody_has(workers: &[Worker], labels: &BTreeMap<String, String>) -> String {
+    let lacking =
+        labels.iter().find(|(key, value)| !workers.iter().any(|w| w.labels.get(*key) == Some(value)));
+    if let Some((key, value)) = lacking {
+        return format!("no worker has label {key}={value}");
+    }
+    let all: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("no worker has all the labels {}", all.join(", "))
+}
+
+fn ordinal(n: usize) -> String {
+    let end = match (n % 10, n % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{n}{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ocelot_model::{AttemptId, BuildNumber, ForgeId, JobId, RepoId, WorkerId};
+    use ocelot_store::{Held, Repo};
+
+    fn labels(text: &str) -> BTreeMap<String, String> {
+        let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    fn repo() -> Repo {
+        Repo {
+            id: RepoId(1),
+            forge_id: ForgeId(1),
+            name: "git/x".parse().expect("a name"),
+            clone_url: String::new(),
+            default_branch: "main".to_owned(),
+            public: false,
+            created_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn job(wanted: &str) -> Waiting {
+        Waiting {
+            build: BuildNumber(1),
+            repo: repo(),
+            ticket: ticket(1, 1),
+            job_id: JobId(1),
+            job: "default".to_owned(),
+            labels: labels(wanted),
+            needs: Vec::new(),
+            queued_at: Timestamp::UNIX_EPOCH,
+            ready: true,
+            not_before: None,
+        }
+    }
+
+    fn ticket(repo: i64, turn: i64) -> Ticket {
+        Ticket { repo: RepoId(repo), turn, priority: 0, build: BuildNumber(1), job: JobId(1) }
+    }
+
+    fn worker(own: &str, slots: u32, busy: u32) -> Worker {
+        let held = |n| Held {
+            attempt_id: AttemptId(n),
+            attempt: 1,
+            build: BuildNumber(1),
+            job_id: JobId(n),
+            worker: WorkerId(1),
+        };
+        Worker {
+            id: WorkerId(1),
+            name: "w".to_owned(),
+            labels: labels(own),
+            slots,
+            version: String::new(),
+            sharing: String::new(),
+            last_seen_at: Timestamp::UNIX_EPOCH,
+            silent_ms: 10,
+            connected: true,
+            holds: (0..i64::from(busy)).map(|n| (held(n), repo(), "default".to_owned())).collect(),
+        }
+    }
+
+    fn check(queue: &[Waiting], workers: &[Worker], want: &str) {
+        let mut picture = Picture::new(queue.to_vec(), workers.to_vec(), Timestamp::UNIX_EPOCH);
+        let last = picture.queue.iter().position(|job| job.job_id == queue[queue.len() - 1].job_id);
+        assert_eq!(picture.reason(last.expect("it waits")), want);
+    }
+
+    #[test]
+    fn reasons() {
+        check(&[job("")], &[], "no worker is connected");
+        check(&[job("")], &[Worker { silent_ms: 70_000, ..worker("", 1, 0) }], "no worker is connected");
+        check(&[job("gpu=a100")], &[worker("gpu=t4", 1, 0)], "no worker has label gpu=a100");
+        check(
+            &[job("a=1,b=2")],
+            &[worker("a=1", 1, 0), worker("b=2", 1, 0)],
+            "no worker has all the labels a=1, b=2",
+        );
+        check(&[job("")], &[worker("", 2, 1)], "a worker is about to take it (1st in line)");
+        check(&[job("")], &[worker("", 1, 1)], "1 of 1 slots busy, 1st in line");
+        let last = Waiting { job_id: JobId(2), ..job("os=linux") };
+        let queue = [job("os=mac"), job("os=linux"), last];
+        let workers = [worker("os=linux", 1, 1), worker("os=linux", 2, 2)];
+        check(&queue, &workers, "3 of 3 slots busy, 2nd in line");
+        let needy = Waiting { ready: false, needs: vec!["a".to_owned(), "b".to_owned()], ..job("") };
+        check(&[needy], &[], "needs jobs `a`, `b`");
+        let later = Waiting { not_before: Some(Timestamp::from_second(3_605).expect("a time")), ..job("") };
+        check(&[later], &[], "waits until 01:00:05 UTC for its next attempt");
+    }
+
+    #[test]
+    fn places_follow_the_turns_of_the_repositories() {
+        let of = |repo: i64, turn: i64, build: i64, labels: &str| {
+            let mut job = job(labels);
+            job.repo.id = RepoId(repo);
+            (job.build, job.job_id) = (BuildNumber(build), JobId(build));
+            job.ticket = Ticket { build: job.build, job: JobId(build), ..ticket(repo, turn) };
+            job
+        };
+        let workers = [worker("os=linux", 1, 1)];
+        let flood =
+            [of(1, 5, 1, ""), of(1, 5, 2, ""), of(1, 5, 3, "gpu=1"), of(1, 5, 4, ""), of(2, 4, 9, "")];
+        check(&flood, &workers, "1 of 1 slots busy, 1st in line");
+        let first = [of(2, 4, 9, ""), of(1, 5, 1, "")];
+        let words = "1 of 1 slots busy, 2nd in line: newer jobs of other repositories have their turn first";
+        check(&first, &workers, words);
+        // In the second round the older repository has had its turn.
+        let second = [of(2, 4, 1, ""), of(1, 5, 2, ""), of(1, 5, 3, ""), of(2, 4, 4, "os=linux")];
+        check(&second, &workers, "1 of 1 slots busy, 3rd in line");
+    }
+
+    #[test]
+    fn ordinals() {
+        let words = [1, 2, 3, 4, 11, 12, 13, 21, 112].map(ordinal);
+        assert_eq!(words.join(" "), "1st 2nd 3rd 4th 11th 12th 13th 21st 112th");
+    }
+}

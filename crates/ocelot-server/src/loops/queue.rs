@@ -1,0 +1,89 @@
+//! Ends jobs that nobody takes, with the reason.
+
+use std::time::Duration;
+
+use ocelot_model::build::Happening;
+use ocelot_store::{Overdue, StoreError};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::App;
+use crate::builds::advance;
+use crate::builds::waiting::Picture;
+
+/// How often it looks, unless the limit is shorter.
+const EVERY: Duration = Duration::from_secs(30);
+const AT_MOST_EVERY: Duration = Duration::from_millis(100);
+/// Workers that were cut off by our own absence get so long to come back and take what waited for them.
+const GRACE: Duration = Duration::from_mins(10);
+/// Jobs of one look; each is a transaction of its own.
+const BATCH: u32 = 100;
+
+/// Runs until the server stops.
+pub(super) async fn queue(app: App) -> anyhow::Result<()> {
+    let limit = app.config.queue_timeout;
+    let begin = Instant::now() + GRACE.min(limit);
+    let mut tick = tokio::time::interval_at(begin, EVERY.min(limit / 4).max(AT_MOST_EVERY));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = app.shutdown.cancelled() => return Ok(()),
+            _ = tick.tick() => {}
+        }
+        if let Err(error) = look(&app, limit).await {
+            tracing::warn!(%error, "jobs that wait too long cannot be looked for now");
+        }
+    }
+}
+
+async fn look(app: &App, limit: Duration) -> Result<(), StoreError> {
+    let overdue = app.store.overdue_jobs(limit, BATCH).await?;
+    if overdue.is_empty() {
+        return Ok(());
+    }
+    let mut picture = Picture::load(app).await?;
+    for job in overdue {
+        // Else it was taken in the meantime.
+        let Some(at) = picture.queue.iter().position(|waiting| waiting.job_id == job.job_id) else {
+            continue;
+        };
+        let reason = format!("waited {}: {}", words(limit), picture.reason(at));
+        expire(app, job, reason).await?;
+    }
+    Ok(())
+}
+
+async fn expire(app: &App, job: Overdue, reason: String) -> Result<(), StoreError> {
+    let Overdue { build, job_id, attempt } = job;
+    match app.store.advance(build, Happening::Expired { job: job_id, attempt, reason }).await {
+        Ok(changes) => {
+            tracing::warn!(%build, "a job waited too long for a worker");
+            advance::after(app, build, &changes).await;
+            Ok(())
+        }
+        // It was taken in the same moment.
+        Err(StoreError::Stale) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// `24 h`, `90 min`, `5 s`: the largest unit that it is a whole number of.
+fn words(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0 => format!("{} ms", time.as_millis()),
+        _ if seconds.is_multiple_of(3_600) => format!("{} h", seconds / 3_600),
+        _ if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        _ => format!("{seconds} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_in_words() {
+        let words = [86_400, 5_400, 61].map(|seconds| words(Duration::from_secs(seconds)));
+        assert_eq!(words, ["24 h", "90 min", "61 s"]);
+    }
+}
