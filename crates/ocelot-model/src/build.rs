@@ -17,6 +17,8 @@ pub struct BuildState {
     pub cancel_requested: bool,
     /// Who asked for that, in words.
     pub cancel_reason: Option<String>,
+    /// False while it waits for a place in its concurrency group: its jobs stay out of the queue.
+    pub admitted: bool,
     /// Its jobs, in the order of the file.
     pub jobs: Vec<JobState>,
 }
@@ -53,6 +55,8 @@ pub struct JobState {
 pub enum Happening {
     /// The build was just made: find what is ready.
     Created,
+    /// Its concurrency group has a place for it.
+    Admitted,
     /// A worker says that its attempt is over.
     Finished {
         /// The job.
@@ -169,6 +173,7 @@ pub fn advance(build: &mut BuildState, what: Happening) -> Result<Vec<Change>, S
     let mut reason = None;
     match what {
         Happening::Created => {}
+        Happening::Admitted => build.admitted = true,
         Happening::Finished { job, attempt, outcome } => {
             let cancelled = build.cancel_requested;
             end_attempt(running(build, job, attempt)?, outcome, cancelled, &mut changes);
@@ -313,7 +318,7 @@ fn verdict(build: &BuildState, at: usize) -> Option<Result<(), String>> {
     {
         return Some(Err(format!("it needs job `{}`, which ended as {}", bad.name, bad.status)));
     }
-    needs(build, job).all(|n| n.status.is_terminal()).then_some(Ok(()))
+    (build.admitted && needs(build, job).all(|n| n.status.is_terminal())).then_some(Ok(()))
 }
 
 fn needs<'a>(build: &'a BuildState, job: &'a JobState) -> impl Iterator<Item = &'a JobState> {
@@ -411,12 +416,21 @@ mod tests {
         }
     }
 
+    fn build(jobs: &str) -> BuildState {
+        let jobs = jobs.split(' ').zip(1..).map(|(text, id)| job(text, id)).collect();
+        BuildState {
+            status: Status::Queued,
+            cancel_requested: false,
+            cancel_reason: None,
+            admitted: true,
+            jobs,
+        }
+    }
+
     /// Plays `events` ("a passed, b failed, b lost, cancel") on jobs ("a b<a c<b!") and compares
     /// the picture at the end ("running: a passed, b queued").
     fn check(jobs: &str, events: &str, want: &str) {
-        let jobs = jobs.split(' ').zip(1..).map(|(text, id)| job(text, id)).collect();
-        let mut build =
-            BuildState { status: Status::Queued, cancel_requested: false, cancel_reason: None, jobs };
+        let mut build = build(jobs);
         advance(&mut build, Happening::Created).unwrap();
         for event in events.split(", ").filter(|e| !e.is_empty()) {
             if event == "cancel" {
@@ -508,15 +522,22 @@ mod tests {
     fn only_what_may_be_claimed_can_expire() {
         for (ready, status) in [(false, Status::Queued), (true, Status::Running), (true, Status::Passed)] {
             let waits = JobState { status, ready, ..job("a", 1) };
-            let mut build = BuildState {
-                status: Status::Queued,
-                cancel_requested: false,
-                cancel_reason: None,
-                jobs: vec![waits],
-            };
+            let mut build = BuildState { status: Status::Queued, jobs: vec![waits], ..build("a") };
             let late = Happening::Expired { job: JobId(1), attempt: 1, reason: String::new() };
             assert_eq!(advance(&mut build, late), Err(Stale), "{ready} {status}");
         }
+    }
+
+    #[test]
+    fn a_build_that_is_not_admitted_waits_and_can_be_cancelled() {
+        let mut waits = BuildState { admitted: false, ..build("a b<a") };
+        assert_eq!(advance(&mut waits, Happening::Created), Ok(vec![]));
+        let asked = Happening::CancelRequested { reason: "asked".into() };
+        let mut cancelled = waits.clone();
+        advance(&mut cancelled, asked).unwrap();
+        assert_eq!(cancelled.status, Status::Cancelled);
+        let changes = advance(&mut waits, Happening::Admitted).unwrap();
+        assert_eq!(changes, [Change::Enqueue { job: JobId(1) }]);
     }
 
     #[test]
@@ -530,9 +551,7 @@ mod tests {
 
     /// Plays `ends` ("a failed t: exit code 1, b passed") on jobs; the reason of the build at its end.
     fn check_reason(jobs: &str, ends: &str, want: Option<&str>) {
-        let jobs = jobs.split(' ').zip(1..).map(|(text, id)| job(text, id)).collect();
-        let mut build =
-            BuildState { status: Status::Queued, cancel_requested: false, cancel_reason: None, jobs };
+        let mut build = build(jobs);
         let mut last = None;
         for end in ends.split(", ") {
             if end == "cancel" {
@@ -571,12 +590,7 @@ mod tests {
 
     #[test]
     fn a_stale_attempt_changes_nothing() {
-        let mut build = BuildState {
-            status: Status::Running,
-            cancel_requested: false,
-            cancel_reason: None,
-            jobs: vec![job("a", 1)],
-        };
+        let mut build = BuildState { status: Status::Running, ..build("a") };
         build.jobs[0].status = Status::Running;
         build.jobs[0].attempt = 2;
         let before = build.clone();

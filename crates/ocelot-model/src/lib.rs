@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod build;
+pub mod concurrency;
 pub mod event;
 pub mod git;
 pub mod id;

@@ -22,7 +22,8 @@ macro_rules! build_columns {
     () => {
         concat!(
             "b.number, b.status, b.event, b.branch, b.commit_id, b.message, b.author, b.triggered_by, b.queued_at, \
-             b.started_at, b.finished_at, b.reason, b.problems, b.retry_of, b.cancel_requested_at, ",
+             b.started_at, b.finished_at, b.reason, b.problems, b.retry_of, b.cancel_requested_at, \
+             b.concurrency_group, b.concurrency_limit, b.cancel_running, ",
             repo_columns!()
         )
     };
@@ -291,6 +292,22 @@ impl Store {
     /// The sets of labels that jobs want which may be claimed.
     pub async fn wanted_labels(&self) -> Result<Vec<BTreeMap<String, String>>, StoreError> {
         each!(self, core => core.wanted_labels().await)
+    }
+
+    // concurrency.rs
+    /// Gives places in a group to builds that wait for one and cancels those that must make room, as
+    /// `ocelot_model::concurrency` says; answers what changed.
+    pub async fn settle_group(
+        &self,
+        repo: RepoId,
+        group: &str,
+    ) -> Result<Vec<(BuildNumber, Vec<Change>)>, StoreError> {
+        each_again!(self, core => core.settle_group(repo, group))
+    }
+
+    /// The groups in which a build waits for a place.
+    pub async fn waiting_groups(&self) -> Result<Vec<(RepoId, String)>, StoreError> {
+        each!(self, core => core.waiting_groups().await)
     }
 
     // stages.rs

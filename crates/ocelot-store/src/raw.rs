@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use ocelot_model::concurrency::Concurrency;
 use ocelot_model::{
     AttemptId, BuildNumber, EventKind, ForgeId, JobId, RepoId, RepoName, StageId, Status, TokenId, WorkerId,
 };
@@ -95,6 +96,9 @@ pub(crate) struct BuildRow {
     problems: String,
     retry_of: Option<i64>,
     cancel_requested_at: Option<i64>,
+    concurrency_group: Option<String>,
+    concurrency_limit: i64,
+    cancel_running: bool,
     #[sqlx(flatten)]
     repo: RepoRow,
 }
@@ -118,6 +122,11 @@ impl BuildRow {
             problems: from_json(&self.problems)?,
             retry_of: self.retry_of.map(BuildNumber),
             cancel_requested_at: maybe_time(self.cancel_requested_at)?,
+            concurrency: self.concurrency_group.map(|group| Concurrency {
+                group,
+                limit: self.concurrency_limit as u32,
+                cancel_running: self.cancel_running,
+            }),
         })
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use ocelot_model::access::Role;
 use ocelot_model::build::is_allowed;
+use ocelot_model::concurrency::Concurrency;
 use ocelot_model::pipeline::Job as JobSpec;
 use ocelot_model::turns::Ticket;
 use ocelot_model::{
@@ -108,6 +109,8 @@ pub struct Build {
     pub retry_of: Option<BuildNumber>,
     /// When someone asked to cancel it.
     pub cancel_requested_at: Option<Timestamp>,
+    /// Its concurrency group.
+    pub concurrency: Option<Concurrency>,
 }
 
 /// A build with everything below it.
@@ -206,6 +209,8 @@ pub struct NewBuild {
     pub triggered_by: Option<String>,
     /// The build that it does again.
     pub retry_of: Option<BuildNumber>,
+    /// Its concurrency group: it waits there until [`crate::Store::settle_group`] gives it a place.
+    pub concurrency: Option<Concurrency>,
     /// What it does.
     pub plan: Plan,
 }
@@ -315,6 +320,17 @@ pub struct Waiting {
     pub ready: bool,
     /// Not to be claimed before this time (a new attempt after a failure).
     pub not_before: Option<Timestamp>,
+    /// The concurrency group in which its build waits for a place.
+    pub group: Option<Group>,
+}
+
+/// A concurrency group that keeps a build waiting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// The builds that hold a place.
+    pub holders: Vec<BuildNumber>,
 }
 
 /// A job that waited longer than it may.

@@ -12,7 +12,6 @@ pub const NOT_SUPPORTED_YET: &[&str] = &[
     "cancel_superseded",
     "clone.lfs",
     "clone.submodules",
-    "concurrency",
     "matrix",
     "notify",
     "params",
@@ -167,7 +166,7 @@ const TOP_ONLY: &[Key] = &[
         Shape::Map { names: Kind::JobName, of: &JOB_SHAPE, max: MAX_JOBS, limit: "job_limit" },
         "Jobs, instead of top-level stages. The other top-level keys are defaults for each of them.",
     ),
-    later("concurrency", Shape::Table(&CONCURRENCY), "How many builds of a group may go on at once."),
+    now("concurrency", Shape::Table(&CONCURRENCY), "How many builds of a group may go on at once."),
     later("cancel_superseded", Shape::Bool, "A newer push cancels older builds of the same branch."),
     later("params", PARAMS, "Values that a person gives when starting a build."),
     later("schedule", SCHEDULES, "Builds at set times."),
@@ -295,9 +294,13 @@ static CONCURRENCY: Table = Table {
     name: "concurrency",
     what: "`concurrency`",
     groups: &[&[
-        required("group", Shape::Text(Kind::Any), "Builds of the same group wait for each other."),
-        now("limit", Shape::Integer { min: 1, max: 1_000 }, "How many at once."),
-        now("cancel_running", Shape::Bool, "The newest cancels the others."),
+        required(
+            "group",
+            Shape::Text(Kind::Group),
+            "Builds of the same group wait for each other. ${{ branch }} stands for the branch.",
+        ),
+        now("limit", Shape::Integer { min: 1, max: 1_000 }, "How many at once. Default: 1."),
+        now("cancel_running", Shape::Bool, "A newer build cancels the older ones. Default: false."),
     ]],
 };
 

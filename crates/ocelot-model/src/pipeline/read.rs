@@ -9,6 +9,7 @@ use super::shape::{self, boolean, integer};
 use super::spec::{Checkout, Job, Pipeline, Pull, Resources, Retry};
 use super::tree::{Entry, Node, Value, measure};
 use super::{keys, needs, stage, text};
+use crate::concurrency::Concurrency;
 
 const DEFAULT_TIMEOUT_MS: u64 = 60 * 60 * 1_000;
 
@@ -34,7 +35,15 @@ pub(super) fn pipeline(top: &Node, report: &mut Report<'_>) -> Pipeline {
         }
     };
     limit_stages(top, &jobs, report);
-    Pipeline { branches, checkout, jobs }
+    Pipeline { branches, checkout, concurrency: top.find("concurrency").and_then(concurrency), jobs }
+}
+
+fn concurrency(node: &Node) -> Option<Concurrency> {
+    let group = node.find("group")?.text()?.to_owned();
+    let limit = node.find("limit").and_then(Node::text).and_then(|text| text.parse().ok()).unwrap_or(1);
+    let cancel_running =
+        node.find("cancel_running").and_then(Node::text).is_some_and(|text| boolean(text, true) == Ok(true));
+    Some(Concurrency { group, limit, cancel_running })
 }
 
 fn several(top: &Node, jobs: &Node, span: Span, checkout: &Checkout, report: &mut Report<'_>) -> Vec<Job> {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::Status;
+use crate::concurrency::Concurrency;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,6 +16,9 @@ pub struct Pipeline {
     pub branches: Vec<String>,
     /// How the repository is checked out.
     pub checkout: Checkout,
+    /// The group whose builds wait for each other.
+    #[serde(default)]
+    pub concurrency: Option<Concurrency>,
     /// At least one job, in the order of the file, matrix already expanded, names unique.
     pub jobs: Vec<Job>,
 }

@@ -7,6 +7,7 @@ use globset::GlobBuilder;
 use super::env::{check_env_name, reserved_names};
 use super::problem::{Fault, printable, quote};
 use super::{image, trigger};
+use crate::concurrency::unknown_placeholder;
 
 const SECOND: u64 = 1_000;
 /// Longest time that may be asked for: 7 days.
@@ -48,6 +49,8 @@ pub(super) enum Kind {
     Directive,
     /// `upstream:here`.
     BranchPair,
+    /// Name of a concurrency group.
+    Group,
 }
 
 impl Kind {
@@ -67,7 +70,8 @@ impl Kind {
             | Kind::Duration
             | Kind::Memory
             | Kind::Cpu
-            | Kind::User => 1_024,
+            | Kind::User
+            | Kind::Group => 1_024,
         }
     }
 
@@ -98,6 +102,7 @@ impl Kind {
             Kind::Label => label(text),
             Kind::Directive => directive(text),
             Kind::BranchPair => branch_pair(text),
+            Kind::Group => group(text),
         }
     }
 
@@ -135,6 +140,7 @@ impl Kind {
             Kind::Label => pattern("^[A-Za-z0-9._/-]{1,63}$"),
             Kind::BranchPair => text("^[^:]+:[^:]+$"),
             Kind::Directive => text("^\\s*\\\\"),
+            Kind::Group => longest(MAX_NAME, pattern("[^ \\t\\r\\n]")),
         }
     }
 }
@@ -359,6 +365,21 @@ fn directive(text: &str) -> Result<(), Fault> {
     }
     let message = format!("{} does not begin with a directive", quote(text));
     Err(Fault::new("directive", message).hint(format!("begin with one of {}", KNOWN.join(", "))))
+}
+
+fn group(text: &str) -> Result<(), Fault> {
+    if text.trim().is_empty() || text.len() > MAX_NAME || text.chars().any(char::is_control) {
+        let message =
+            format!("the name of a group has 1 to {MAX_NAME} characters, none of them a control one");
+        return Err(Fault::new("group_name", message));
+    }
+    match unknown_placeholder(text) {
+        Some(name) => {
+            let message = format!("{} means nothing in the name of a group", quote(name));
+            Err(Fault::new("group_name", message).hint("only `${{ branch }}` does"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn branch_pair(text: &str) -> Result<(), Fault> {

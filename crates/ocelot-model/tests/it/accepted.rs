@@ -87,6 +87,18 @@ fn all_that_a_job_can_say() {
 }
 
 #[test]
+fn a_concurrency_group() {
+    let group = |text: &str| {
+        let pipeline = load(&format!("{text}image: a\nstages: [{{name: b, script: x}}]\n"));
+        pipeline.concurrency.map(|it| (it.group, it.limit, it.cancel_running))
+    };
+    assert_eq!(group(""), None);
+    assert_eq!(group("concurrency: {group: a}\n"), Some(("a".to_owned(), 1, false)));
+    let text = "concurrency: {group: \"a-${{ branch }}\", limit: 3, cancel_running: true}\n";
+    assert_eq!(group(text), Some(("a-${{ branch }}".to_owned(), 3, true)));
+}
+
+#[test]
 fn all_that_a_stage_can_say() {
     let pipeline = load(
         "image: a\nstages:\n- name: \"one: ü\"\n  image: b\n  isolated: true\n  script: |\n    cd x\n\n    make\n  shell: bash\n\

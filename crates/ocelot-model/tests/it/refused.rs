@@ -39,6 +39,10 @@ fn times_and_amounts() {
     check_top("retry: {script: \"1\"}", "type@4:17");
     check_top("resources: {cpu: 0, memory: 4}", "range@4:18 type@4:29");
     check_top("user: root", "user@4:7");
+    check_top("concurrency: {limit: 2}", "missing_key@4:15");
+    check_top("concurrency: {group: a, limit: 0}", "range@4:32");
+    check_top("concurrency: {group: \" \"}", "group_name@4:22");
+    check_top("concurrency: {group: \"${{ matrix.rust }}\"}", "group_name@4:22");
 }
 
 #[test]

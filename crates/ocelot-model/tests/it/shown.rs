@@ -93,7 +93,6 @@ const LATER: &[(&str, &str)] = &[
     ("cancel_superseded", "cancel_superseded: true"),
     ("clone.lfs", "clone: {lfs: true}"),
     ("clone.submodules", "clone: {submodules: true}"),
-    ("concurrency", "concurrency: {group: a, limit: 1, cancel_running: false}"),
     ("matrix", "matrix: {rust: ['1.94', '1.95'], exclude: [{rust: '1.94'}], include: []}"),
     ("notify", "notify: {slack: {channel: '#a', identifier: b, on: [PASS, FAIL]}}"),
     ("params", "params: {env: {type: choice, options: [a, b], default: a}}"),

@@ -2,8 +2,9 @@
 
 use ocelot_model::build::{Change, Happening, Outcome};
 use ocelot_model::{BuildNumber, Status};
-use ocelot_store::{Held, Lease, StageUpdate, StoreError};
+use ocelot_store::{Build, Held, Lease, StageUpdate, StoreError};
 
+use super::concurrency;
 use crate::App;
 
 /// A worker's attempt is over. Said again in the same words, nothing happens; in other words it is
@@ -61,24 +62,16 @@ pub async fn lost(app: &App, held: &Held, reason: String) -> Result<(), StoreErr
 
 /// What happens after the commit.
 pub(crate) async fn after(app: &App, number: BuildNumber, changes: &[Change]) {
-    for change in changes {
-        match change {
-            Change::Build { status, .. } if status.is_terminal() => count(app, number).await,
-            // The store wakes who hands jobs out and who passes cancels on, whichever server that is.
-            Change::Stop { .. }
-            | Change::NewAttempt { .. }
-            | Change::Attempt { .. }
-            | Change::Job { .. }
-            | Change::Enqueue { .. }
-            | Change::Dequeue { .. }
-            | Change::Build { .. } => {}
-        }
+    // The store wakes who hands jobs out and who passes cancels on, whichever server that is.
+    if let Some(build) = count(app, number, changes).await {
+        concurrency::settle(app, &build).await;
     }
 }
 
-/// Metrics of a build that is over.
-async fn count(app: &App, number: BuildNumber) {
-    if let Ok(Some(build)) = app.store.find_build(number).await {
-        crate::metrics::build_ended(&build);
-    }
+/// Metrics of a build, when it is over; answers it then.
+pub(super) async fn count(app: &App, number: BuildNumber, changes: &[Change]) -> Option<Build> {
+    changes.iter().find(|change| matches!(change, Change::Build { status, .. } if status.is_terminal()))?;
+    let build = app.store.find_build(number).await.ok().flatten()?;
+    crate::metrics::build_ended(&build);
+    Some(build)
 }

@@ -4,6 +4,7 @@
 
 pub mod advance;
 pub mod cancel;
+pub(crate) mod concurrency;
 pub mod retry;
 pub mod trigger;
 pub(crate) mod waiting;

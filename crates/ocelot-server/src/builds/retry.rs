@@ -41,6 +41,7 @@ pub async fn retry(
         author: build.author.clone(),
         triggered_by: Some(name_of(actor)),
         retry_of: Some(number),
+        concurrency: build.concurrency.clone(),
         plan: Plan::Jobs(old.jobs.iter().map(|job| again(job, failed)).collect()),
     };
     Ok(trigger::create(app, &row).await?)

@@ -7,7 +7,7 @@ use ocelot_model::pipeline::{self, Pipeline, branch_matches};
 use ocelot_model::{BuildNumber, EventKind, Status};
 use ocelot_store::{BuildDetail, ConfigProblem, NewBuild as NewRow, Plan, Repo, StoreError};
 
-use super::name_of;
+use super::{concurrency, name_of};
 use crate::App;
 
 /// The file that says how to build.
@@ -100,9 +100,12 @@ async fn from_snapshot(
     let Some(file) = file else {
         return Err(TriggerError::NoFile(format!("there is no {FILE} at {short} of {}", repo.name)));
     };
-    let plan = match pipeline::parse(&file) {
-        Ok(pipeline) => jobs(pipeline, branch, origin.force)?,
-        Err(problems) => broken(&problems),
+    let (plan, concurrency) = match pipeline::parse(&file) {
+        Ok(mut pipeline) => {
+            let group = pipeline.concurrency.take();
+            (jobs(pipeline, branch, origin.force)?, group.map(|group| group.of_branch(branch)))
+        }
+        Err(problems) => (broken(&problems), None),
     };
     let row = NewRow {
         repo: repo.id,
@@ -113,6 +116,7 @@ async fn from_snapshot(
         author,
         triggered_by: Some(origin.actor),
         retry_of: origin.retry_of,
+        concurrency,
         plan,
     };
     Ok(create(app, &row).await?)
@@ -124,6 +128,7 @@ pub(super) async fn create(app: &App, row: &NewRow) -> Result<BuildDetail, Store
     if detail.build.status.is_terminal() {
         crate::metrics::build_ended(&detail.build);
     }
+    concurrency::settle(app, &detail.build).await;
     tracing::info!(build = detail.build.number.0, repo = %detail.build.repo.name, "build {} made", detail.build.number);
     Ok(detail)
 }

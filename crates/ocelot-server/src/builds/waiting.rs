@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ocelot_model::turns::{Ticket, places};
-use ocelot_store::{StoreError, Waiting, Worker};
+use ocelot_store::{Group, StoreError, Waiting, Worker};
 
 use crate::App;
 
@@ -60,6 +60,9 @@ impl Picture {
     /// Why `queue[at]` waits.
     pub(crate) fn reason(&mut self, at: usize) -> String {
         let job = &self.queue[at];
+        if let Some(group) = &job.group {
+            return in_the_way(group);
+        }
         if !job.ready {
             let names: Vec<String> = job.needs.iter().map(|name| format!("`{name}`")).collect();
             let noun = if names.len() == 1 { "job" } else { "jobs" };
@@ -134,6 +137,18 @@ fn has(worker: &Worker, labels: &BTreeMap<String, String>) -> bool {
     labels.iter().all(|(key, value)| worker.labels.get(key) == Some(value))
 }
 
+fn in_the_way(group: &Group) -> String {
+    let name = &group.name;
+    match &group.holders[..] {
+        [] => format!("is about to get its place in concurrency group {name}"),
+        [one] => format!("concurrency group {name} held by build {one}"),
+        several => {
+            let numbers: Vec<String> = several.iter().map(ToString::to_string).collect();
+            format!("concurrency group {name} held by builds {}", numbers.join(", "))
+        }
+    }
+}
+
 fn nobody_has(workers: &[Worker], labels: &BTreeMap<String, String>) -> String {
     let lacking =
         labels.iter().find(|(key, value)| !workers.iter().any(|w| w.labels.get(*key) == Some(value)));
@@ -190,6 +205,7 @@ mod tests {
             queued_at: Timestamp::UNIX_EPOCH,
             ready: true,
             not_before: None,
+            group: None,
         }
     }
 
@@ -243,6 +259,14 @@ mod tests {
         check(&queue, &workers, "3 of 3 slots busy, 2nd in line");
         let needy = Waiting { ready: false, needs: vec!["a".to_owned(), "b".to_owned()], ..job("") };
         check(&[needy], &[], "needs jobs `a`, `b`");
+        let held = |holders: &[i64]| {
+            let holders = holders.iter().map(|number| BuildNumber(*number)).collect();
+            let group = Some(Group { name: "deploy".to_owned(), holders });
+            Waiting { ready: false, group, ..job("") }
+        };
+        check(&[held(&[41])], &[], "concurrency group deploy held by build 41");
+        check(&[held(&[41, 42])], &[], "concurrency group deploy held by builds 41, 42");
+        check(&[held(&[])], &[], "is about to get its place in concurrency group deploy");
         let later = Waiting { not_before: Some(Timestamp::from_second(3_605).expect("a time")), ..job("") };
         check(&[later], &[], "waits until 01:00:05 UTC for its next attempt");
     }

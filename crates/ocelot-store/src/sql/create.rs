@@ -69,8 +69,13 @@ async fn insert_whole(
         stages.extend(names.zip(0i64..).map(|(name, place)| (attempt, place, name, status)));
     }
     insert_stages(tx, number, &stages).await?;
-    let before =
-        BuildState { status: Status::Queued, cancel_requested: false, cancel_reason: None, jobs: states };
+    let before = BuildState {
+        status: Status::Queued,
+        cancel_requested: false,
+        cancel_reason: None,
+        admitted: new.concurrency.is_none(),
+        jobs: states,
+    };
     let mut locked = Locked { number, repo: new.repo, state: before.clone() };
     let changes =
         build::advance(&mut locked.state, Happening::Created).map_err(|build::Stale| StoreError::Stale)?;
@@ -102,10 +107,12 @@ async fn insert_build(
     problems: &[ConfigProblem],
 ) -> Result<BuildNumber, StoreError> {
     let now = tx.now;
+    let group = new.concurrency.as_ref();
     let number: i64 = sqlx::query_scalar(
         "INSERT INTO builds (repo_id, status, event, branch, commit_id, message, author, triggered_by, queued_at,
-                             finished_at, reason, problems, retry_of)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING number",
+                             finished_at, reason, problems, retry_of, concurrency_group, concurrency_limit,
+                             cancel_running, admitted)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) RETURNING number",
     )
     .bind(new.repo.0)
     .bind(status.as_str())
@@ -120,6 +127,10 @@ async fn insert_build(
     .bind(reason.map(clean))
     .bind(to_json(problems)?)
     .bind(new.retry_of.map(|earlier| earlier.0))
+    .bind(group.map(|it| clean(&it.group)))
+    .bind(group.map_or(1, |it| i64::from(it.limit)))
+    .bind(group.is_some_and(|it| it.cancel_running))
+    .bind(group.is_none())
     .fetch_one(tx.conn())
     .await?;
     Ok(BuildNumber(number))

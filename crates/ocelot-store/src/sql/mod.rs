@@ -5,6 +5,7 @@
 mod advance;
 mod builds;
 mod claim;
+mod concurrency;
 mod create;
 mod detail;
 mod events;

@@ -3,7 +3,7 @@
 //! Labels are matched set by set, not job by job: there are few different sets, and a worker's answer to each of them
 //! is the same for every job that asks for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use ocelot_model::{BuildNumber, JobId};
 
 use super::{Conn, Core, Tx};
 use crate::raw::{self, RepoRow, from_json, time, to_json, us};
-use crate::{Overdue, StoreError, Waiting};
+use crate::{Group, Overdue, StoreError, Waiting};
 
 /// Labels that some job asked for.
 pub(super) struct LabelSet {
@@ -44,7 +44,7 @@ struct WaitingRow {
 }
 
 impl WaitingRow {
-    fn into_waiting(self) -> Result<Waiting, StoreError> {
+    fn into_waiting(self, groups: &HashMap<i64, Group>) -> Result<Waiting, StoreError> {
         let (build, job) = (BuildNumber(self.build), JobId(self.job_id));
         let repo = self.repo.into_repo()?;
         let priority = self.priority as i32;
@@ -59,6 +59,7 @@ impl WaitingRow {
             queued_at: time(self.queued_at)?,
             ready: self.ready,
             not_before: (self.not_before > 0).then(|| time(self.not_before)).transpose()?,
+            group: groups.get(&self.build).cloned(),
         })
     }
 }
@@ -76,7 +77,8 @@ impl Core {
         ))
         .fetch_all(&self.pools.read)
         .await?;
-        rows.into_iter().map(WaitingRow::into_waiting).collect()
+        let groups = self.groups_in_the_way().await?;
+        rows.into_iter().map(|row| row.into_waiting(&groups)).collect()
     }
 
     pub(crate) async fn queue_depth(&self) -> Result<u64, StoreError> {

@@ -67,14 +67,14 @@ pub(super) async fn lock(conn: &mut Conn, number: BuildNumber) -> Result<Locked,
 
 /// Locks the build when the caller already holds a lock on the one queue row that matters.
 pub(super) async fn lock_build(conn: &mut Conn, number: BuildNumber) -> Result<Locked, StoreError> {
-    let row: Option<(i64, String, Option<i64>, Option<String>)> = sqlx::query_as(concat!(
-        "SELECT repo_id, status, cancel_requested_at, reason FROM builds WHERE number = $1",
+    let row: Option<(i64, String, Option<i64>, Option<String>, bool)> = sqlx::query_as(concat!(
+        "SELECT repo_id, status, cancel_requested_at, reason, admitted FROM builds WHERE number = $1",
         for_no_key_update!()
     ))
     .bind(number.0)
     .fetch_optional(&mut *conn)
     .await?;
-    let (repo, status, cancel, reason) =
+    let (repo, status, cancel, reason, admitted) =
         row.ok_or_else(|| StoreError::NotFound(format!("build {number}")))?;
     let rows: Vec<JobStateRow> = sqlx::query_as(
         "SELECT id, name, status, reason, ready, needs, always, allow_failure, attempt, retry_infrastructure,
@@ -87,8 +87,8 @@ pub(super) async fn lock_build(conn: &mut Conn, number: BuildNumber) -> Result<L
     let jobs = rows.into_iter().map(JobStateRow::into_state).collect::<Result<_, _>>()?;
     // A build that is not over has no other reason than the one for which it is to be cancelled.
     let cancel_reason = reason.filter(|_| cancel.is_some());
-    let state =
-        BuildState { status: read(&status)?, cancel_requested: cancel.is_some(), cancel_reason, jobs };
+    let status = read(&status)?;
+    let state = BuildState { status, cancel_requested: cancel.is_some(), cancel_reason, admitted, jobs };
     Ok(Locked { number, repo: RepoId(repo), state })
 }
 
@@ -119,6 +119,13 @@ impl<'a> Writer<'a> {
 
     pub(super) async fn write(mut self, before: &BuildState, changes: &[Change]) -> Result<(), StoreError> {
         let locked = self.locked;
+        if before.admitted != locked.state.admitted {
+            sqlx::query("UPDATE builds SET admitted = $1 WHERE number = $2")
+                .bind(locked.state.admitted)
+                .bind(locked.number.0)
+                .execute(self.tx.conn())
+                .await?;
+        }
         // Before the changes: a job that goes back to the queue takes the time from here.
         for (old, new) in before.jobs.iter().zip(&locked.state.jobs) {
             if (old.ready, old.attempt, old.retried) != (new.ready, new.attempt, new.retried) {

@@ -200,6 +200,7 @@ pub(crate) fn new_build(repo: &Repo, text: &str) -> NewBuild {
         author: "Ann <ann@example.org>".into(),
         triggered_by: None,
         retry_of: None,
+        concurrency: None,
         plan: Plan::Jobs(jobs(text)),
     }
 }

@@ -23,6 +23,7 @@ mod access;
 mod bed;
 mod builds;
 mod fair;
+mod groups;
 mod leases;
 mod lists;
 mod logs;

@@ -80,6 +80,7 @@ impl World {
         self.build_of(crate::room::SMALL).await
     }
 
+    /// Only stored, as if the server had died right after.
     pub(crate) async fn build_of(&self, yml: &str) -> BuildNumber {
         let pipeline = pipeline::parse(yml.as_bytes()).unwrap();
         let repo = self.app().store.find_repo(&"git/example".parse().unwrap()).await.unwrap().unwrap();
@@ -92,6 +93,7 @@ impl World {
             author: "Ann".into(),
             triggered_by: None,
             retry_of: None,
+            concurrency: pipeline.concurrency,
             plan: Plan::Jobs(pipeline.jobs.into_iter().map(|job| (job, Status::Queued)).collect()),
         };
         self.app().store.create_build(&build).await.unwrap().build.number

@@ -2,6 +2,7 @@
 
 mod bad;
 mod builds;
+mod groups;
 mod logs;
 mod pages;
 mod queue;

@@ -1,0 +1,86 @@
+//! Places in concurrency groups: who gets one, who makes room.
+
+use std::collections::HashMap;
+
+use ocelot_model::build::{Change, Happening};
+use ocelot_model::concurrency::{Member, Step, settle};
+use ocelot_model::{BuildNumber, RepoId};
+
+use super::Core;
+use super::advance::advance_in;
+use crate::{Group, StoreError};
+
+impl Core {
+    pub(crate) async fn settle_group(
+        &self,
+        repo: RepoId,
+        group: &str,
+    ) -> Result<Vec<(BuildNumber, Vec<Change>)>, StoreError> {
+        let mut tx = self.begin().await?;
+        // One after the other, so that two do not give the same place away.
+        sqlx::query(concat!("SELECT id FROM repos WHERE id = $1", for_no_key_update!()))
+            .bind(repo.0)
+            .fetch_optional(tx.conn())
+            .await?;
+        let rows: Vec<(i64, bool, i64, bool, bool)> = sqlx::query_as(
+            "SELECT number, admitted, concurrency_limit, cancel_running, cancel_requested_at IS NOT NULL
+             FROM builds WHERE repo_id = $1 AND concurrency_group = $2 AND finished_at IS NULL
+             AND concurrency_group IS NOT NULL AND status <> 'blocked' ORDER BY number",
+        )
+        .bind(repo.0)
+        .bind(group)
+        .fetch_all(tx.conn())
+        .await?;
+        let member = |(number, admitted, limit, cancel_running, cancel_requested)| Member {
+            number: BuildNumber(number),
+            admitted,
+            limit: limit as u32,
+            cancel_running,
+            cancel_requested,
+        };
+        let members: Vec<Member> = rows.into_iter().map(member).collect();
+        let mut all = Vec::new();
+        for step in settle(&members) {
+            let (number, what) = match step {
+                Step::Admit(number) => (number, Happening::Admitted),
+                Step::Cancel(number, cause) => {
+                    let reason = format!("build {cause} took its place in concurrency group {group}");
+                    (number, Happening::CancelRequested { reason })
+                }
+            };
+            all.push((number, advance_in(&mut tx, number, what).await?));
+        }
+        self.commit(tx).await?;
+        Ok(all)
+    }
+
+    pub(crate) async fn waiting_groups(&self) -> Result<Vec<(RepoId, String)>, StoreError> {
+        let rows: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT DISTINCT repo_id, concurrency_group FROM builds
+             WHERE concurrency_group IS NOT NULL AND finished_at IS NULL AND NOT admitted",
+        )
+        .fetch_all(&self.pools.read)
+        .await?;
+        Ok(rows.into_iter().map(|(repo, group)| (RepoId(repo), group)).collect())
+    }
+
+    /// The builds that wait for a place, with those that hold one.
+    pub(super) async fn groups_in_the_way(&self) -> Result<HashMap<i64, Group>, StoreError> {
+        let rows: Vec<(i64, i64, String, bool)> = sqlx::query_as(
+            "SELECT number, repo_id, concurrency_group, admitted FROM builds
+             WHERE concurrency_group IS NOT NULL AND finished_at IS NULL ORDER BY number",
+        )
+        .fetch_all(&self.pools.read)
+        .await?;
+        let mut holders: HashMap<(i64, &str), Vec<BuildNumber>> = HashMap::new();
+        for (number, repo, group, _) in rows.iter().filter(|(.., admitted)| *admitted) {
+            holders.entry((*repo, group)).or_default().push(BuildNumber(*number));
+        }
+        let waits = rows.iter().filter(|(.., admitted)| !admitted);
+        let group = |(number, repo, name, _): &(i64, i64, String, bool)| {
+            let holders = holders.get(&(*repo, name.as_str())).cloned().unwrap_or_default();
+            (*number, Group { name: name.clone(), holders })
+        };
+        Ok(waits.map(group).collect())
+    }
+}
