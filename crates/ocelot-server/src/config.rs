@@ -40,6 +40,8 @@ pub struct Patience {
     pub accept: Duration,
     /// A worker that says nothing for so long is cut off; it comes back by itself.
     pub silence: Duration,
+    /// A job waits at most so long for a worker that has its mirror and is about to be free.
+    pub prefer: Duration,
     /// The queue is looked at this often without any wake-up, should one ever be lost.
     pub look: Duration,
 }
@@ -49,6 +51,7 @@ impl Default for Patience {
         Patience {
             accept: Duration::from_secs(10),
             silence: Duration::from_secs(30),
+            prefer: Duration::from_secs(2),
             look: Duration::from_secs(15),
         }
     }

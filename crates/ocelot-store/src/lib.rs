@@ -231,7 +231,21 @@ impl Store {
     /// Gives the worker the first job that it may have: leases the newest attempt, takes the row out of the queue, marks job and build
     /// as running. `None` when there is nothing for its labels.
     pub async fn claim(&self, worker: WorkerId) -> Result<Option<Claimed>, StoreError> {
-        each_again!(self, core => core.claim(worker))
+        self.claim_but(worker, &[]).await
+    }
+
+    /// The same, but nothing of these repositories.
+    pub async fn claim_but(&self, worker: WorkerId, but: &[RepoId]) -> Result<Option<Claimed>, StoreError> {
+        each_again!(self, core => core.claim(worker, but))
+    }
+
+    /// The job that a worker with these labels would get now, if it were not one of these repositories.
+    pub async fn find_next(
+        &self,
+        labels: &BTreeMap<String, String>,
+        but: &[RepoId],
+    ) -> Result<Option<Next>, StoreError> {
+        each!(self, core => core.find_next(labels, but).await)
     }
 
     /// The worker took the offer.

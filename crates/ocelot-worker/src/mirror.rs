@@ -21,6 +21,21 @@ pub(crate) struct Mirrors {
     locks: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
 
+/// Mirrors that the server is told of, at most.
+const TOLD: usize = 1_000;
+/// So many digits of a mirror's name tell it from others.
+const DIGITS: usize = 16;
+
+/// The names of the mirrors below `folder`, as the server knows them.
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let found = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names =
+        found.filter_map(|entry| entry.file_name().to_str().map(|name| name.chars().take(DIGITS).collect()));
+    let mut names: Vec<String> = names.take(TOLD).collect();
+    names.sort_unstable();
+    names
+}
+
 /// What to fetch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ocelot_api::proto::from_server::Message as Down;
 use ocelot_api::proto::from_worker::Message as Up;
-use ocelot_api::proto::{Accept, FromWorker, Heartbeat, Hello, Offer, Refuse, Welcome};
+use ocelot_api::proto::{Accept, FromWorker, Heartbeat, Hello, Mirrors, Offer, Refuse, Welcome};
 use ocelot_api::{PROTOCOL_MAX, PROTOCOL_MIN};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -24,6 +24,7 @@ use crate::connect::{self, Client, deepest, is_server_down};
 use crate::contact::Contact;
 use crate::error::WorkerError;
 use crate::folder::{Folder, State, boot_ms};
+use crate::mirror;
 
 /// Both sides say something this often.
 const BEAT: Duration = Duration::from_secs(10);
@@ -115,6 +116,7 @@ async fn once(session: &Session, mut client: Client, contact: &Shared, backoff: 
         Ok(Err(status)) => return ended(&status, contact),
         Err(_) => return End::Broken,
     };
+    let mut told = session.mirrors();
     let mut beat = tokio::time::interval_at(Instant::now() + BEAT, BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -133,12 +135,17 @@ async fn once(session: &Session, mut client: Client, contact: &Shared, backoff: 
                 if with(contact, |contact| contact.silence(now)) > SILENCE {
                     return End::Broken;
                 }
-                say(&out, session.heartbeat(String::new()));
+                let names = session.mirrors();
+                let mirrors = (names != told).then(|| Mirrors { names: names.clone() });
+                told = names;
+                let beat = Heartbeat { mirrors, ..session.heartbeat() };
+                say(&out, Up::Heartbeat(beat));
             }
             // It is found out long after the first hello.
             Ok(()) = sharing.changed() => {
                 let words = sharing.borrow_and_update().clone();
-                say(&out, session.heartbeat(words));
+                let beat = Heartbeat { sharing: words, ..session.heartbeat() };
+                say(&out, Up::Heartbeat(beat));
             }
         }
     }
@@ -172,11 +179,16 @@ impl Session {
             slots: self.config.slots,
             holding: self.board.holding(),
             sharing,
+            mirrors: Some(Mirrors { names: self.mirrors() }),
         }
     }
 
-    fn heartbeat(&self, sharing: String) -> Up {
-        Up::Heartbeat(Heartbeat { holding: self.board.holding(), sharing })
+    fn heartbeat(&self) -> Heartbeat {
+        Heartbeat { holding: self.board.holding(), ..Heartbeat::default() }
+    }
+
+    fn mirrors(&self) -> Vec<String> {
+        mirror::names(&self.config.data.join("mirrors"))
     }
 
     fn take(&self, message: Down, out: &Out, contact: &Shared, backoff: &mut Backoff) -> Option<End> {

@@ -3,6 +3,7 @@
 //! The same loop passes cancels on, so that no worker hears of one before it hears of the job.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ocelot_api::proto::from_server::Message;
@@ -10,8 +11,9 @@ use ocelot_model::{BuildNumber, WorkerId};
 use ocelot_store::{Claimed, Lease, StoreError, Wake};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::fleet::send;
+use super::fleet::{Best, Labels, send};
 use super::offer;
+use super::stock::Need;
 use crate::App;
 
 /// How long a job waits after a worker did not take it, in milliseconds: not the same for all, so that they do not come
@@ -46,12 +48,16 @@ pub async fn dispatch(app: App) -> anyhow::Result<()> {
 async fn hand_out(app: &App) -> Result<(), StoreError> {
     let mut idle: VecDeque<_> = app.fleet.idle().into();
     let mut chosen = false;
-    while let Some((worker, labels)) = idle.pop_front() {
-        match app.store.claim(worker).await {
-            Ok(Some(claimed)) => {
+    while let Some((asked, labels)) = idle.pop_front() {
+        match claim(app, asked, &labels).await {
+            Ok(Some((worker, claimed))) => {
                 offer_one(app, worker, claimed).await?;
+                let used = idle.iter().position(|(id, _)| *id == worker).and_then(|at| idle.remove(at));
+                if worker != asked {
+                    idle.push_front((asked, Arc::clone(&labels)));
+                }
                 if app.fleet.is_idle(worker) {
-                    idle.push_back((worker, labels));
+                    idle.push_back((worker, used.map_or(labels, |(_, labels)| labels)));
                 }
             }
             Ok(None) => {
@@ -64,10 +70,51 @@ async fn hand_out(app: &App) -> Result<(), StoreError> {
             }
             Err(error @ StoreError::Unavailable(_)) => return Err(error),
             // One worker's row, or one job, must not stand in the way of all others.
-            Err(error) => tracing::error!(%error, %worker, "a worker cannot claim"),
+            Err(error) => tracing::error!(%error, worker = %asked, "a worker cannot claim"),
         }
     }
     Ok(())
+}
+
+/// The next job that this worker may have, for it or for another idle one that has more of what it needs at hand. A job
+/// whose mirror is with a worker that is just cleaning up waits for that one a moment.
+async fn claim(
+    app: &App,
+    worker: WorkerId,
+    labels: &Labels,
+) -> Result<Option<(WorkerId, Claimed)>, StoreError> {
+    let prefer = app.config.patience.prefer;
+    let mut but = Vec::new();
+    let mut taker = worker;
+    while app.fleet.has_choice(worker) {
+        let Some(next) = app.store.find_next(labels, &but).await? else { break };
+        let need = Need::new(&next.clone_url, next.image.as_deref());
+        match app.fleet.best(worker, &next.labels, &need) {
+            Best::Soon if next.waited < prefer => {
+                but.push(next.repo);
+                look_again(app, prefer.saturating_sub(next.waited));
+            }
+            Best::Soon => break,
+            Best::Idle(best) => {
+                taker = best;
+                break;
+            }
+        }
+    }
+    if taker != worker
+        && let Some(claimed) = app.store.claim_but(taker, &but).await?
+    {
+        return Ok(Some((taker, claimed)));
+    }
+    Ok(app.store.claim_but(worker, &but).await?.map(|claimed| (worker, claimed)))
+}
+
+fn look_again(app: &App, after: Duration) {
+    let app = app.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(after).await;
+        app.fleet.wake();
+    });
 }
 
 fn suits(wanted: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
@@ -77,7 +124,11 @@ fn suits(wanted: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -
 async fn offer_one(app: &App, worker: WorkerId, claimed: Claimed) -> Result<(), StoreError> {
     let lease = claimed.lease.clone();
     let sent = match offer::of(app, &claimed).await {
-        Ok(offer) => app.fleet.offer(worker, &lease).is_some_and(|out| send(&out, Message::Offer(offer))),
+        Ok(offer) => {
+            let need = Need::new(&claimed.build.repo.clone_url, claimed.spec.image.as_deref());
+            let out = app.fleet.offer(worker, &lease, need);
+            out.is_some_and(|out| send(&out, Message::Offer(offer)))
+        }
         Err(error) => {
             give_back(app, &lease, after_refusal()).await;
             return Err(error);

@@ -2,6 +2,7 @@
 //!
 //! All of it is memory; what must survive stands in the store. No lock is held across an await.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +13,8 @@ use ocelot_store::Lease;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+
+use super::stock::{Need, Stock};
 
 /// What a session's stream sends.
 pub(super) type Outbox = mpsc::Sender<Result<FromServer, Status>>;
@@ -51,10 +54,28 @@ struct Seat {
     /// When it was last offered something: who waits longest is next.
     turn: u64,
     outbox: Outbox,
-    offered: HashMap<AttemptId, Lease>,
+    offered: HashMap<AttemptId, (Lease, Need)>,
+    /// Attempts of it that are over while their slots are still being cleaned.
+    leaving: u32,
+    stock: Stock,
     cancelled: HashSet<AttemptId>,
     /// Ends the session.
     over: CancellationToken,
+}
+
+impl Seat {
+    fn unanswered(self) -> Vec<Lease> {
+        self.offered.into_values().map(|(lease, _)| lease).collect()
+    }
+}
+
+/// Who should get a job.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Best {
+    /// This one, now.
+    Idle(WorkerId),
+    /// One that is not free yet.
+    Soon,
 }
 
 /// A worker's labels, shared with those who look at them.
@@ -86,7 +107,14 @@ impl Fleet {
     }
 
     /// Seats a worker; an older session of it is over.
-    pub(super) fn sit(&self, worker: WorkerId, labels: Labels, slots: u32, outbox: Outbox) -> Seated {
+    pub(super) fn sit(
+        &self,
+        worker: WorkerId,
+        labels: Labels,
+        slots: u32,
+        stock: Stock,
+        outbox: Outbox,
+    ) -> Seated {
         let mut state = self.state();
         state.sessions += 1;
         let (session, turn) = (state.sessions, state.turns);
@@ -99,6 +127,8 @@ impl Fleet {
             turn,
             outbox,
             offered: HashMap::new(),
+            leaving: 0,
+            stock,
             cancelled: HashSet::new(),
             over: over.clone(),
         };
@@ -106,7 +136,7 @@ impl Fleet {
         if let Some(before) = &before {
             before.over.cancel();
         }
-        let unanswered = before.map(|seat| seat.offered.into_values().collect()).unwrap_or_default();
+        let unanswered = before.map(Seat::unanswered).unwrap_or_default();
         Seated { session, over, unanswered }
     }
 
@@ -116,13 +146,14 @@ impl Fleet {
         if state.seats.get(&worker)?.session != session {
             return None;
         }
-        Some(state.seats.remove(&worker)?.offered.into_values().collect())
+        state.seats.remove(&worker).map(Seat::unanswered)
     }
 
     /// More attempts may be offered to this worker.
     pub(super) fn add_credit(&self, worker: WorkerId, session: u64, slots: u32) {
         if let Some(seat) = self.state().seats.get_mut(&worker).filter(|seat| seat.session == session) {
             seat.credit = seat.credit.saturating_add(slots).min(seat.slots);
+            seat.leaving = seat.leaving.saturating_sub(slots);
         }
         self.wake();
     }
@@ -141,22 +172,60 @@ impl Fleet {
     }
 
     /// Takes one credit and notes the offer; the way to the worker, or `None` when it is gone.
-    pub(super) fn offer(&self, worker: WorkerId, lease: &Lease) -> Option<Outbox> {
+    pub(super) fn offer(&self, worker: WorkerId, lease: &Lease, need: Need) -> Option<Outbox> {
         let mut state = self.state();
         state.turns += 1;
         let turn = state.turns;
         let seat = state.seats.get_mut(&worker).filter(|seat| seat.credit > 0)?;
         seat.credit -= 1;
         seat.turn = turn;
-        seat.offered.insert(lease.attempt_id, lease.clone());
+        seat.offered.insert(lease.attempt_id, (lease.clone(), need));
         Some(seat.outbox.clone())
     }
 
-    /// The offer was answered, or its time is over. True when it was still open.
+    /// The offer was refused, or its time is over. True when it was still open.
     pub(super) fn settle_offer(&self, worker: WorkerId, lease: &Lease) -> bool {
         let mut state = self.state();
         let open = state.seats.get_mut(&worker).and_then(|seat| seat.offered.remove(&lease.attempt_id));
-        open.is_some_and(|it| it == *lease)
+        open.is_some_and(|(it, _)| it == *lease)
+    }
+
+    /// The worker took the offer. True when it was still open.
+    pub(super) fn take_offer(&self, worker: WorkerId, lease: &Lease) -> bool {
+        let mut state = self.state();
+        let Some(seat) = state.seats.get_mut(&worker) else { return false };
+        let open = seat.offered.remove(&lease.attempt_id).filter(|(it, _)| it == lease);
+        open.is_some_and(|(_, need)| {
+            seat.stock.learn(&need);
+            true
+        })
+    }
+
+    /// The worker's own word on its mirrors.
+    pub(super) fn set_mirrors(&self, worker: WorkerId, session: u64, names: Vec<String>) {
+        if let Some(seat) = self.state().seats.get_mut(&worker).filter(|seat| seat.session == session) {
+            seat.stock.set_mirrors(names);
+        }
+    }
+
+    /// True when another worker than this one could get a job now or soon.
+    pub(super) fn has_choice(&self, worker: WorkerId) -> bool {
+        let state = self.state();
+        state.seats.iter().any(|(id, seat)| *id != worker && (seat.credit > 0 || seat.leaving > 0))
+    }
+
+    /// Who should get a job that this idle worker could have: the idle one with most of what the job needs at hand, or
+    /// nobody yet when one that has its mirror will be free in a moment.
+    pub(super) fn best(&self, worker: WorkerId, labels: &BTreeMap<String, String>, need: &Need) -> Best {
+        let state = self.state();
+        let suits = |seat: &Seat| labels.iter().all(|(key, value)| seat.labels.get(key) == Some(value));
+        let suiting = || state.seats.iter().filter(|(_, seat)| suits(seat));
+        let idle = suiting().filter(|(_, seat)| seat.credit > 0);
+        // With nothing between them, it is the one that asks.
+        let best = idle.max_by_key(|(id, seat)| (seat.stock.score(need), **id == worker, Reverse(seat.turn)));
+        let Some((best, seat)) = best else { return Best::Idle(worker) };
+        let soon = || suiting().any(|(_, seat)| seat.leaving > 0 && seat.stock.has_mirror(need));
+        if !seat.stock.has_mirror(need) && soon() { Best::Soon } else { Best::Idle(*best) }
     }
 
     /// Someone asked to cancel: tells the worker to stop an attempt, and when asked again not to clean up either.
@@ -191,6 +260,7 @@ impl Fleet {
     pub fn forget(&self, worker: WorkerId, attempt: AttemptId) {
         if let Some(seat) = self.state().seats.get_mut(&worker) {
             seat.cancelled.remove(&attempt);
+            seat.leaving = (seat.leaving + 1).min(seat.slots);
         }
     }
 
@@ -207,4 +277,60 @@ impl Fleet {
 /// Never waits: a worker that does not read is cut off by its full outbox and comes back.
 pub(super) fn send(outbox: &Outbox, message: Message) -> bool {
     outbox.try_send(Ok(FromServer { message: Some(message) })).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(id: i64) -> Lease {
+        Lease { attempt_id: AttemptId(id), attempt: 1, token: vec![] }
+    }
+
+    fn sit(fleet: &Fleet, id: i64, slots: u32, labels: &[(&str, &str)]) -> u64 {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let seat = fleet.sit(WorkerId(id), Arc::new(labels), slots, Stock::default(), mpsc::channel(8).0);
+        fleet.add_credit(WorkerId(id), seat.session, slots);
+        seat.session
+    }
+
+    #[test]
+    fn who_has_what_a_job_needs_is_preferred() {
+        let fleet = Fleet::default();
+        let need = Need::new("https://example.com/example.git", Some("rust"));
+        let any = BTreeMap::new();
+        let [one, two, three] = [WorkerId(1), WorkerId(2), WorkerId(3)];
+        sit(&fleet, 1, 1, &[]);
+        assert!(!fleet.has_choice(one));
+        sit(&fleet, 2, 1, &[]);
+        let third = sit(&fleet, 3, 1, &[("os", "linux")]);
+        assert!(fleet.has_choice(one));
+        // Nobody has anything.
+        assert_eq!(fleet.best(one, &any, &need), Best::Idle(one));
+        // The third one says that it has the mirror; then the second one has done such a job.
+        fleet.set_mirrors(three, third, vec![need.mirror.clone()]);
+        assert_eq!(fleet.best(one, &any, &need), Best::Idle(three));
+        assert_eq!(fleet.best(one, &[("os".to_owned(), "mac".to_owned())].into(), &need), Best::Idle(one));
+        fleet.offer(two, &lease(1), need.clone());
+        assert!(fleet.take_offer(two, &lease(1)) && !fleet.take_offer(two, &lease(1)));
+        // While it works, it is nobody's choice; while it cleans up, only when nobody else has the mirror.
+        assert_eq!(fleet.best(one, &any, &need), Best::Idle(three));
+        fleet.forget(two, AttemptId(1));
+        assert_eq!(fleet.best(one, &any, &need), Best::Idle(three));
+        fleet.set_mirrors(three, third, vec![]);
+        assert_eq!(fleet.best(one, &any, &need), Best::Soon);
+        assert_eq!(fleet.best(one, &any, &Need::new("https://example.com/other.git", None)), Best::Idle(one));
+    }
+
+    #[test]
+    fn an_offer_that_was_refused_teaches_nothing() {
+        let fleet = Fleet::default();
+        let need = Need::new("https://example.com/example.git", None);
+        let session = sit(&fleet, 1, 2, &[]);
+        sit(&fleet, 2, 1, &[]);
+        fleet.offer(WorkerId(1), &lease(1), need.clone());
+        assert!(fleet.settle_offer(WorkerId(1), &lease(1)));
+        fleet.add_credit(WorkerId(1), session, 1);
+        assert_eq!(fleet.best(WorkerId(2), &BTreeMap::new(), &need), Best::Idle(WorkerId(2)));
+    }
 }

@@ -11,6 +11,7 @@ mod offer;
 mod report;
 mod rights;
 mod session;
+mod stock;
 
 pub use fleet::Fleet;
 

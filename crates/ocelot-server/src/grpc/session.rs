@@ -15,6 +15,7 @@ use tonic::{Status, Streaming};
 
 use super::dispatch::{after_refusal, give_back};
 use super::fleet::{Outbox, send};
+use super::stock::Stock;
 use super::{hello, refusal};
 use crate::App;
 
@@ -63,7 +64,9 @@ pub(super) async fn begin(app: App, token: Token, mut heard: Streaming<FromWorke
         lease_hard_limit_ms: u32::try_from(app.config.lease_hard_limit.as_millis()).unwrap_or(u32::MAX),
     };
     send(&outbox, Down::Welcome(welcome));
-    let seat = app.fleet.sit(worker, Arc::new(greeting.labels), greeting.slots, outbox.clone());
+    let mut stock = Stock::default();
+    stock.set_mirrors(hello.mirrors.map(|it| it.names).unwrap_or_default());
+    let seat = app.fleet.sit(worker, Arc::new(greeting.labels), greeting.slots, stock, outbox.clone());
     tracing::info!(%worker, name = hello.name, slots = hello.slots, version = hello.version, "worker connected");
     let session = Session { app, worker, number: seat.session, outbox, busy: AtomicBool::new(false) };
     tokio::spawn(session.live(hello.holding, seat.unanswered, heard, seat.over));
@@ -192,6 +195,9 @@ impl Session {
         match message {
             Up::Hello(_) => {}
             Up::Heartbeat(beat) => {
+                if let Some(mirrors) = beat.mirrors {
+                    self.app.fleet.set_mirrors(self.worker, self.number, mirrors.names);
+                }
                 let leases: Vec<Lease> = beat.holding.iter().map(from_proto).collect();
                 match self.renew(&leases).await {
                     // A short absence of the database does not end sessions: the next beat renews.
@@ -220,7 +226,7 @@ impl Session {
 
     async fn accepted(&self, lease: Option<&ProtoLease>) -> Result<(), StoreError> {
         let Some(lease) = lease.map(from_proto) else { return Ok(()) };
-        let in_time = self.app.fleet.settle_offer(self.worker, &lease);
+        let in_time = self.app.fleet.take_offer(self.worker, &lease);
         let stored = if in_time { self.app.store.accept(&lease).await } else { Err(StoreError::Stale) };
         if stored.is_ok() {
             self.busy.store(true, Ordering::Relaxed);

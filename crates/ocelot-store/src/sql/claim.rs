@@ -1,11 +1,15 @@
 //! A worker takes the first job that it may have.
 
-use ocelot_model::{AttemptId, BuildNumber, JobId, StageId, Status, WorkerId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ocelot_model::pipeline::Job as JobSpec;
+use ocelot_model::{AttemptId, BuildNumber, JobId, RepoId, StageId, Status, WorkerId};
 
 use super::detail::load_build;
-use super::{Core, Tx, state};
+use super::{Conn, Core, Tx, now, state};
 use crate::raw::{self, from_json, read, to_json};
-use crate::{Claimed, EventBody, Lease, StoreError, secret};
+use crate::{Claimed, EventBody, Lease, Next, StoreError, secret};
 
 /// How long an offer stands before it counts as refused.
 pub(super) const OFFER_US: i64 = 30_000_000;
@@ -17,7 +21,11 @@ struct Claimer {
 }
 
 impl Core {
-    pub(crate) async fn claim(&self, worker: WorkerId) -> Result<Option<Claimed>, StoreError> {
+    pub(crate) async fn claim(
+        &self,
+        worker: WorkerId,
+        but: &[RepoId],
+    ) -> Result<Option<Claimed>, StoreError> {
         let mut tx = self.begin().await?;
         let row: Option<(String, String)> = sqlx::query_as("SELECT name, labels FROM workers WHERE id = $1")
             .bind(worker.0)
@@ -25,13 +33,12 @@ impl Core {
             .await?;
         let (name, labels) = row.ok_or_else(|| StoreError::NotFound(format!("worker {worker}")))?;
         let labels = raw::labels(&labels)?;
-        let sets = self.label_sets(tx.conn()).await?;
-        let suiting: Vec<i64> = sets.iter().filter(|set| set.suits(&labels)).map(|set| set.id).collect();
-        let suiting = to_json(&suiting)?;
-        // Those whose jobs other claims have their hands on.
-        let mut passed: Vec<i64> = Vec::new();
+        let suiting = self.suiting(tx.conn(), &labels).await?;
+        // Further ones: those whose jobs other claims have their hands on.
+        let mut passed: Vec<i64> = but.iter().map(|repo| repo.0).collect();
         loop {
-            let lines = next_lines(&mut tx, &suiting, &passed).await?;
+            let now = tx.now;
+            let lines = next_lines(tx.conn(), now, &suiting, &passed).await?;
             let Some((_, repo)) = lines.first().copied() else { return Ok(None) };
             for (set, _) in lines {
                 if let Some((job, build)) = lock_first(&mut tx, set, repo).await? {
@@ -44,12 +51,58 @@ impl Core {
             passed.push(repo);
         }
     }
+
+    pub(crate) async fn find_next(
+        &self,
+        labels: &BTreeMap<String, String>,
+        but: &[RepoId],
+    ) -> Result<Option<Next>, StoreError> {
+        let mut conn = self.pools.read.acquire().await?;
+        let now = now(&mut conn).await?;
+        let suiting = self.suiting(&mut conn, labels).await?;
+        let passed: Vec<i64> = but.iter().map(|repo| repo.0).collect();
+        let lines = next_lines(&mut conn, now, &suiting, &passed).await?;
+        let Some((set, repo)) = lines.first().copied() else { return Ok(None) };
+        let row: Option<(String, String, String, i64)> = sqlx::query_as(
+            "SELECT r.clone_url, j.spec, s.labels, coalesce(q.ready_at, q.queued_at)
+             FROM queue q JOIN jobs j ON j.id = q.job_id JOIN repos r ON r.id = q.repo_id
+             JOIN label_sets s ON s.id = q.label_set
+             WHERE q.label_set = $1 AND q.repo_id = $2 AND q.ready AND q.not_before <= $3
+             ORDER BY q.priority DESC, q.build, q.job_id LIMIT 1",
+        )
+        .bind(set)
+        .bind(repo)
+        .bind(now)
+        .fetch_optional(&mut *conn)
+        .await?;
+        row.map(|(clone_url, spec, labels, since)| {
+            let waited = Duration::from_micros((now - since).max(0) as u64);
+            let image = from_json::<JobSpec>(&spec)?.image;
+            Ok(Next { repo: RepoId(repo), clone_url, image, labels: raw::labels(&labels)?, waited })
+        })
+        .transpose()
+    }
+
+    /// The label sets that suit a worker with these labels, as a JSON list.
+    async fn suiting(
+        &self,
+        conn: &mut Conn,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<String, StoreError> {
+        let sets = self.label_sets(conn).await?;
+        let suiting: Vec<i64> = sets.iter().filter(|set| set.suits(labels)).map(|set| set.id).collect();
+        to_json(&suiting)
+    }
 }
 
 /// The label sets in which the repository whose turn it is has jobs, the one with its most urgent job first, and that
 /// repository. Reads a few rows of an index per set, however many jobs wait.
-async fn next_lines(tx: &mut Tx, suiting: &str, passed: &[i64]) -> Result<Vec<(i64, i64)>, StoreError> {
-    let now = tx.now;
+async fn next_lines(
+    conn: &mut Conn,
+    now: i64,
+    suiting: &str,
+    passed: &[i64],
+) -> Result<Vec<(i64, i64)>, StoreError> {
     let sql = concat!(
         "WITH suiting AS (SELECT s.id FROM label_sets s WHERE s.id IN ",
         ids!("$2"),
@@ -76,7 +129,7 @@ async fn next_lines(tx: &mut Tx, suiting: &str, passed: &[i64]) -> Result<Vec<(i
          ORDER BY q.priority DESC, q.build, q.job_id"
     );
     let passed = to_json(passed)?;
-    Ok(sqlx::query_as(sql).bind(now).bind(suiting).bind(passed).fetch_all(tx.conn()).await?)
+    Ok(sqlx::query_as(sql).bind(now).bind(suiting).bind(passed).fetch_all(conn).await?)
 }
 
 /// The repository's first job with these labels that no other claim has its hand on.

@@ -1,7 +1,9 @@
-//! What becomes of jobs that nobody takes.
+//! Who is preferred, and what becomes of jobs that nobody takes.
 
 use std::time::Duration;
 
+use ocelot_api::proto::Ready;
+use ocelot_api::proto::from_worker::Message as Up;
 use ocelot_model::Status;
 
 use super::world::World;
@@ -31,4 +33,33 @@ async fn a_build_whose_server_died_before_its_group_was_looked_at_goes_on() {
     let world = world.restart().await;
     let mut worker = world.worker("w1", 1).await;
     assert_eq!(worker.offer().await.build_number, build.0);
+}
+
+#[tokio::test]
+async fn a_job_waits_a_moment_for_the_worker_that_did_the_one_before() {
+    let world = World::with(|config| config.patience.prefer = Duration::from_hours(1)).await;
+    let (mut before, offer, _) = world.working("before").await;
+    let mut other = world.worker("other", 1).await;
+    before.finish(&offer, "passed").await.unwrap();
+    let build = world.build().await;
+    before.say(Up::Ready(Ready { slots: 1 }));
+    let offer = before.offer().await;
+    assert_eq!(offer.build_number, build.0);
+    before.take(&offer).await;
+    // While it works, nobody waits for it.
+    let next = world.build().await;
+    assert_eq!(other.offer().await.build_number, next.0);
+}
+
+#[tokio::test]
+async fn nobody_waits_long_for_a_worker_that_does_not_come_back() {
+    let world = World::with(|config| config.patience.prefer = Duration::from_millis(300)).await;
+    let (mut before, offer, _) = world.working("before").await;
+    let mut other = world.worker("other", 1).await;
+    before.finish(&offer, "passed").await.unwrap();
+    let build = world.build().await;
+    assert_eq!(other.offer().await.build_number, build.0);
+    let queued = world.detail(build).await.build.queued_at;
+    let waited = world.app().store.now().await.unwrap().duration_since(queued);
+    assert!(waited.as_millis() >= 300, "it was not kept for the other one: {waited:?}");
 }

@@ -177,6 +177,7 @@ pub(crate) fn hello(name: &str, slots: u32) -> Hello {
         slots,
         holding: Vec::new(),
         sharing: "same-paths".into(),
+        mirrors: None,
     }
 }
 
@@ -221,7 +222,8 @@ impl Worker {
     }
 
     pub(crate) fn beat(&self, holding: &[Lease]) {
-        self.say(Up::Heartbeat(Heartbeat { holding: holding.to_vec(), sharing: String::new() }));
+        let beat = Heartbeat { holding: holding.to_vec(), ..Heartbeat::default() };
+        self.say(Up::Heartbeat(beat));
     }
 
     /// Says how the offer's `at`-th stage stands.
