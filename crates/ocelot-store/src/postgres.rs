@@ -30,6 +30,12 @@ macro_rules! for_no_key_update {
         " FOR NO KEY UPDATE"
     };
 }
+/// The same, where other tables are read with the build.
+macro_rules! for_no_key_update_of_build {
+    () => {
+        " FOR NO KEY UPDATE OF b"
+    };
+}
 macro_rules! for_key_share {
     () => {
         " FOR KEY SHARE"

@@ -30,6 +30,11 @@ macro_rules! for_no_key_update {
         ""
     };
 }
+macro_rules! for_no_key_update_of_build {
+    () => {
+        ""
+    };
+}
 macro_rules! for_key_share {
     () => {
         ""

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ocelot_model::pipeline::Job as JobSpec;
-use ocelot_model::{AttemptId, BuildNumber, JobId, RepoId, StageId, Status, WorkerId};
+use ocelot_model::{AttemptId, JobId, RepoId, StageId, Status, WorkerId};
 
-use super::detail::load_build;
-use super::{Conn, Core, Tx, now, state};
-use crate::raw::{self, from_json, read, to_json};
-use crate::{Claimed, EventBody, Lease, Next, StoreError, secret};
+use super::{Conn, Core, Tx, now};
+use crate::raw::{self, BuildRow, from_json, read, time, to_json};
+use crate::{Build, Claimed, EventBody, Lease, Next, StoreError, secret};
 
 /// How long an offer stands before it counts as refused.
 pub(super) const OFFER_US: i64 = 30_000_000;
@@ -20,6 +19,19 @@ struct Claimer {
     name: String,
 }
 
+/// A job that waits, with all that its claim must know.
+#[derive(sqlx::FromRow)]
+struct First {
+    job_id: i64,
+    spec: String,
+    job_status: String,
+    attempt: i64,
+    attempt_id: i64,
+    attempt_status: String,
+    #[sqlx(flatten)]
+    build: BuildRow,
+}
+
 impl Core {
     pub(crate) async fn claim(
         &self,
@@ -27,13 +39,14 @@ impl Core {
         but: &[RepoId],
     ) -> Result<Option<Claimed>, StoreError> {
         let mut tx = self.begin().await?;
-        let row: Option<(String, String)> = sqlx::query_as("SELECT name, labels FROM workers WHERE id = $1")
-            .bind(worker.0)
-            .fetch_optional(tx.conn())
-            .await?;
-        let (name, labels) = row.ok_or_else(|| StoreError::NotFound(format!("worker {worker}")))?;
-        let labels = raw::labels(&labels)?;
-        let suiting = self.suiting(tx.conn(), &labels).await?;
+        let row: Option<(String, String, i64)> = sqlx::query_as(
+            "SELECT name, labels, (SELECT count(*) FROM label_sets) FROM workers WHERE id = $1",
+        )
+        .bind(worker.0)
+        .fetch_optional(tx.conn())
+        .await?;
+        let (name, labels, sets) = row.ok_or_else(|| StoreError::NotFound(format!("worker {worker}")))?;
+        let suiting = self.suiting(tx.conn(), sets, &raw::labels(&labels)?).await?;
         // Further ones: those whose jobs other claims have their hands on.
         let mut passed: Vec<i64> = but.iter().map(|repo| repo.0).collect();
         loop {
@@ -41,9 +54,9 @@ impl Core {
             let lines = next_lines(tx.conn(), now, &suiting, &passed).await?;
             let Some((_, repo)) = lines.first().copied() else { return Ok(None) };
             for (set, _) in lines {
-                if let Some((job, build)) = lock_first(&mut tx, set, repo).await? {
+                if let Some(first) = lock_first(&mut tx, set, repo).await? {
                     use_turn(&mut tx, &suiting, repo).await?;
-                    let claimed = take(&mut tx, Claimer { id: worker, name }, job, build).await?;
+                    let claimed = take(&mut tx, Claimer { id: worker, name }, first).await?;
                     self.commit(tx).await?;
                     return Ok(Some(claimed));
                 }
@@ -59,7 +72,8 @@ impl Core {
     ) -> Result<Option<Next>, StoreError> {
         let mut conn = self.pools.read.acquire().await?;
         let now = now(&mut conn).await?;
-        let suiting = self.suiting(&mut conn, labels).await?;
+        let sets: i64 = sqlx::query_scalar("SELECT count(*) FROM label_sets").fetch_one(&mut *conn).await?;
+        let suiting = self.suiting(&mut conn, sets, labels).await?;
         let passed: Vec<i64> = but.iter().map(|repo| repo.0).collect();
         let lines = next_lines(&mut conn, now, &suiting, &passed).await?;
         let Some((set, repo)) = lines.first().copied() else { return Ok(None) };
@@ -83,13 +97,14 @@ impl Core {
         .transpose()
     }
 
-    /// The label sets that suit a worker with these labels, as a JSON list.
+    /// The label sets, of which there are so many, that suit a worker with these labels, as a JSON list.
     async fn suiting(
         &self,
         conn: &mut Conn,
+        sets: i64,
         labels: &BTreeMap<String, String>,
     ) -> Result<String, StoreError> {
-        let sets = self.label_sets(conn).await?;
+        let sets = self.label_sets(conn, sets).await?;
         let suiting: Vec<i64> = sets.iter().filter(|set| set.suits(labels)).map(|set| set.id).collect();
         to_json(&suiting)
     }
@@ -132,20 +147,29 @@ async fn next_lines(
     Ok(sqlx::query_as(sql).bind(now).bind(suiting).bind(passed).fetch_all(conn).await?)
 }
 
-/// The repository's first job with these labels that no other claim has its hand on.
-async fn lock_first(tx: &mut Tx, set: i64, repo: i64) -> Result<Option<(JobId, BuildNumber)>, StoreError> {
+/// The repository's first job with these labels that no other claim has its hand on, locked with its build. Nothing is
+/// read of the build's other jobs, of which there may be many.
+async fn lock_first(tx: &mut Tx, set: i64, repo: i64) -> Result<Option<First>, StoreError> {
     let now = tx.now;
-    let row: Option<(i64, i64)> = sqlx::query_as(concat!(
-        "SELECT job_id, build FROM queue WHERE label_set = $1 AND repo_id = $2 AND ready AND not_before <= $3
-         ORDER BY priority DESC, build, job_id LIMIT 1",
-        skip_locked!()
+    let first = sqlx::query_as(concat!(
+        "SELECT j.id AS job_id, j.spec, j.status AS job_status, j.attempt, a.id AS attempt_id,
+                a.status AS attempt_status, ",
+        build_columns!(),
+        " FROM jobs j JOIN attempts a ON a.job_id = j.id AND a.number = j.attempt
+          JOIN builds b ON b.number = j.build JOIN repos r ON r.id = b.repo_id JOIN forges f ON f.id = r.forge_id
+          WHERE j.id = (
+              SELECT job_id FROM queue WHERE label_set = $1 AND repo_id = $2 AND ready AND not_before <= $3
+              ORDER BY priority DESC, build, job_id LIMIT 1",
+        skip_locked!(),
+        ")",
+        for_no_key_update_of_build!()
     ))
     .bind(set)
     .bind(repo)
     .bind(now)
     .fetch_optional(tx.conn())
     .await?;
-    Ok(row.map(|(job, build)| (JobId(job), BuildNumber(build))))
+    Ok(first)
 }
 
 /// The repository had its turn, in all its lines that this worker serves: whoever spreads jobs over many sets of labels
@@ -163,62 +187,62 @@ async fn use_turn(tx: &mut Tx, suiting: &str, repo: i64) -> Result<(), StoreErro
     Ok(())
 }
 
-async fn take(tx: &mut Tx, worker: Claimer, job: JobId, number: BuildNumber) -> Result<Claimed, StoreError> {
-    let locked = state::lock_build(tx.conn(), number).await?;
-    let row: Option<(String, i64, String)> = sqlx::query_as(
-        "SELECT j.spec, a.id, a.status FROM jobs j JOIN attempts a ON a.job_id = j.id AND a.number = j.attempt
-         WHERE j.id = $1",
-    )
-    .bind(job.0)
-    .fetch_optional(tx.conn())
-    .await?;
-    let now_running = locked.state.jobs.iter().find(|j| j.id == job);
-    let (Some((spec, attempt_id, status)), Some(state)) = (row, now_running) else {
-        return Err(StoreError::Corrupt(format!("job {job} waits but is not there")));
-    };
-    if read::<Status>(&status)? != Status::Queued || state.status != Status::Queued {
-        return Err(StoreError::Corrupt(format!("job {job} waits but is {}", state.status)));
+async fn take(tx: &mut Tx, worker: Claimer, first: First) -> Result<Claimed, StoreError> {
+    let First { job_id, spec, job_status, attempt, attempt_id, attempt_status, build } = first;
+    let (job, attempt, mut build) = (JobId(job_id), attempt as u32, build.into_build()?);
+    for status in [&job_status, &attempt_status] {
+        if read::<Status>(status)? != Status::Queued {
+            return Err(StoreError::Corrupt(format!("job {job} waits but is {status}")));
+        }
     }
-    let lease = Lease {
-        attempt_id: AttemptId(attempt_id),
-        attempt: state.attempt,
-        token: secret::random::<16>().to_vec(),
-    };
-    mark_running(tx, &worker, job, number, &lease).await?;
-    let build = locked.state.status;
-    if build == Status::Queued {
-        tx.events.push((number, locked.repo, EventBody::Build { status: Status::Running, reason: None }));
-    }
+    let token = secret::random::<16>().to_vec();
+    let lease = Lease { attempt_id: AttemptId(attempt_id), attempt, token };
+    mark_running(tx, &worker, job, &lease).await?;
+    begin_build(tx, &mut build).await?;
+    let spec: JobSpec = from_json(&spec)?;
     let what = EventBody::Job {
         job,
-        name: state.name.clone(),
+        name: spec.name.clone(),
         status: Status::Running,
-        attempt: state.attempt,
+        attempt,
         worker: Some(worker.name),
         reason: None,
     };
-    tx.events.push((number, locked.repo, what));
+    tx.events.push((build.number, build.repo.id, what));
     let stages: Vec<(i64, String)> =
         sqlx::query_as("SELECT id, name FROM stages WHERE attempt_id = $1 ORDER BY place")
             .bind(attempt_id)
             .fetch_all(tx.conn())
             .await?;
-    Ok(Claimed {
-        lease,
-        build: load_build(tx.conn(), number).await?,
-        job_id: job,
-        spec: from_json(&spec)?,
-        stages: stages.into_iter().map(|(id, name)| (StageId(id), name)).collect(),
-    })
+    let stages = stages.into_iter().map(|(id, name)| (StageId(id), name)).collect();
+    Ok(Claimed { lease, build, job_id: job, spec, stages })
 }
 
-async fn mark_running(
-    tx: &mut Tx,
-    worker: &Claimer,
-    job: JobId,
-    number: BuildNumber,
-    lease: &Lease,
-) -> Result<(), StoreError> {
+/// The build runs from its first job on.
+async fn begin_build(tx: &mut Tx, build: &mut Build) -> Result<(), StoreError> {
+    if build.status == Status::Queued {
+        tx.events.push((
+            build.number,
+            build.repo.id,
+            EventBody::Build { status: Status::Running, reason: None },
+        ));
+    } else if build.started_at.is_some() {
+        return Ok(());
+    }
+    let now = tx.now;
+    build.status = Status::Running;
+    build.started_at = build.started_at.or(Some(time(now)?));
+    sqlx::query(
+        "UPDATE builds SET status = 'running', started_at = coalesce(started_at, $1) WHERE number = $2",
+    )
+    .bind(now)
+    .bind(build.number.0)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+async fn mark_running(tx: &mut Tx, worker: &Claimer, job: JobId, lease: &Lease) -> Result<(), StoreError> {
     let now = tx.now;
     sqlx::query("DELETE FROM queue WHERE job_id = $1").bind(job.0).execute(tx.conn()).await?;
     sqlx::query(
@@ -237,12 +261,5 @@ async fn mark_running(
         .bind(job.0)
         .execute(tx.conn())
         .await?;
-    sqlx::query(
-        "UPDATE builds SET status = 'running', started_at = coalesce(started_at, $1) WHERE number = $2",
-    )
-    .bind(now)
-    .bind(number.0)
-    .execute(tx.conn())
-    .await?;
     Ok(())
 }

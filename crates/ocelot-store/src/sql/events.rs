@@ -44,12 +44,15 @@ pub(super) async fn insert(
 ) -> Result<i64, StoreError> {
     let bodies = events.iter().map(|(build, repo, what)| Ok((build.0, repo.0, to_json(what)?)));
     let bodies = bodies.collect::<Result<Vec<_>, StoreError>>()?;
+    let mut last = 0;
     for some in bodies.chunks(1000) {
         let mut sql = sqlx::QueryBuilder::<Db>::new("INSERT INTO events (build, repo_id, body) ");
         sql.push_values(some, |mut row, (build, repo, body)| {
             row.push_bind(*build).push_bind(*repo).push_bind(body.clone());
         });
-        sql.build().execute(&mut *conn).await?;
+        sql.push(" RETURNING seq");
+        let numbers: Vec<i64> = sql.build_query_scalar().fetch_all(&mut *conn).await?;
+        last = numbers.into_iter().max().unwrap_or(last);
     }
-    Ok(sqlx::query_scalar("SELECT max(seq) FROM events").fetch_one(conn).await?)
+    Ok(last)
 }

@@ -121,9 +121,12 @@ impl Core {
     }
 
     /// All label sets. They only become more, so their number tells whether the copy in memory is whole.
-    pub(super) async fn label_sets(&self, conn: &mut Conn) -> Result<Arc<Vec<LabelSet>>, StoreError> {
+    pub(super) async fn label_sets(
+        &self,
+        conn: &mut Conn,
+        count: i64,
+    ) -> Result<Arc<Vec<LabelSet>>, StoreError> {
         let known = self.label_sets.read().map(|sets| Arc::clone(&sets)).unwrap_or_default();
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM label_sets").fetch_one(&mut *conn).await?;
         if known.len() as i64 == count {
             return Ok(known);
         }

@@ -62,11 +62,6 @@ pub(super) async fn lock(conn: &mut Conn, number: BuildNumber) -> Result<Locked,
         .bind(number.0)
         .fetch_all(&mut *conn)
         .await?;
-    lock_build(conn, number).await
-}
-
-/// Locks the build when the caller already holds a lock on the one queue row that matters.
-pub(super) async fn lock_build(conn: &mut Conn, number: BuildNumber) -> Result<Locked, StoreError> {
     let row: Option<(i64, String, Option<i64>, Option<String>, bool)> = sqlx::query_as(concat!(
         "SELECT repo_id, status, cancel_requested_at, reason, admitted FROM builds WHERE number = $1",
         for_no_key_update!()
