@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/lib.sh
 . scripts/lib.sh
+ensure_postgres
 ensure_docker
 ensure_busybox
 cargo build --release --locked -p ocelot -p ocelot-bench

@@ -22,12 +22,12 @@ read -r -d '' RULES <<'JSON' || true
     "ocelot-api":     ["ocelot-model"],
     "ocelot-model":   [],
     "ocelot-testkit": ["ocelot-server", "ocelot-worker", "ocelot-store", "ocelot-forge", "ocelot-api", "ocelot-model"],
-    "ocelot-bench":   ["ocelot-testkit", "ocelot-api", "ocelot-model"]
+    "ocelot-bench":   ["ocelot-testkit", "ocelot-store", "ocelot-api", "ocelot-model"]
   },
   "test_only": ["ocelot-testkit"],
   "test_crates": ["ocelot-testkit", "ocelot-bench"],
   "only_in": {
-    "sqlx":           ["ocelot-store"],
+    "sqlx":           ["ocelot-store", "ocelot-bench"],
     "libsqlite3-sys": ["ocelot-store"],
     "rusqlite":       [],
     "tokio-postgres": [],

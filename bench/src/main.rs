@@ -1,13 +1,15 @@
 //! Measures what the README claims, each figure against the bare thing in the same process and minute.
 //!
-//! `ocelot-bench --ocelot target/release/ocelot start host live log idle` writes `bench/out/*.json` and ends with 1 when a
+//! `ocelot-bench --ocelot target/release/ocelot start host live log idle claims offer` writes `bench/out/*.json` and ends with 1 when a
 //! figure is below 0.7 of its target.
 
+mod claims;
 mod docker;
 mod host;
 mod idle;
 mod live;
 mod log;
+mod offer;
 mod report;
 mod server;
 mod start;
@@ -37,6 +39,10 @@ enum Which {
     Host,
     /// Idle memory with 1,000 builds; time to ready.
     Idle,
+    /// Claims on both databases against a bare claim transaction, with short and long queues.
+    Claims,
+    /// From a queued job to its offer to an idle worker.
+    Offer,
     /// How late a follower has a line.
     Live,
     /// 200 MB of log through a Docker stage against the engine's attach stream.
@@ -47,13 +53,15 @@ enum Which {
 async fn main() -> anyhow::Result<ExitCode> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let options = Options::parse();
-    let all = [Which::Start, Which::Host, Which::Live, Which::Log, Which::Idle];
+    let all = [Which::Start, Which::Host, Which::Live, Which::Log, Which::Idle, Which::Claims, Which::Offer];
     let which = if options.which.is_empty() { all.to_vec() } else { options.which.clone() };
     let mut good = true;
     for one in which {
         good &= match one {
             Which::Start => start::measure(&options.ocelot, options.times).await?,
             Which::Host => host::measure(&options.ocelot, options.times).await?,
+            Which::Claims => claims::measure().await?,
+            Which::Offer => offer::measure(&options.ocelot).await?,
             Which::Live => live::measure(&options.ocelot).await?,
             Which::Idle => idle::measure(&options.ocelot, options.times).await?,
             Which::Log => log::measure(&options.ocelot, options.times.min(5)).await?,

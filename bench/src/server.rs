@@ -13,6 +13,7 @@ pub(crate) struct Server {
     child: Child,
     /// Speaks as the admin.
     pub(crate) client: Client,
+    url: String,
     /// From the start of the process to the first good `/readyz`.
     pub(crate) ready_after: Duration,
 }
@@ -43,10 +44,15 @@ pub(crate) async fn up(ocelot: &Path, data: &Path, more: &[&str]) -> Result<Serv
     }
     let ready_after = begin.elapsed();
     let token = std::fs::read_to_string(data.join("admin-token"))?;
-    Ok(Server { child, client: Client::new(&url, Some(token.trim()))?, ready_after })
+    Ok(Server { child, client: Client::new(&url, Some(token.trim()))?, url, ready_after })
 }
 
 impl Server {
+    /// Where it listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

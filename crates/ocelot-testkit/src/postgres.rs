@@ -17,7 +17,12 @@ impl Postgres {
     /// Started with the first test that asks.
     pub fn shared() -> &'static Postgres {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
-        SHARED.get_or_init(Postgres::start)
+        SHARED.get_or_init(|| Postgres::start("off"))
+    }
+
+    /// One that waits for the disk, as a real one does: for those who measure.
+    pub fn durable() -> Postgres {
+        Postgres::start("on")
     }
 
     /// The address of a database in it.
@@ -34,7 +39,7 @@ impl Postgres {
         self.url(&name)
     }
 
-    fn start() -> Postgres {
+    fn start(fsync: &str) -> Postgres {
         let programs = programs();
         let folder = PathBuf::from(as_postgres("mktemp", &["-d", "/tmp/ocelot-pg-XXXXXX"]).trim());
         let data = folder.join("data").display().to_string();
@@ -46,7 +51,7 @@ impl Postgres {
         let pg_ctl = programs.join("pg_ctl").display().to_string();
         let guard = guard(&pg_ctl, &data, &folder);
         let options = format!(
-            "-c listen_addresses= -c unix_socket_directories={} -c fsync=off -c max_connections=400",
+            "-c listen_addresses= -c unix_socket_directories={} -c fsync={fsync} -c max_connections=400",
             folder.display()
         );
         let log = folder.join("log").display().to_string();
