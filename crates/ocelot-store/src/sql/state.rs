@@ -18,6 +18,15 @@ pub(super) struct Locked {
 }
 
 #[derive(sqlx::FromRow)]
+struct BuildStateRow {
+    repo_id: i64,
+    status: String,
+    cancel_requested_at: Option<i64>,
+    reason: Option<String>,
+    admitted: bool,
+}
+
+#[derive(sqlx::FromRow)]
 struct JobStateRow {
     id: i64,
     name: String,
@@ -62,15 +71,14 @@ pub(super) async fn lock(conn: &mut Conn, number: BuildNumber) -> Result<Locked,
         .bind(number.0)
         .fetch_all(&mut *conn)
         .await?;
-    let row: Option<(i64, String, Option<i64>, Option<String>, bool)> = sqlx::query_as(concat!(
+    let row: Option<BuildStateRow> = sqlx::query_as(concat!(
         "SELECT repo_id, status, cancel_requested_at, reason, admitted FROM builds WHERE number = $1",
         for_no_key_update!()
     ))
     .bind(number.0)
     .fetch_optional(&mut *conn)
     .await?;
-    let (repo, status, cancel, reason, admitted) =
-        row.ok_or_else(|| StoreError::NotFound(format!("build {number}")))?;
+    let row = row.ok_or_else(|| StoreError::NotFound(format!("build {number}")))?;
     let rows: Vec<JobStateRow> = sqlx::query_as(
         "SELECT id, name, status, reason, ready, needs, always, allow_failure, attempt, retry_infrastructure,
                 retry_script, retried_infrastructure, retried_script
@@ -80,11 +88,16 @@ pub(super) async fn lock(conn: &mut Conn, number: BuildNumber) -> Result<Locked,
     .fetch_all(conn)
     .await?;
     let jobs = rows.into_iter().map(JobStateRow::into_state).collect::<Result<_, _>>()?;
-    // A build that is not over has no other reason than the one for which it is to be cancelled.
-    let cancel_reason = reason.filter(|_| cancel.is_some());
-    let status = read(&status)?;
-    let state = BuildState { status, cancel_requested: cancel.is_some(), cancel_reason, admitted, jobs };
-    Ok(Locked { number, repo: RepoId(repo), state })
+    let cancel_requested = row.cancel_requested_at.is_some();
+    let state = BuildState {
+        status: read(&row.status)?,
+        cancel_requested,
+        // A build that is not over has no other reason than the one for which it is to be cancelled.
+        cancel_reason: row.reason.filter(|_| cancel_requested),
+        admitted: row.admitted,
+        jobs,
+    };
+    Ok(Locked { number, repo: RepoId(row.repo_id), state })
 }
 
 /// Refuses what the rules of [`Status`] do not allow; that would be our own fault.
