@@ -46,6 +46,23 @@ macro_rules! skip_locked {
         " FOR UPDATE SKIP LOCKED"
     };
 }
+/// Several changes and a query in one call; all have the same bound values. None of them sees what another one did.
+macro_rules! at_once {
+    ($one:expr, $two:expr, $three:expr, $four:expr, $query:expr) => {
+        concat!(
+            "WITH one AS (",
+            $one,
+            "), two AS (",
+            $two,
+            "), three AS (",
+            $three,
+            "), four AS (",
+            $four,
+            ") ",
+            $query
+        )
+    };
+}
 /// The numbers of a JSON list that is bound as text.
 macro_rules! ids {
     ($bound:literal) => {

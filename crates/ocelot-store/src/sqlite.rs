@@ -45,6 +45,12 @@ macro_rules! skip_locked {
         ""
     };
 }
+/// Several changes and a query in one call; all have the same bound values.
+macro_rules! at_once {
+    ($one:expr, $two:expr, $three:expr, $four:expr, $query:expr) => {
+        concat!($one, "; ", $two, "; ", $three, "; ", $four, "; ", $query)
+    };
+}
 /// The numbers of a JSON list that is bound as text.
 macro_rules! ids {
     ($bound:literal) => {

@@ -17,6 +17,8 @@ pub(super) const OFFER_US: i64 = 30_000_000;
 struct Claimer {
     id: WorkerId,
     name: String,
+    /// The label sets that it serves, as a JSON list.
+    suiting: String,
 }
 
 /// A job that waits, with all that its claim must know.
@@ -55,8 +57,7 @@ impl Core {
             let Some((_, repo)) = lines.first().copied() else { return Ok(None) };
             for (set, _) in lines {
                 if let Some(first) = lock_first(&mut tx, set, repo).await? {
-                    use_turn(&mut tx, &suiting, repo).await?;
-                    let claimed = take(&mut tx, Claimer { id: worker, name }, first).await?;
+                    let claimed = take(&mut tx, Claimer { id: worker, name, suiting }, first).await?;
                     self.commit(tx).await?;
                     return Ok(Some(claimed));
                 }
@@ -172,21 +173,6 @@ async fn lock_first(tx: &mut Tx, set: i64, repo: i64) -> Result<Option<First>, S
     Ok(first)
 }
 
-/// The repository had its turn, in all its lines that this worker serves: whoever spreads jobs over many sets of labels
-/// gets no more of a worker for it. Lines that only others serve keep their place.
-async fn use_turn(tx: &mut Tx, suiting: &str, repo: i64) -> Result<(), StoreError> {
-    sqlx::query(concat!(
-        "UPDATE queue_lines SET turn = (SELECT max(turn) + 1 FROM queue_lines)
-         WHERE repo_id = $1 AND label_set IN ",
-        ids!("$2")
-    ))
-    .bind(repo)
-    .bind(suiting)
-    .execute(tx.conn())
-    .await?;
-    Ok(())
-}
-
 async fn take(tx: &mut Tx, worker: Claimer, first: First) -> Result<Claimed, StoreError> {
     let First { job_id, spec, job_status, attempt, attempt_id, attempt_status, build } = first;
     let (job, attempt, mut build) = (JobId(job_id), attempt as u32, build.into_build()?);
@@ -197,7 +183,7 @@ async fn take(tx: &mut Tx, worker: Claimer, first: First) -> Result<Claimed, Sto
     }
     let token = secret::random::<16>().to_vec();
     let lease = Lease { attempt_id: AttemptId(attempt_id), attempt, token };
-    mark_running(tx, &worker, job, &lease).await?;
+    let stages = mark_running(tx, &worker, job, build.repo.id, &lease).await?;
     begin_build(tx, &mut build).await?;
     let spec: JobSpec = from_json(&spec)?;
     let what = EventBody::Job {
@@ -209,12 +195,6 @@ async fn take(tx: &mut Tx, worker: Claimer, first: First) -> Result<Claimed, Sto
         reason: None,
     };
     tx.events.push((build.number, build.repo.id, what));
-    let stages: Vec<(i64, String)> =
-        sqlx::query_as("SELECT id, name FROM stages WHERE attempt_id = $1 ORDER BY place")
-            .bind(attempt_id)
-            .fetch_all(tx.conn())
-            .await?;
-    let stages = stages.into_iter().map(|(id, name)| (StageId(id), name)).collect();
     Ok(Claimed { lease, build, job_id: job, spec, stages })
 }
 
@@ -242,24 +222,40 @@ async fn begin_build(tx: &mut Tx, build: &mut Build) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn mark_running(tx: &mut Tx, worker: &Claimer, job: JobId, lease: &Lease) -> Result<(), StoreError> {
+/// Writes the claim down, in one call because a claim is what workers wait for; answers the job's stages.
+///
+/// The repository had its turn, in all its lines that this worker serves: whoever spreads jobs over many sets of labels
+/// gets no more of a worker for it. Lines that only others serve keep their place.
+async fn mark_running(
+    tx: &mut Tx,
+    worker: &Claimer,
+    job: JobId,
+    repo: RepoId,
+    lease: &Lease,
+) -> Result<Vec<(StageId, String)>, StoreError> {
     let now = tx.now;
-    sqlx::query("DELETE FROM queue WHERE job_id = $1").bind(job.0).execute(tx.conn()).await?;
-    sqlx::query(
-        "UPDATE attempts SET status = 'running', worker_id = $1, worker = $2, lease_token = $3, lease_until = $4,
+    let stages: Vec<(i64, String)> = sqlx::query_as(at_once!(
+        concat!(
+            "UPDATE queue_lines SET turn = (SELECT max(turn) + 1 FROM queue_lines)
+             WHERE repo_id = $1 AND label_set IN ",
+            ids!("$2")
+        ),
+        "DELETE FROM queue WHERE job_id = $3",
+        "UPDATE attempts SET status = 'running', worker_id = $4, worker = $5, lease_token = $6, lease_until = $7,
                              accepted = false
-         WHERE id = $5",
-    )
+         WHERE id = $8",
+        "UPDATE jobs SET status = 'running', reason = NULL WHERE id = $3",
+        "SELECT id, name FROM stages WHERE attempt_id = $8 ORDER BY place"
+    ))
+    .bind(repo.0)
+    .bind(&worker.suiting)
+    .bind(job.0)
     .bind(worker.id.0)
     .bind(&worker.name)
     .bind(&lease.token)
     .bind(now + OFFER_US)
     .bind(lease.attempt_id.0)
-    .execute(tx.conn())
+    .fetch_all(tx.conn())
     .await?;
-    sqlx::query("UPDATE jobs SET status = 'running', reason = NULL WHERE id = $1")
-        .bind(job.0)
-        .execute(tx.conn())
-        .await?;
-    Ok(())
+    Ok(stages.into_iter().map(|(id, name)| (StageId(id), name)).collect())
 }
