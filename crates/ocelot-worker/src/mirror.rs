@@ -350,6 +350,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn mirrors_are_named_as_the_server_names_them() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(names(&folder.path().join("mirrors")), Vec::<String>::new());
+        let name = hex(&Sha256::digest("https://example.com/example.git"));
+        fs::create_dir(folder.path().join(name)).unwrap();
+        assert_eq!(names(folder.path()), ["4e7bdbf825b6b572"]);
+    }
+
+    #[test]
     fn urls_without_credentials() {
         let check = |url: &str, want: &str| assert_eq!(without_credentials(url), want);
         check("https://host/a/b.git", "https://host/a/b.git");

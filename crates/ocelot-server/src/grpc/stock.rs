@@ -58,3 +58,14 @@ impl Stock {
         2 * u32::from(self.has_mirror(need)) + u32::from(image)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirrors_are_named_as_workers_name_them() {
+        let need = Need::new("https://example.com/example.git", None);
+        assert_eq!(need.mirror, "4e7bdbf825b6b572");
+    }
+}
