@@ -17,6 +17,7 @@ const SAMPLES: &[(&str, [&str; 3])] = &[
     ("metrics_listen", ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]),
     ("name", ["flag", "variable", "file"]),
     ("public_url", ["http://flag", "https://variable", "https://file"]),
+    ("queue_timeout", ["1h", "2h", "3h"]),
     ("server", ["http://flag", "https://variable", "https://file"]),
     ("slots", ["1", "2", "3"]),
     ("token", ["flag", "variable", "file"]),
