@@ -12,15 +12,14 @@ use ocelot_store::{Store, StoreError, Token};
 /// How long a sign-in link works.
 const LINK: Duration = Duration::from_hours(1);
 
-/// The secret in `<data>/<name>-token`. Makes token and file when either is missing: who may write to the data
-/// folder owns the server anyway.
-pub(crate) async fn ensure_token(store: &Store, data: &Path, name: &str, role: Role) -> Result<String> {
-    let file = data.join(format!("{name}-token"));
-    if let Some((_, secret)) = stored(store, &file).await? {
+/// The secret in this file. Makes token and file when either is missing: who may write to the file's folder is trusted
+/// with what such a token may do anyway.
+pub(crate) async fn ensure_token(store: &Store, file: &Path, name: &str, role: Role) -> Result<String> {
+    if let Some((_, secret)) = stored(store, file).await? {
         return Ok(secret);
     }
     let secret = create(store, name, role).await?;
-    write(&file, &secret).with_context(|| format!("{} cannot be written", file.display()))?;
+    write(file, &secret).with_context(|| format!("{} cannot be written", file.display()))?;
     tracing::info!(file = %file.display(), "wrote a new {role} token");
     Ok(secret)
 }

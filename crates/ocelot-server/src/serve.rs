@@ -1,6 +1,7 @@
 //! Start and stop: the store, one port for HTTP and gRPC, the loops.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ pub async fn start(config: Config) -> Result<Server> {
         config: Arc::new(config),
         store,
     };
-    admin::ensure_token(&app.store, &app.config.data, "admin", Role::Admin).await?;
+    admin::ensure_token(&app.store, &app.config.data.join("admin-token"), "admin", Role::Admin).await?;
     let mut parts = Parts::new(app.shutdown.clone());
     loops::start(&app, &mut parts);
     parts.spawn("listening", accept(listener, router(&app), app.shutdown.clone()));
@@ -91,7 +92,13 @@ impl Server {
 
     /// Secret of the token that the worker beside this server uses.
     pub async fn local_worker_token(&self) -> Result<String> {
-        admin::ensure_token(&self.app.store, &self.app.config.data, "worker", Role::Worker).await
+        let file = self.app.config.data.join("worker-token");
+        admin::ensure_token(&self.app.store, &file, "worker", Role::Worker).await
+    }
+
+    /// Writes the secret of a token for workers into `file`, unless a good one stands there.
+    pub async fn write_worker_token(&self, file: &Path) -> Result<()> {
+        admin::ensure_token(&self.app.store, file, "workers", Role::Worker).await.map(drop)
     }
 
     /// A link that signs the admin in, once, within an hour.

@@ -78,7 +78,7 @@ impl TestApp {
         };
         app.start_server().await;
         if matches!(setup, Setup::Apart | Setup::Postgres | Setup::Host) {
-            app.start_worker().await;
+            app.start_worker();
         }
         app
     }
@@ -209,9 +209,9 @@ impl TestApp {
     }
 
     /// Starts the worker again.
-    pub async fn restart_worker(&mut self) {
+    pub fn restart_worker(&mut self) {
         drop(self.worker.take());
-        self.start_worker().await;
+        self.start_worker();
     }
 
     /// The server's process.
@@ -238,6 +238,9 @@ impl TestApp {
                 vec!["server".into(), format!("--database-url=sqlite://{}/ocelot.db", data.display())]
             }
         };
+        if matches!(self.setup, Setup::Postgres | Setup::Apart | Setup::Host) {
+            args.push(format!("--worker-token-file={}", folder.join("worker-token").display()));
+        }
         args.extend([
             format!("--data={}", data.display()),
             format!("--listen={listen}"),
@@ -256,23 +259,17 @@ impl TestApp {
         token.trim().clone_into(&mut self.admin_token);
     }
 
-    async fn start_worker(&mut self) {
-        let token_file = self.folder.path().join("worker-token");
-        if !token_file.exists() {
-            std::fs::write(&token_file, self.token(Role::Worker, &[]).await).expect("a file");
-        }
-        let token = std::fs::read_to_string(&token_file).expect("the worker's token");
+    fn start_worker(&mut self) {
         let folder = self.folder.path();
         let mut args: Vec<String> =
             vec!["worker".into(), format!("--server={}", self.url), "--name=w1".into(), "--slots=2".into()];
         args.push(format!("--data={}", folder.join("worker").display()));
+        args.push(format!("--token-file={}", folder.join("worker-token").display()));
         if self.setup == Setup::Host {
             args.extend(["--executor=host".into(), "--label=tag=here".into()]);
         }
         let log = folder.join("worker.log");
-        let mut env = pairs(&self.env.worker);
-        env.push(("OCELOT_TOKEN", &token));
-        let worker = Process::start(&self.bin, folder, &env, &args, &log);
+        let worker = Process::start(&self.bin, folder, &pairs(&self.env.worker), &args, &log);
         self.worker = Some(worker);
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod log;
 pub(crate) mod options;
 pub(crate) mod read;
 pub(crate) mod signals;
+pub(crate) mod token;
 pub(crate) mod work;
 
 pub(crate) use address::{local_url, write_address};

@@ -1,5 +1,7 @@
 //! `ocelot server`: a server alone.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::show;
@@ -17,6 +19,9 @@ pub(crate) struct Options {
         value_parser = database
     )]
     database_url: Option<String>,
+    /// Write a token for workers into this file, for those that read it from there (`ocelot worker --token-file`).
+    #[arg(long, value_name = "FILE", env = "OCELOT_WORKER_TOKEN_FILE")]
+    worker_token_file: Option<PathBuf>,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -28,7 +33,7 @@ pub(crate) async fn server(options: Options) -> anyhow::Result<u8> {
              sqlite:///path/ocelot.db or postgres://… (`ocelot up` needs none)",
         )
     })?;
-    let options = options.server;
+    let (options, worker_token_file) = (options.server, options.worker_token_file);
     let data = options.data()?;
     options.log.begin();
     let _lock = roles::lock::lock(&data)?;
@@ -36,6 +41,9 @@ pub(crate) async fn server(options: Options) -> anyhow::Result<u8> {
     let mut server = ocelot_server::start(options.config(data.clone(), database)).await?;
     if let Some(path) = &options.address_file {
         roles::write_address(path, server.address)?;
+    }
+    if let Some(path) = &worker_token_file {
+        server.write_worker_token(path).await?;
     }
     show::line(format_args!("Ocelot listens on {}", server.public_url()))?;
     show::line(format_args!("The admin's token is in {}", data.join("admin-token").display()))?;

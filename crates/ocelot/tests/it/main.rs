@@ -6,6 +6,7 @@ mod clone;
 mod e2e;
 mod fake;
 mod follow;
+mod handover;
 mod listings;
 mod proxy;
 mod registry;

@@ -51,6 +51,6 @@ async fn a_killed_worker_takes_up_its_jobs_again() {
     let build = app.build("count", COUNT).await;
     app.logged(build.number, "n10\n").await;
     app.kill9_worker();
-    app.restart_worker().await;
+    app.restart_worker();
     finish(&app, build.number).await;
 }

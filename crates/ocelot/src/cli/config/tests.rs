@@ -21,7 +21,9 @@ const SAMPLES: &[(&str, [&str; 3])] = &[
     ("server", ["http://flag", "https://variable", "https://file"]),
     ("slots", ["1", "2", "3"]),
     ("token", ["flag", "variable", "file"]),
+    ("token_file", ["/t/flag", "/t/variable", "/t/file"]),
     ("trusted_proxy", ["10.0.0.1", "10.0.0.2/31", "::1"]),
+    ("worker_token_file", ["/w/flag", "/w/variable", "/w/file"]),
 ];
 
 struct World {

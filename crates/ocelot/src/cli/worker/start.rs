@@ -22,6 +22,10 @@ pub(crate) struct Options {
     /// A token of the role worker; better in OCELOT_TOKEN, where other users of the machine do not see it.
     #[arg(long, env = "OCELOT_TOKEN", hide_env_values = true)]
     token: Option<SecretString>,
+    /// Without a token: read it from this file, and wait for it when it is not there yet (`ocelot server
+    /// --worker-token-file` writes it).
+    #[arg(long, value_name = "FILE", env = "OCELOT_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
     /// Folder for jobs and copies of repositories [default: ./worker-data].
     #[arg(long, value_name = "DIR", env = "OCELOT_DATA")]
     data: Option<PathBuf>,
@@ -39,8 +43,12 @@ pub(crate) struct Options {
 
 pub(crate) async fn start(options: Options) -> anyhow::Result<u8> {
     let log = options.log.clone();
-    let config = config(options)?;
+    let file = options.token_file.clone().filter(|_| options.token.is_none());
+    let mut config = config(options)?;
     log.begin();
+    if let Some(file) = file {
+        config.token = roles::token::wait_for(&file).await?;
+    }
     let _lock = roles::lock::lock(&config.data)?;
     let ending = roles::signals::listen(true)?;
     let shutdown = Shutdown { drain: ending.drain, cancel: ending.cancel };
@@ -55,9 +63,14 @@ fn config(options: Options) -> anyhow::Result<Config> {
         usage(format!("--{flag} is missing (or OCELOT_{name}, or `{flag}` in ocelot.toml): {hint}"))
     };
     let server = options.server.ok_or_else(|| missing("server the address of the server"))?;
-    let token = options
-        .token
-        .ok_or_else(|| missing("token `ocelot token create NAME --role worker` on the server makes one"))?;
+    let token = match (options.token, &options.token_file) {
+        (Some(token), _) => token,
+        // Read once the log tells what is waited for.
+        (None, Some(_)) => SecretString::default(),
+        (None, None) => {
+            return Err(missing("token `ocelot token create NAME --role worker` on the server makes one"));
+        }
+    };
     let data = std::path::absolute(options.data.unwrap_or_else(|| PathBuf::from("worker-data")))?;
     let mut config = Config::new(server, token, data, options.name.unwrap_or_else(roles::machine));
     config.slots = options.slots.unwrap_or(config.slots);
