@@ -148,6 +148,11 @@ impl Client {
             .map(move |piece| piece.map_err(|error| client.broken(&error))))
     }
 
+    /// Deletes the log of one stage for good; a note stands in its place.
+    pub async fn delete_log(&self, number: i64, stage: i64) -> Result<()> {
+        self.delete(&format!("builds/{number}/stages/{stage}/log")).await
+    }
+
     /// What happens to a build, from its beginning or after `last_id`, until its end. Reconnects by itself.
     pub fn events(&self, number: i64, last_id: Option<String>) -> Events {
         Events::new(self.clone(), format!("builds/{number}/events"), last_id)

@@ -374,6 +374,16 @@ impl Store {
         each!(self, core => core.log_state(stage).await)
     }
 
+    // removal.rs
+    /// Deletes the bytes of a log for good and leaves `note` in their place; an earlier note stays.
+    /// [`StoreError::Conflict`] while its worker may still write to it.
+    ///
+    /// SQLite overwrites them in its files before this returns; PostgreSQL frees their space, which it overwrites when it uses
+    /// it again.
+    pub async fn remove_log(&self, stage: StageId, note: &str) -> Result<(), StoreError> {
+        each!(self, core => core.remove_log(stage, note).await)
+    }
+
     // tokens.rs
     /// Makes a token; the secret (`ocl_` + 43 characters) is only stored as SHA-256.
     pub async fn create_token(

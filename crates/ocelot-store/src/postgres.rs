@@ -90,6 +90,12 @@ pub(crate) async fn notify(conn: &mut PgConnection, text: &str) -> Result<(), sq
     sqlx::query("SELECT pg_notify('ocelot_wake', $1)").bind(text).execute(conn).await.map(drop)
 }
 
+/// Frees the space of deleted bytes.
+pub(crate) async fn scrub_logs(pool: &PgPool) -> Result<(), StoreError> {
+    sqlx::query("VACUUM log_chunks").execute(pool).await?;
+    Ok(())
+}
+
 pub(crate) async fn open(options: &Options) -> Result<sql::Core, StoreError> {
     let connect = PgConnectOptions::from_str(&options.database_url)?.application_name("ocelot");
     let pool = PgPoolOptions::new()

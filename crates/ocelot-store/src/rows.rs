@@ -401,6 +401,8 @@ pub struct LogState {
     pub bytes: u64,
     /// Nothing more follows.
     pub complete: bool,
+    /// The log was removed: its bytes are the note that stands in its place.
+    pub removed: bool,
 }
 
 /// A token without its secret.

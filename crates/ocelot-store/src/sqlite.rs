@@ -76,12 +76,28 @@ pub(crate) async fn notify(_: &mut SqliteConnection, _: &str) -> Result<(), sqlx
     Ok(())
 }
 
+/// Deleted bytes are overwritten in the file already (`secure_delete`); this takes them out of the journal too.
+pub(crate) async fn scrub_logs(pool: &sqlx::SqlitePool) -> Result<(), StoreError> {
+    let (busy, ..): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(pool).await?;
+    if busy == 0 {
+        return Ok(());
+    }
+    let words =
+        "the log is deleted, but readers keep its bytes in the journal of logs.db; delete it once more";
+    Err(StoreError::Unavailable(words.into()))
+}
+
 pub(crate) async fn open(options: &Options) -> Result<sql::Core, StoreError> {
     let main = SqliteConnectOptions::from_str(&options.database_url)?;
     for folder in [Some(options.data.as_path()), main.get_filename().parent()].into_iter().flatten() {
         make_folder(folder).await?;
     }
-    let logs = SqliteConnectOptions::new().filename(options.data.join("logs.db")).page_size(16_384);
+    let logs = SqliteConnectOptions::new()
+        .filename(options.data.join("logs.db"))
+        .page_size(16_384)
+        // What is deleted from a log may be a secret.
+        .pragma("secure_delete", "ON");
     let (write, read) = pools(main).await?;
     sqlx::migrate!("migrations/sqlite").run(&write).await?;
     let (write_logs, read_logs) = pools(logs).await?;

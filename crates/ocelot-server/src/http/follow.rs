@@ -149,6 +149,9 @@ impl Follow {
     pub(super) async fn log(&mut self, out: &Out, stage: StageId) -> Result<(), Over> {
         let Some(mut log) = self.logs.get(&stage).copied().filter(|log| !log.done) else { return Ok(()) };
         let durable = self.store.log_state(stage).await?;
+        if durable.removed && log.sent > 0 {
+            return self.note(out, stage, log.sent, durable.bytes).await;
+        }
         while log.sent < durable.bytes && self.wish != LogWish::None {
             let (bytes, text) = match self.wish {
                 LogWish::Text => {
@@ -176,6 +179,23 @@ impl Follow {
         log.done = durable.complete && (log.sent >= durable.bytes || self.wish == LogWish::None);
         self.logs.insert(stage, log);
         Ok(())
+    }
+
+    /// Sends the note in the place of a log that was removed to a reader who has seen a part of it.
+    async fn note(&mut self, out: &Out, stage: StageId, sent: u64, length: u64) -> Result<(), Over> {
+        self.logs.insert(stage, Log { sent: sent.max(length), done: true });
+        if self.wish == LogWish::None {
+            return Ok(());
+        }
+        let data = self.store.read_log(stage, 0, PIECE).await?.data;
+        let text = if self.wish == LogWish::Text {
+            String::from_utf8_lossy(&data).into_owned()
+        } else {
+            String::new()
+        };
+        let (build, bytes) = (self.number.0, length.saturating_sub(sent) as i64);
+        let event = api::Event::Log { build, stage: stage.0, offset: sent as i64, bytes, text };
+        out.send(&event, Some(self.id())).await
     }
 
     /// Sends `end` once the build is over and its logs are sent.

@@ -38,7 +38,8 @@ pub(super) struct Asked {
 /// The log of one stage.
 ///
 /// `Range` counts bytes of the log as it is stored, so it holds for the whole log as it is only: together with
-/// `timestamps`, `tail` or `search` it is ignored, and the answer has no `Accept-Ranges`.
+/// `timestamps`, `tail` or `search` it is ignored, and the answer has no `Accept-Ranges`. Of a log that was deleted, or removed
+/// for its age, the answer is the note that stands in its place, whatever part was asked for.
 #[utoipa::path(get, path = "/api/v1/builds/{number}/stages/{id}/log", tag = "logs",
     params(("number" = String, Path, description = "Build number"), ("id" = String, Path, description = "Stage id"), Asked,
         ("Range" = Option<String>, Header, description = "`bytes=FIRST-LAST`, `bytes=FIRST-` or `bytes=-COUNT`")),
@@ -58,10 +59,13 @@ pub(super) async fn stage(
     if found.is_none_or(|(of, _)| of.number != build) {
         return Err(caller.not_found());
     }
-    let total = app.store.log_state(stage).await?.bytes;
+    let state = app.store.log_state(stage).await?;
+    let total = state.bytes;
+    // Whatever part of a log was asked for: when it was removed, the note is the answer.
+    let (asked, headers) = if state.removed { <_>::default() } else { (asked, headers) };
     let shape = Shape { timestamps: asked.timestamps, search: asked.search.filter(|text| !text.is_empty()) };
     let plain = shape.is_plain();
-    let ranges = plain && asked.tail.is_none();
+    let ranges = plain && asked.tail.is_none() && !state.removed;
     let range = if ranges { wanted_range(&headers, total).transpose()? } else { None };
     let (at, end) = match (range, asked.tail) {
         (Some(range), _) => range,
@@ -84,6 +88,30 @@ pub(super) async fn stage(
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
+}
+
+/// Deletes the log of one stage for good, for one with a secret in it.
+///
+/// A note that says who did it and when stands in its place from then on. Twice is fine: the first note stays.
+#[utoipa::path(delete, path = "/api/v1/builds/{number}/stages/{id}/log", tag = "logs",
+    params(("number" = String, Path, description = "Build number"), ("id" = String, Path, description = "Stage id")),
+    responses((status = 204), (status = 409, description = "The stage still writes to it")))]
+pub(super) async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    Segments((build, stage)): Segments<(String, String)>,
+) -> Answer<StatusCode> {
+    let build = find(&app, &caller, &build, Action::AdminRepo).await?;
+    let stage = number(&stage).map(StageId).ok_or_else(|| caller.not_found())?;
+    let found = app.store.find_stage(stage).await?;
+    if found.is_none_or(|(of, _)| of.number != build) {
+        return Err(caller.not_found());
+    }
+    let when = app.store.now().await?.strftime("%Y-%m-%d %H:%M:%S UTC");
+    let by = caller.name();
+    app.store.remove_log(stage, &format!("[log deleted by {by} on {when}]")).await?;
+    tracing::info!(%build, %stage, %by, "log of stage {stage} of build {build} deleted");
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The range of the request. A log has no version that `If-Range` could name, so with it the whole log is meant.

@@ -78,6 +78,7 @@ fn api_table() -> Vec<Route> {
         api(POST,   "/api/v1/builds/{number}/retry",            Right::Repo,     routes!(builds::retry)),
         api(GET,    "/api/v1/builds/{number}/log",              Right::Repo,     routes!(logs::build)),
         api(GET,    "/api/v1/builds/{number}/stages/{id}/log",  Right::Repo,     routes!(logs::stage)),
+        api(DELETE, "/api/v1/builds/{number}/stages/{id}/log",  Right::Repo,     routes!(logs::delete)),
         api(GET,    "/api/v1/builds/{number}/events",           Right::Repo,     routes!(events::build)),
         api(GET,    "/api/v1/events",                           Right::Repo,     routes!(events::all)),
         api(GET,    "/api/v1/repos",                            Right::Repo,     routes!(repos::list)),

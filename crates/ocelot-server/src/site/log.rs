@@ -73,6 +73,9 @@ async fn count_lines(store: &Store, stage: StageId, until: u64) -> Result<u64, S
 /// part of the next piece again.
 pub(crate) async fn piece(store: &Store, stage: StageId, place: Place) -> Result<Piece, StoreError> {
     let state = store.log_state(stage).await?;
+    // A page that has a part of a log that was removed gets the note behind it.
+    let noted = state.removed && place.offset != state.bytes;
+    let place = if noted { Place::start() } else { place };
     let slice = store.read_log(stage, place.offset, PIECE).await?;
     let at_end = place.offset.saturating_add(slice.data.len() as u64) >= state.bytes;
     let mut piece = Piece { html: String::new(), next: place, more: !at_end };

@@ -89,6 +89,8 @@ struct Known {
     bytes: u64,
     hash: Sha256,
     complete: bool,
+    /// A note stands in its place.
+    removed: bool,
     sha256: Vec<u8>,
 }
 
@@ -140,6 +142,9 @@ async fn commit(
         let log = current(&mut tx, known, order.stage).await?;
         let before = (log.bytes, log.complete);
         let result = match &order.what {
+            // What comes late for a log that was deleted is taken and thrown away: its sender has to get rid of it too.
+            What::Append(piece) if log.removed => Ok(piece.offset + piece.data.len() as u64),
+            What::Finish { total, .. } if log.removed => Ok(*total),
             What::Append(piece) => append(&mut tx, order.stage, log, piece).await,
             What::Finish { total, sha256 } => finish(&mut tx, order.stage, log, *total, sha256).await,
         };
@@ -171,14 +176,15 @@ async fn current<'a>(
         .bind(stage.0)
         .execute(&mut *conn)
         .await?;
-    let (bytes, complete, sha256): (i64, bool, Option<Vec<u8>>) = sqlx::query_as(concat!(
-        "SELECT bytes, complete, sha256 FROM stage_logs WHERE stage_id = $1",
+    let (bytes, complete, removed, sha256): (i64, bool, bool, Option<Vec<u8>>) = sqlx::query_as(concat!(
+        "SELECT bytes, complete, removed, sha256 FROM stage_logs WHERE stage_id = $1",
         for_update!()
     ))
     .bind(stage.0)
     .fetch_one(&mut *conn)
     .await?;
     let log = known.entry(stage).or_default();
+    log.removed = removed;
     if log.bytes != bytes as u64 {
         log.bytes = bytes as u64;
         log.hash = stored_hash(conn, stage, log.bytes).await?;

@@ -52,12 +52,13 @@ impl Core {
     }
 
     pub(crate) async fn log_state(&self, stage: StageId) -> Result<LogState, StoreError> {
-        let row: Option<(i64, bool)> =
-            sqlx::query_as("SELECT bytes, complete FROM stage_logs WHERE stage_id = $1")
+        let row: Option<(i64, bool, bool)> =
+            sqlx::query_as("SELECT bytes, complete, removed FROM stage_logs WHERE stage_id = $1")
                 .bind(stage.0)
                 .fetch_optional(&self.pools.read_logs)
                 .await?;
-        Ok(row.map(|(bytes, complete)| LogState { bytes: bytes as u64, complete }).unwrap_or_default())
+        let state = |(bytes, complete, removed)| LogState { bytes: bytes as u64, complete, removed };
+        Ok(row.map(state).unwrap_or_default())
     }
 
     /// Durable lengths of these stages' logs.
@@ -71,13 +72,13 @@ impl Core {
     }
 
     pub(super) async fn remove_logs(&self, stages: &[i64]) -> Result<(), StoreError> {
-        let stages = to_json(stages)?;
-        for sql in [
-            concat!("DELETE FROM log_chunks WHERE stage_id IN ", ids!("$1")),
-            concat!("DELETE FROM stage_logs WHERE stage_id IN ", ids!("$1")),
-        ] {
-            sqlx::query(sql).bind(&stages).execute(&self.pools.write_logs).await?;
+        for stage in stages {
+            self.drop_chunks(*stage, 0).await?;
         }
+        sqlx::query(concat!("DELETE FROM stage_logs WHERE stage_id IN ", ids!("$1")))
+            .bind(to_json(stages)?)
+            .execute(&self.pools.write_logs)
+            .await?;
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ mod leases;
 mod log_writer;
 mod logs;
 mod queue;
+mod removal;
 mod repos;
 mod sessions;
 mod stages;

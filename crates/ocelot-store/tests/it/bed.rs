@@ -8,8 +8,9 @@ use ocelot_model::access::Role;
 use ocelot_model::build::{Happening, Outcome};
 use ocelot_model::pipeline::{AllowFailure, Checkout, Job as JobSpec, Pull, Resources, Retry, Run, Stage};
 use ocelot_model::turns::places;
-use ocelot_model::{BuildNumber, EventKind, Status, TokenId, WorkerId};
+use ocelot_model::{BuildNumber, EventKind, StageId, Status, TokenId, WorkerId};
 use ocelot_store::{BuildDetail, Claimed, Hello, NewBuild, NewRepo, Options, Plan, Repo, Store};
+use sqlx::Connection as _;
 use tempfile::TempDir;
 
 use ocelot_testkit::Postgres;
@@ -82,6 +83,18 @@ impl Bed {
             None => self.repo("git/app").await,
         };
         self.store.create_build(&new_build(&repo, jobs)).await.unwrap()
+    }
+
+    /// Rows that hold bytes of this log, as the database has them.
+    pub(crate) async fn log_rows(&self, stage: StageId) -> i64 {
+        let count = "SELECT count(*) FROM log_chunks WHERE stage_id = $1";
+        if self.is_shared() {
+            let mut conn = sqlx::PgConnection::connect(&self.options.database_url).await.unwrap();
+            return sqlx::query_scalar(count).bind(stage.0).fetch_one(&mut conn).await.unwrap();
+        }
+        let url = format!("sqlite://{}/logs.db", self.options.data.display());
+        let mut conn = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        sqlx::query_scalar(count).bind(stage.0).fetch_one(&mut conn).await.unwrap()
     }
 
     pub(crate) async fn claim(&self, worker: WorkerId) -> Option<Claimed> {

@@ -1,10 +1,10 @@
 //! Logs are bytes, durable before they are acknowledged.
 
-use ocelot_model::StageId;
-use ocelot_store::{LogError, LogSlice, LogState, Mark, Store};
+use ocelot_model::{StageId, Status};
+use ocelot_store::{Claimed, LogError, LogSlice, LogState, Mark, StageUpdate, Store, StoreError};
 use sha2::{Digest as _, Sha256};
 
-use crate::bed::Bed;
+use crate::bed::{Bed, finished};
 
 both!(
     overlap_gap_and_conflict,
@@ -13,6 +13,8 @@ both!(
     marks_stay_where_they_were,
     many_stages_at_once,
     durable_bytes_show_on_stages,
+    a_deleted_log_is_a_note,
+    a_log_that_may_grow_is_not_deleted,
 );
 
 const STAGE: StageId = StageId(7);
@@ -62,7 +64,7 @@ async fn overlap_gap_and_conflict(bed: Bed) {
     assert_eq!(all, LogSlice { offset: 0, data: b"abcdef".to_vec(), marks: vec![] });
     assert_eq!(store.read_log(STAGE, 2, 3).await.unwrap().data, b"cde");
     assert_eq!(store.read_log(STAGE, 6, 3).await.unwrap().data, b"");
-    assert_eq!(store.log_state(STAGE).await.unwrap(), LogState { bytes: 6, complete: false });
+    assert_eq!(store.log_state(STAGE).await.unwrap(), LogState { bytes: 6, complete: false, removed: false });
     assert_eq!(finish(store, 6, b"abcdef").await, "ended");
     assert_eq!(append(store, 0, b"abcdef").await, "6");
     assert_eq!(append(store, 4, b"ef").await, "6");
@@ -80,11 +82,11 @@ async fn the_end_is_checked(bed: Bed) {
     assert_eq!(finish(store, 5, b"hello").await, "ended");
     assert_eq!(finish(store, 5, b"hello").await, "ended");
     assert_eq!(finish(store, 5, b"jello").await, "conflict");
-    assert_eq!(store.log_state(STAGE).await.unwrap(), LogState { bytes: 5, complete: true });
+    assert_eq!(store.log_state(STAGE).await.unwrap(), LogState { bytes: 5, complete: true, removed: false });
     // A stage that wrote nothing.
     let silent = StageId(8);
     store.finish_log(silent, 0, &Sha256::digest(b"")).await.unwrap();
-    assert_eq!(store.log_state(silent).await.unwrap(), LogState { bytes: 0, complete: true });
+    assert_eq!(store.log_state(silent).await.unwrap(), LogState { bytes: 0, complete: true, removed: false });
 }
 
 async fn a_log_survives_a_restart(bed: Bed) {
@@ -157,4 +159,89 @@ async fn durable_bytes_show_on_stages(bed: Bed) {
     let bytes: Vec<i64> = detail.jobs[0].attempts[0].stages.iter().map(|stage| stage.log_bytes).collect();
     assert_eq!(bytes, [0, 4, 0]);
     assert_eq!(bed.store.find_stage(stage).await.unwrap().unwrap().1.log_bytes, 4);
+}
+
+/// A stage that is over, in a job that its worker still holds; its log is not complete yet.
+async fn over(bed: &Bed) -> (StageId, Claimed) {
+    bed.build("a").await;
+    let worker = bed.worker("w", "").await;
+    let claimed = bed.claim(worker).await.unwrap();
+    let id = claimed.stages[1].0;
+    for status in [Status::Running, Status::Passed] {
+        let update = StageUpdate { id, status, exit_code: None, duration_ms: None, reason: None };
+        bed.store.set_stage(&claimed.lease, &update).await.unwrap();
+    }
+    (id, claimed)
+}
+
+async fn a_deleted_log_is_a_note(bed: Bed) {
+    let store = &bed.store;
+    let (stage, _) = over(&bed).await;
+    let data = noise(3_000_000);
+    for (at, piece) in (0..).step_by(10_000).zip(data.chunks(10_000)) {
+        store.append_log(stage, at, piece, &[]).await.unwrap();
+    }
+    store.finish_log(stage, data.len() as u64, &Sha256::digest(&data)).await.unwrap();
+    store.append_log(StageId(99), 0, b"another", &[]).await.unwrap();
+    store.remove_log(stage, "deleted by ann").await.unwrap();
+    // Again, by another: nothing changes.
+    store.remove_log(stage, "deleted by bob, whose name is longer").await.unwrap();
+    let want = LogState { bytes: 15, complete: true, removed: true };
+    assert_eq!(store.log_state(stage).await.unwrap(), want);
+    assert_eq!(store.read_log(stage, 0, 4_000_000).await.unwrap().data, b"deleted by ann\n");
+    assert_eq!(store.read_log(stage, 1_000_000, 100).await.unwrap().data, b"");
+    assert_eq!(read_all(store, StageId(99)).await, b"another");
+    // What comes late is taken, so that its sender ends, and is nowhere.
+    assert_eq!(store.append_log(stage, 2_999_990, &data[2_999_990..], &[]).await.unwrap(), 3_000_000);
+    assert_eq!(store.append_log(stage, 15, b"more", &[]).await.unwrap(), 19);
+    store.finish_log(stage, 3_000_000, &Sha256::digest(&data)).await.unwrap();
+    let other = bed.second().await;
+    assert_eq!(other.append_log(stage, 0, &data[..100], &[]).await.unwrap(), 100);
+    assert_eq!(read_all(&other, stage).await, b"deleted by ann\n");
+    assert_eq!(bed.log_rows(stage).await, 1);
+}
+
+async fn a_log_that_may_grow_is_not_deleted(bed: Bed) {
+    let store = &bed.store;
+    let (stage, claimed) = over(&bed).await;
+    store.append_log(stage, 0, b"half", &[]).await.unwrap();
+    let next = claimed.stages[2].0;
+    for (stage, words) in [(stage, "has not arrived yet"), (next, "stage test is queued")] {
+        let error = store.remove_log(stage, "gone").await.unwrap_err();
+        assert!(matches!(error, StoreError::Conflict(_)) && error.to_string().contains(words), "{error}");
+    }
+    assert_eq!(read_all(store, stage).await, b"half");
+    // Its worker has lost the right to it.
+    store.advance(claimed.build.number, finished(&claimed, Status::Passed)).await.unwrap();
+    store.remove_log(stage, "gone").await.unwrap();
+    assert_eq!(read_all(store, stage).await, b"gone\n");
+    let error = store.remove_log(StageId(4711), "gone").await.unwrap_err();
+    assert!(matches!(error, StoreError::NotFound(_)), "{error}");
+}
+
+/// SQLite only: PostgreSQL overwrites its pages when it uses them again.
+#[tokio::test]
+async fn deleted_bytes_are_in_no_file() {
+    let bed = Bed::sqlite().await;
+    let (stage, _) = over(&bed).await;
+    // Too short to be compressed, too long for one page, and in a page with those of others.
+    let secrets: Vec<Vec<u8>> = [40, 300_000, 60].map(noise).to_vec();
+    let mut at = 0;
+    for (secret, other) in secrets.iter().zip(1_000..) {
+        at = bed.store.append_log(stage, at, secret, &[]).await.unwrap();
+        bed.store.append_log(StageId(other), 0, b"another", &[]).await.unwrap();
+    }
+    bed.store.finish_log(stage, at, &Sha256::digest(secrets.concat())).await.unwrap();
+    let found = |part: &[u8]| {
+        let files = std::fs::read_dir(&bed.options.data).unwrap();
+        files.filter(|f| memmem(&std::fs::read(f.as_ref().unwrap().path()).unwrap(), part)).count()
+    };
+    let part = &secrets[0][..30];
+    assert!(found(part) > 0, "the test looks for the wrong bytes");
+    bed.store.remove_log(stage, "gone").await.unwrap();
+    assert_eq!(found(part), 0);
+}
+
+fn memmem(all: &[u8], part: &[u8]) -> bool {
+    all.windows(part.len()).any(|window| window == part)
 }

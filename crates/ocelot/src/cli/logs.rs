@@ -1,11 +1,15 @@
-//! `ocelot logs BUILD [STAGE]`.
+//! `ocelot logs BUILD [STAGE]`, and with `--delete` their end.
+
+use std::io::IsTerminal as _;
 
 use anyhow::bail;
 use clap::Args;
 use ocelot_api::body::Build;
+use ocelot_api::client::Client;
 
 use super::account::Remote;
-use super::{show, which};
+use super::{ask, show, which};
+use crate::exit::usage;
 use crate::follow::{self, Look, stored};
 
 #[derive(Debug, Args)]
@@ -29,6 +33,12 @@ pub(crate) struct Options {
     /// The log of attempt N [default: the newest attempt of each job].
     #[arg(long, value_name = "N", conflicts_with = "follow")]
     attempt: Option<u32>,
+    /// Delete the log of STAGE for good, because a secret stands in it; a note stays.
+    #[arg(long, requires = "stage", conflicts_with_all = ["follow", "raw", "timestamps", "tail"])]
+    delete: bool,
+    /// Do not ask before deleting.
+    #[arg(long, short, requires = "delete")]
+    yes: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -36,20 +46,55 @@ pub(crate) struct Options {
 pub(crate) async fn logs(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
     let build = which::build(&client, Some(&options.build)).await?;
-    let Options { stage, raw, timestamps, tail, attempt, .. } = options;
+    let Options { stage, raw, timestamps, tail, attempt, delete, yes, .. } = options;
     if options.follow {
         let look = Look { only: stage, raw, json: false };
         return follow::follow(&client, build.number, look).await;
     }
-    let attempt = attempt.or_else(|| attempt_with(&build, stage.as_deref()?.parse().ok()?));
+    let named = stage.as_deref().and_then(|stage| stage.parse().ok());
+    let attempt = attempt.or_else(|| attempt_with(&build, named?));
     let shown = match attempt {
         Some(number) => of_attempt(&build, number)?,
         None => build.clone(),
     };
+    if let Some(stage) = stage.as_deref().filter(|_| delete) {
+        return remove(&client, &shown, stage, yes).await;
+    }
     stored::print(&client, &shown, stored::Wish { only: stage, raw, timestamps, tail }).await?;
     if attempt.is_none() && !raw {
         say_earlier(&build);
     }
+    Ok(0)
+}
+
+/// Deletes the log of one stage; asks first, for nothing brings it back.
+async fn remove(client: &Client, build: &Build, name: &str, yes: bool) -> anyhow::Result<u8> {
+    let number = build.number;
+    let stages = stored::wanted(build, Some(name));
+    let [(label, stage)] = stages.as_slice() else {
+        if stages.is_empty() {
+            bail!("build {number} has no stage `{name}`; `ocelot status {number}` shows its stages");
+        }
+        let labels: Vec<&str> = stages.iter().map(|(label, _)| label.as_str()).collect();
+        bail!("several stages are called `{name}`: name one of {}", show::plain(&labels.join(", ")));
+    };
+    let label = show::plain(label);
+    if !yes {
+        let repo = show::plain(&build.repo);
+        let what = format!(
+            "This deletes the log of {label} of build {number} of {repo} ({} bytes)",
+            stage.log_bytes
+        );
+        if !std::io::stdin().is_terminal() {
+            return Err(usage(format!("{what}. There is no terminal to ask on: give --yes to delete it")));
+        }
+        let question = format!("{what}. Nothing brings it back.\nType {label} to go on: ");
+        if ask::line(&question).await? != label {
+            bail!("that is not `{label}`: nothing was deleted");
+        }
+    }
+    client.delete_log(number, stage.id).await?;
+    show::line(format_args!("Deleted the log of {label} of build {number}."))?;
     Ok(0)
 }
 

@@ -47,7 +47,8 @@ pub(crate) async fn print(client: &Client, build: &Build, wish: Wish) -> anyhow:
     Ok(())
 }
 
-fn wanted<'b>(build: &'b Build, only: Option<&str>) -> Vec<(String, &'b Stage)> {
+/// The stages that `only` names, with what they are called.
+pub(crate) fn wanted<'b>(build: &'b Build, only: Option<&str>) -> Vec<(String, &'b Stage)> {
     let jobs = build.jobs.as_deref().unwrap_or_default();
     let mut found = Vec::new();
     for job in jobs {

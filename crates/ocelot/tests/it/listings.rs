@@ -47,6 +47,7 @@ fn server() -> Fake {
                 build["reason"] = "job linux: unit tests: exit code 7 (and 1 more job)".into();
                 Answer::Json(build)
             }
+            "DELETE /api/v1/builds/1/stages/2/log" => Answer::Json(json!(null)),
             "GET /api/v1/builds/2" => {
                 let mut build = build("queued", &json!([job("mac", "queued", &[])]));
                 build["number"] = 2.into();
@@ -163,4 +164,22 @@ fn in_a_checkout_the_summary_is_of_its_repository() {
     call(checkout.path(), &["summary", "--all"]);
     call(elsewhere.path(), &["summary"]);
     assert_eq!(*asked.lock().unwrap(), [true, false, false]);
+}
+
+#[test]
+fn deleting_a_log_asks_first() {
+    let url = server().url;
+    let folder = tempfile::tempdir().unwrap();
+    let call = |args: &[&str]| ocelot(Path::new(OCELOT), folder.path(), &[("OCELOT_URL", &url)], args, "");
+    let said = call(&["logs", "1", "unit tests", "--delete"]).expect(64).stderr;
+    assert!(
+        said.contains("deletes the log of linux/unit tests of build 1") && said.contains("--yes"),
+        "{said}"
+    );
+    let said = call(&["logs", "1", "unit tests", "--delete", "--yes"]).expect(0).stdout;
+    assert_eq!(said, "Deleted the log of linux/unit tests of build 1.\n");
+    let said = call(&["logs", "1", "nope", "--delete", "--yes"]).expect(2).stderr;
+    assert!(said.contains("no stage `nope`"), "{said}");
+    call(&["logs", "1", "--delete"]).expect(64);
+    call(&["logs", "1", "setup", "--yes"]).expect(64);
 }

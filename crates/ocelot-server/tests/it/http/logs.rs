@@ -1,10 +1,11 @@
 //! Logs as text.
 
+use ocelot_model::access::Role;
 use ocelot_model::build::Outcome;
 use ocelot_model::{StageId, Status};
 use reqwest::{Method, StatusCode};
 
-use crate::room::{Room, SMALL};
+use crate::room::{Room, SMALL, answer};
 
 /// A passed build whose second stage has this log, and that stage.
 async fn logged(text: &[u8]) -> (Room, String, StageId) {
@@ -176,4 +177,84 @@ async fn a_stage_is_found_under_its_own_build_only() {
     room.build("example").await;
     let other = path.replace("/builds/1/", "/builds/2/");
     assert_eq!(room.get(&other).await.0, StatusCode::NOT_FOUND);
+}
+
+/// The log as text: of the stage with this query, or of the whole build.
+async fn text(room: &Room, path: &str) -> String {
+    room.request(Method::GET, path).send().await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test]
+async fn every_reader_of_a_deleted_log_gets_the_note() {
+    let (room, path, stage) = logged(b"one\ntoken=hunter2\nthree\n").await;
+    let page = format!("/builds/1/stages/{stage}/lines");
+    assert!(text(&room, "/builds/1").await.contains("hunter2"));
+    for _ in 0..2 {
+        let deleted = answer(room.request(Method::DELETE, &path)).await;
+        assert_eq!(deleted.0, StatusCode::NO_CONTENT, "{}", deleted.1);
+    }
+    let note = text(&room, &path).await;
+    assert!(note.starts_with("[log deleted by root on 2") && note.ends_with(" UTC]\n"), "{note}");
+    for query in ["tail=1", "tail=0", "search=hunter2", "timestamps=true", "search=none&tail=1"] {
+        assert_eq!(text(&room, &format!("{path}?{query}")).await, note, "{query}");
+    }
+    for range in ["bytes=0-3", "bytes=5000-"] {
+        let response = room.request(Method::GET, &path).header("range", range).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{range}");
+        assert_eq!(response.text().await.unwrap(), note, "{range}");
+    }
+    let whole = text(&room, "/api/v1/builds/1/log").await;
+    assert_eq!(whole, format!("=== setup (passed) ===\nready\n=== test (passed) ===\n{note}"));
+    let line = note.trim_end();
+    for path in [
+        "/builds/1".to_owned(),
+        page.clone(),
+        format!("{page}?offset=4&line=2"),
+        format!("{page}?offset=900"),
+    ] {
+        let shown = text(&room, &path).await;
+        assert!(shown.contains(line) && !shown.contains("hunter2"), "{path}: {shown}");
+    }
+    let end = text(&room, &format!("{page}?offset={}&line=2", note.len())).await;
+    assert_eq!(end, "");
+    let stream = text(&room, "/api/v1/builds/1/events").await;
+    assert!(stream.contains(line) && !stream.contains("hunter2"), "{stream}");
+}
+
+#[tokio::test]
+async fn a_log_is_deleted_by_an_admin_and_when_it_is_over() {
+    let (room, path, _) = logged(b"token=hunter2\n").await;
+    for (role, want) in [(Role::Read, 403), (Role::Write, 403), (Role::Metrics, 404)] {
+        let token = room.token(role, &[]).await;
+        let (status, body) = answer(room.plain(Method::DELETE, &path).bearer_auth(token)).await;
+        assert_eq!(status.as_u16(), want, "{role}: {body}");
+    }
+    assert_eq!(text(&room, &path).await, "token=hunter2\n");
+    let number = room.build("example").await;
+    let worker = room.app.store.list_workers().await.unwrap()[0].id;
+    let job = room.claim(worker).await;
+    let stage = job.stages[1].0;
+    room.stage(&job, stage, Status::Running).await;
+    let path = format!("/api/v1/builds/{number}/stages/{stage}/log");
+    let (status, body) = answer(room.request(Method::DELETE, &path)).await;
+    assert_eq!((status, &body["code"]), (StatusCode::CONFLICT, &"conflict".into()));
+    assert!(body["detail"].as_str().unwrap().starts_with("stage test is running"), "{body}");
+    let elsewhere = path.replace(&format!("/builds/{number}/"), "/builds/1/");
+    assert_eq!(answer(room.request(Method::DELETE, &elsewhere)).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_reader_who_comes_back_to_a_deleted_log_gets_the_note() {
+    let (room, path, _) = logged(b"one\ntoken=hunter2\nthree\n").await;
+    let before = text(&room, "/api/v1/builds/1/events").await;
+    let ids: Vec<&str> = before.lines().filter_map(|line| line.strip_prefix("id:")).map(str::trim).collect();
+    assert_eq!(answer(room.request(Method::DELETE, &path)).await.0, StatusCode::NO_CONTENT);
+    let mut noted = 0;
+    for id in ids {
+        let request = room.request(Method::GET, "/api/v1/builds/1/events").header("last-event-id", id);
+        let stream = request.send().await.unwrap().text().await.unwrap();
+        assert!(!stream.contains("hunter2"), "{stream}");
+        noted += usize::from(stream.contains("[log deleted by root"));
+    }
+    assert!(noted > 0);
 }

@@ -1,0 +1,119 @@
+//! Takes the bytes of logs away, and leaves a note in their place.
+//!
+//! The note is the log from then on, so every reader shows it. It comes first and the rest of the bytes after it, in small
+//! transactions: what was cut short is finished by the next call.
+
+use ocelot_model::{StageId, Status};
+
+use super::super::{WRITE, notify, scrub_logs};
+use super::Core;
+use crate::chunk;
+use crate::raw::{clean, read};
+use crate::{Mark, StoreError, Wake};
+
+/// Rows of one log that are deleted at once: 16 MiB of it at most.
+const CHUNKS: i64 = 64;
+
+impl Core {
+    pub(crate) async fn remove_log(&self, stage: StageId, note: &str) -> Result<(), StoreError> {
+        self.check_written(stage).await?;
+        self.put_note(stage, note).await?;
+        self.drop_chunks(stage.0, 1).await?;
+        scrub_logs(&self.pools.write_logs).await
+    }
+
+    /// A log that may still grow is not deleted: what came later would be seen.
+    async fn check_written(&self, stage: StageId) -> Result<(), StoreError> {
+        let row: Option<(String, String, bool)> = sqlx::query_as(
+            "SELECT s.name, s.status, a.lease_token IS NOT NULL FROM stages s JOIN attempts a ON a.id = s.attempt_id
+             WHERE s.id = $1",
+        )
+        .bind(stage.0)
+        .fetch_optional(&self.pools.write)
+        .await?;
+        let (name, status, held) = row.ok_or_else(|| StoreError::NotFound(format!("stage {stage}")))?;
+        let status: Status = read(&status)?;
+        if !status.is_terminal() {
+            return Err(StoreError::Conflict(format!(
+                "stage {name} is {status}: its log can be deleted when it is over (cancel the build to end it now)"
+            )));
+        }
+        if held && !self.log_state(stage).await?.complete {
+            return Err(StoreError::Conflict(format!(
+                "the end of the log of stage {name} has not arrived yet; try again in a moment, or cancel the build"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Puts the note in the place of the log; an earlier note stays.
+    pub(super) async fn put_note(&self, stage: StageId, note: &str) -> Result<(), StoreError> {
+        let note = clean(note) + "\n";
+        let mut tx = self.pools.write_logs.begin_with(WRITE).await?;
+        let now = super::super::now(&mut tx).await?;
+        sqlx::query(
+            "INSERT INTO stage_logs (stage_id, bytes) VALUES ($1, 0) ON CONFLICT (stage_id) DO NOTHING",
+        )
+        .bind(stage.0)
+        .execute(&mut *tx)
+        .await?;
+        let removed: bool =
+            sqlx::query_scalar(concat!("SELECT removed FROM stage_logs WHERE stage_id = $1", for_update!()))
+                .bind(stage.0)
+                .fetch_one(&mut *tx)
+                .await?;
+        if removed {
+            return Ok(());
+        }
+        // What a reader of the note could meet goes with the same commit.
+        sqlx::query("DELETE FROM log_chunks WHERE stage_id = $1 AND start_at < $2")
+            .bind(stage.0)
+            .bind(note.len() as i64)
+            .execute(&mut *tx)
+            .await?;
+        for chunk in chunk::cut(note.as_bytes(), &[Mark { at: 0, time_us: now }])? {
+            sqlx::query(
+                "INSERT INTO log_chunks (stage_id, start_at, len, marks, data) VALUES ($1, 0, $2, $3, $4)",
+            )
+            .bind(stage.0)
+            .bind(chunk.len as i64)
+            .bind(&chunk.marks)
+            .bind(&chunk.data)
+            .execute(&mut *tx)
+            .await?;
+        }
+        // The SHA-256 goes too: with it a guess could be checked.
+        sqlx::query(
+            "UPDATE stage_logs SET bytes = $1, complete = true, removed = true, sha256 = NULL WHERE stage_id = $2",
+        )
+        .bind(note.len() as i64)
+        .bind(stage.0)
+        .execute(&mut *tx)
+        .await?;
+        let wakes = [Wake::Log(stage)];
+        for text in self.wakes.to_texts(&wakes) {
+            notify(&mut tx, &text).await?;
+        }
+        tx.commit().await?;
+        self.wakes.send(&wakes);
+        Ok(())
+    }
+
+    /// Deletes what stands at `from` and behind it, a part at a time, so that writers get their turn.
+    pub(super) async fn drop_chunks(&self, stage: i64, from: i64) -> Result<(), StoreError> {
+        loop {
+            let gone = sqlx::query(
+                "DELETE FROM log_chunks WHERE stage_id = $1 AND start_at IN
+                 (SELECT start_at FROM log_chunks WHERE stage_id = $1 AND start_at >= $2 ORDER BY start_at LIMIT $3)",
+            )
+            .bind(stage)
+            .bind(from)
+            .bind(CHUNKS)
+            .execute(&self.pools.write_logs)
+            .await?;
+            if gone.rows_affected() < CHUNKS as u64 {
+                return Ok(());
+            }
+        }
+    }
+}
