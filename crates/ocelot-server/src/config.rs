@@ -29,8 +29,32 @@ pub struct Config {
     pub lease_grace: Duration,
     /// A job that no worker takes for so long ends in `error`.
     pub queue_timeout: Duration,
+    /// What is kept, and for how long.
+    pub keep: Keep,
     /// How patient the server is with workers.
     pub patience: Patience,
+}
+
+/// What is kept, and for how long after the end of a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Logs; `None` for ever.
+    pub logs: Option<Duration>,
+    /// Builds; `None` for ever.
+    pub builds: Option<Duration>,
+    /// So many of the last builds of each branch stay, however old they are.
+    pub last: u32,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        const DAY: u64 = 24;
+        Keep {
+            logs: Some(Duration::from_hours(90 * DAY)),
+            builds: Some(Duration::from_hours(2 * 365 * DAY)),
+            last: 50,
+        }
+    }
 }
 
 /// How patient the server is with workers. Not an option: tests shorten it.

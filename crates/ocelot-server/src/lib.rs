@@ -13,5 +13,5 @@ mod serve;
 mod site;
 
 pub use app::App;
-pub use config::{Config, Patience};
+pub use config::{Config, Keep, Patience};
 pub use serve::{Server, start};

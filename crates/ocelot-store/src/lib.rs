@@ -384,6 +384,35 @@ impl Store {
         each!(self, core => core.remove_log(stage, note).await)
     }
 
+    // retention.rs
+    /// Takes up work that only one server does at a time; false while another one is at it. It is free again after `at_most`,
+    /// or with [`Store::end_alone`].
+    pub async fn begin_alone(&self, what: &str, at_most: Duration) -> Result<bool, StoreError> {
+        each_again!(self, core => core.begin_alone(what, at_most))
+    }
+
+    /// The work is done.
+    pub async fn end_alone(&self, what: &str) -> Result<(), StoreError> {
+        each!(self, core => core.end_alone(what).await)
+    }
+
+    /// Leaves `note` in the place of the logs of up to `limit` builds that ended before this time; answers of how many.
+    pub async fn expire_logs(&self, before: Timestamp, note: &str, limit: u32) -> Result<usize, StoreError> {
+        each_again!(self, core => core.expire_logs(before, note, limit))
+    }
+
+    /// Looks at up to `limit` builds that ended before this time, those that ended first first, and removes each one that is
+    /// not among the last `keep_last` of its branch. Answers where to go on; `None` at the end.
+    pub async fn expire_builds(
+        &self,
+        before: Timestamp,
+        keep_last: u32,
+        after: Option<Looked>,
+        limit: u32,
+    ) -> Result<Option<Looked>, StoreError> {
+        each_again!(self, core => core.expire_builds(before, keep_last, after, limit))
+    }
+
     // tokens.rs
     /// Makes a token; the secret (`ocl_` + 43 characters) is only stored as SHA-256.
     pub async fn create_token(

@@ -405,6 +405,15 @@ pub struct LogState {
     pub removed: bool,
 }
 
+/// How far the builds were looked at that are to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Looked {
+    /// When the last one of them ended, in microseconds since 1970.
+    pub(crate) ended_us: i64,
+    /// Its number.
+    pub(crate) number: BuildNumber,
+}
+
 /// A token without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {

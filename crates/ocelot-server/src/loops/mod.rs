@@ -3,6 +3,7 @@
 mod groups;
 mod leases;
 mod queue;
+mod retention;
 
 use crate::App;
 use crate::serve::Parts;
@@ -13,4 +14,5 @@ pub(crate) fn start(app: &App, parts: &mut Parts) {
     parts.spawn("looking at leases", leases::leases(app.clone()));
     parts.spawn("looking at concurrency groups", groups::groups(app.clone()));
     parts.spawn("looking at the queue", queue::queue(app.clone()));
+    parts.spawn("removing what is old", retention::retention(app.clone()));
 }

@@ -48,6 +48,7 @@ pub(crate) fn config(folder: &Path) -> Config {
         lease_hard_limit: Duration::from_mins(3),
         lease_grace: Duration::from_mins(1),
         queue_timeout: Duration::from_hours(24),
+        keep: ocelot_server::Keep::default(),
         patience: ocelot_server::Patience::default(),
     }
 }

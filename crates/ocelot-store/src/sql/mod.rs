@@ -15,6 +15,7 @@ mod logs;
 mod queue;
 mod removal;
 mod repos;
+mod retention;
 mod sessions;
 mod stages;
 mod state;

@@ -5,7 +5,7 @@
 
 use ocelot_model::{StageId, Status};
 
-use super::super::{WRITE, notify, scrub_logs};
+use super::super::{WRITE, notify, now, scrub_logs};
 use super::Core;
 use crate::chunk;
 use crate::raw::{clean, read};
@@ -17,6 +17,12 @@ const CHUNKS: i64 = 64;
 impl Core {
     pub(crate) async fn remove_log(&self, stage: StageId, note: &str) -> Result<(), StoreError> {
         self.check_written(stage).await?;
+        sqlx::query(
+            "INSERT INTO stage_logs (stage_id, bytes) VALUES ($1, 0) ON CONFLICT (stage_id) DO NOTHING",
+        )
+        .bind(stage.0)
+        .execute(&self.pools.write_logs)
+        .await?;
         self.put_note(stage, note).await?;
         self.drop_chunks(stage.0, 1).await?;
         scrub_logs(&self.pools.write_logs).await
@@ -46,23 +52,17 @@ impl Core {
         Ok(())
     }
 
-    /// Puts the note in the place of the log; an earlier note stays.
+    /// Puts the note in the place of the log, when there is one; an earlier note stays.
     pub(super) async fn put_note(&self, stage: StageId, note: &str) -> Result<(), StoreError> {
         let note = clean(note) + "\n";
         let mut tx = self.pools.write_logs.begin_with(WRITE).await?;
-        let now = super::super::now(&mut tx).await?;
-        sqlx::query(
-            "INSERT INTO stage_logs (stage_id, bytes) VALUES ($1, 0) ON CONFLICT (stage_id) DO NOTHING",
-        )
-        .bind(stage.0)
-        .execute(&mut *tx)
-        .await?;
-        let removed: bool =
+        let now = now(&mut tx).await?;
+        let removed: Option<bool> =
             sqlx::query_scalar(concat!("SELECT removed FROM stage_logs WHERE stage_id = $1", for_update!()))
                 .bind(stage.0)
-                .fetch_one(&mut *tx)
+                .fetch_optional(&mut *tx)
                 .await?;
-        if removed {
+        if removed != Some(false) {
             return Ok(());
         }
         // What a reader of the note could meet goes with the same commit.

@@ -151,7 +151,7 @@ impl Core {
     }
 
     /// Logs first: while the build is there, its stages tell which logs belong to it.
-    async fn remove_build(&self, number: i64) -> Result<(), StoreError> {
+    pub(super) async fn remove_build(&self, number: i64) -> Result<(), StoreError> {
         let stages: Vec<i64> = sqlx::query_scalar("SELECT id FROM stages WHERE build = $1")
             .bind(number)
             .fetch_all(&self.pools.write)

@@ -29,5 +29,6 @@ mod lists;
 mod logs;
 mod order;
 mod races;
+mod retention;
 #[cfg(not(debug_assertions))]
 mod speed;

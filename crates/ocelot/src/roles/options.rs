@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::log::LogOptions;
-use super::read::{address, duration, network, web_address};
+use super::read::{Age, address, age, duration, network, web_address};
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const HARD_LIMIT: Duration = Duration::from_mins(3);
@@ -41,6 +41,15 @@ pub(crate) struct ServerOptions {
     /// A job that no worker takes for so long ends as an error that says why [default: 24h].
     #[arg(long, value_name = "TIME", env = "OCELOT_QUEUE_TIMEOUT", value_parser = duration)]
     queue_timeout: Option<Duration>,
+    /// Logs are removed so long after the end of their build: 90d, 12w, 2y, forever [default: 90d].
+    #[arg(long, value_name = "AGE", env = "OCELOT_KEEP_LOGS", value_parser = age)]
+    keep_logs: Option<Age>,
+    /// Builds are removed so long after their end [default: 2y].
+    #[arg(long, value_name = "AGE", env = "OCELOT_KEEP_BUILDS", value_parser = age)]
+    keep_builds: Option<Age>,
+    /// The last N builds of each branch are kept, however old they are [default: 50].
+    #[arg(long, value_name = "N", env = "OCELOT_KEEP_LAST", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    keep_last: Option<u32>,
     /// Let repositories be local folders of this machine (file://).
     #[arg(long, env = "OCELOT_ALLOW_LOCAL_REPOS")]
     allow_local_repos: bool,
@@ -75,7 +84,17 @@ impl ServerOptions {
             lease_hard_limit: self.lease_hard_limit.unwrap_or(HARD_LIMIT),
             lease_grace: self.lease_grace.unwrap_or(GRACE),
             queue_timeout: self.queue_timeout.unwrap_or(QUEUE_TIMEOUT),
+            keep: self.keep(),
             patience: ocelot_server::Patience::default(),
+        }
+    }
+
+    fn keep(&self) -> ocelot_server::Keep {
+        let default = ocelot_server::Keep::default();
+        ocelot_server::Keep {
+            logs: self.keep_logs.map_or(default.logs, |Age(age)| age),
+            builds: self.keep_builds.map_or(default.builds, |Age(age)| age),
+            last: self.keep_last.unwrap_or(default.last),
         }
     }
 }

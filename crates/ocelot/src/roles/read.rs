@@ -82,6 +82,31 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parsed.ok_or_else(|| "it must be more than nothing".to_owned())
 }
 
+/// How old something may become; `None` for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Age(pub(crate) Option<Duration>);
+
+/// `36h`, `90d`, `12w`, `2y` (of 365 days); `0` and `forever` for no end.
+pub(crate) fn age(text: &str) -> Result<Age, String> {
+    if matches!(text, "0" | "forever") {
+        return Ok(Age(None));
+    }
+    let bad = || "write a whole number with h, d, w or y, such as 90d or 2y; `forever` for no end".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+    let (number, unit) = text.split_at(digits);
+    let hours: u64 = match unit {
+        "h" => 1,
+        "d" => 24,
+        "w" => 7 * 24,
+        "y" => 365 * 24,
+        _ => return Err(bad()),
+    };
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    let hours = number.checked_mul(hours).filter(|hours| (1..=1000 * 365 * 24).contains(hours));
+    let hours = hours.ok_or_else(|| "it must be from 1h to 1000y; `forever` for no end".to_owned())?;
+    Ok(Age(Some(Duration::from_hours(hours))))
+}
+
 /// `512KiB`, `100MiB`, `1GiB`.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -120,6 +145,21 @@ mod tests {
     fn times() {
         assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
         check(duration, &["3m", "500ms"], &["", "3", "soon", "-3m", "0s"]);
+    }
+
+    #[test]
+    fn ages() {
+        let hours = |n| Ok(Age(Some(Duration::from_hours(n))));
+        assert_eq!(
+            ["36h", "90d", "2w", "2y"].map(age),
+            [hours(36), hours(90 * 24), hours(14 * 24), hours(730 * 24)]
+        );
+        assert_eq!(["0", "forever"].map(age), [Ok(Age(None)), Ok(Age(None))]);
+        check(
+            age,
+            &[],
+            &["", "d", "90", "90 d", "-1d", "0d", "1.5y", "90m", "1001y", "never", "99999999999999999999d"],
+        );
     }
 
     #[test]

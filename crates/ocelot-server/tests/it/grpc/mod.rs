@@ -6,5 +6,6 @@ mod logs;
 mod offers;
 mod queue;
 mod reports;
+mod retention;
 mod start;
 mod world;

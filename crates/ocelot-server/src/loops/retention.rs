@@ -1,0 +1,100 @@
+//! Removes old logs and builds, a few at a time. Of several servers one does it.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use ocelot_store::StoreError;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::App;
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_mins(10);
+/// It ends by itself before another server may take it up.
+const LONGEST: Duration = Duration::from_mins(4);
+const ALONE: Duration = Duration::from_mins(5);
+/// Builds that are looked at at once.
+const BATCH: u32 = 20;
+const WORK: &str = "retention";
+
+/// Runs until the server stops.
+pub(super) async fn retention(app: App) -> anyhow::Result<()> {
+    let mut tick = tokio::time::interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = app.shutdown.cancelled() => return Ok(()),
+            _ = tick.tick() => {}
+        }
+        if let Err(error) = look(&app).await {
+            tracing::warn!(%error, "old logs and builds cannot be removed now");
+        }
+    }
+}
+
+async fn look(app: &App) -> Result<(), StoreError> {
+    if !app.store.begin_alone(WORK, ALONE).await? {
+        return Ok(());
+    }
+    let until = Instant::now() + LONGEST;
+    let done = remove(app, until).await;
+    app.store.end_alone(WORK).await?;
+    done
+}
+
+async fn remove(app: &App, until: Instant) -> Result<(), StoreError> {
+    let (keep, now) = (&app.config.keep, app.store.now().await?);
+    let goes_on = || Instant::now() < until && !app.shutdown.is_cancelled();
+    if let Some((before, age)) = limit(now, keep.logs) {
+        let note = format!("[log removed after {}]", words(age));
+        while app.store.expire_logs(before, &note, BATCH).await? == BATCH as usize && goes_on() {}
+    }
+    if let Some((before, _)) = limit(now, keep.builds) {
+        let mut at = None;
+        while goes_on() {
+            at = app.store.expire_builds(before, keep.last, at, BATCH).await?;
+            if at.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The time before which things are too old; `None` when nothing is.
+fn limit(now: Timestamp, age: Option<Duration>) -> Option<(Timestamp, Duration)> {
+    let age = age?;
+    let before = now.checked_sub(SignedDuration::try_from(age).ok()?).ok()?;
+    Some((before, age))
+}
+
+/// `90 days`, `1 day`, `36 hours`, `5 seconds`: the largest unit that it is a whole number of.
+fn words(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let units = [(86_400, "day"), (3_600, "hour"), (1, "second")];
+    let (size, unit) =
+        units.into_iter().find(|(size, _)| seconds.is_multiple_of(*size)).unwrap_or((1, "second"));
+    let count = seconds / size;
+    if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_in_words() {
+        let words = [90 * 86_400, 86_400, 36 * 3_600, 61].map(|seconds| words(Duration::from_secs(seconds)));
+        assert_eq!(words, ["90 days", "1 day", "36 hours", "61 seconds"]);
+    }
+
+    #[test]
+    fn what_is_kept_for_ever_has_no_limit() {
+        let now = Timestamp::from_second(1_000_000).expect("a time");
+        assert_eq!(limit(now, None), None);
+        let age = Duration::from_secs(10);
+        assert_eq!(limit(now, Some(age)), Some((Timestamp::from_second(999_990).expect("a time"), age)));
+        // Longer than time itself.
+        assert_eq!(limit(now, Some(Duration::MAX)), None);
+    }
+}
