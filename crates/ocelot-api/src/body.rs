@@ -283,6 +283,29 @@ pub struct QueueItem {
     pub reason: String,
 }
 
+/// Whether jobs are handed out.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PauseState {
+    /// No job is handed out.
+    pub paused: bool,
+    /// Who wants it so.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Since when.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+}
+
+/// Body of `POST /api/v1/pause`; may be left out.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPause {
+    /// Why, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// A configured forge.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Forge {

@@ -18,8 +18,8 @@ use futures_util::{Stream, StreamExt as _};
 use reqwest::Method;
 
 use crate::body::{
-    Build, CreatedToken, NewBuild, NewRepo, NewToken, Page, QueueItem, Repo, RetryBuild, Token, WhoAmI,
-    Worker,
+    Build, CreatedToken, NewBuild, NewPause, NewRepo, NewToken, Page, PauseState, QueueItem, Repo,
+    RetryBuild, Token, WhoAmI, Worker,
 };
 
 /// Answers of this module.
@@ -186,6 +186,21 @@ impl Client {
     /// All waiting jobs, in the order in which they would start.
     pub async fn queue(&self) -> Result<Vec<QueueItem>> {
         self.all("queue").await
+    }
+
+    /// Whether jobs are handed out.
+    pub async fn paused(&self) -> Result<PauseState> {
+        self.get("pause", &[]).await
+    }
+
+    /// Hands out no more jobs.
+    pub async fn pause(&self, why: &NewPause) -> Result<PauseState> {
+        self.send(Method::POST, "pause", Some(why)).await
+    }
+
+    /// Hands out jobs again.
+    pub async fn unpause(&self) -> Result<PauseState> {
+        self.send(Method::POST, "unpause", None::<&()>).await
     }
 
     /// All tokens, without their secrets.

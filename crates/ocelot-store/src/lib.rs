@@ -374,6 +374,22 @@ impl Store {
         each!(self, core => core.log_state(stage).await)
     }
 
+    // pause.rs
+    /// No job can be claimed from now on, on any server. Running ones go on.
+    pub async fn pause(&self, by: &str, reason: Option<&str>) -> Result<Pause, StoreError> {
+        each_again!(self, core => core.pause(by, reason))
+    }
+
+    /// Jobs can be claimed again.
+    pub async fn unpause(&self) -> Result<(), StoreError> {
+        each_again!(self, core => core.unpause())
+    }
+
+    /// Whether jobs can be claimed, and if not, who wants it so.
+    pub async fn paused(&self) -> Result<Option<Pause>, StoreError> {
+        each!(self, core => core.paused().await)
+    }
+
     // removal.rs
     /// Deletes the bytes of a log for good and leaves `note` in their place; an earlier note stays.
     /// [`StoreError::Conflict`] while its worker may still write to it.

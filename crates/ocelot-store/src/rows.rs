@@ -405,6 +405,26 @@ pub struct LogState {
     pub removed: bool,
 }
 
+/// Why no jobs are handed out.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Pause {
+    /// Who wants it so.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Since when, by the database's clock.
+    pub since: Timestamp,
+}
+
+impl std::fmt::Display for Pause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.reason {
+            Some(reason) => write!(f, "paused by {}: {reason}", self.by),
+            None => write!(f, "paused by {}", self.by),
+        }
+    }
+}
+
 /// How far the builds were looked at that are to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Looked {

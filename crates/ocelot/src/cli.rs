@@ -11,6 +11,7 @@ mod health;
 mod init;
 mod login;
 mod logs;
+mod pause;
 mod queue;
 mod repo;
 mod retry;
@@ -81,6 +82,10 @@ enum Command {
     Init(init::Options),
     /// List the waiting jobs and why each one waits.
     Queue(queue::Options),
+    /// Hand out no more jobs, on any server; running ones go on.
+    Pause(pause::Options),
+    /// Hand out jobs again.
+    Unpause(pause::Undo),
     /// Create, list and revoke tokens.
     #[command(subcommand)]
     Token(token::Verb),
@@ -110,6 +115,8 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Validate(options) => validate::validate(&options),
         Command::Init(options) => init::init(&options),
         Command::Queue(options) => queue::queue(options).await,
+        Command::Pause(options) => pause::pause(options).await,
+        Command::Unpause(options) => pause::unpause(options).await,
         Command::Token(verb) => token::dispatch(verb).await,
         Command::Health(options) => health::health(options).await,
         Command::Version(options) => version::version(&options),

@@ -29,6 +29,8 @@ pub(crate) struct Picture {
     /// The workers that are counted on.
     workers: Vec<Worker>,
     now: Timestamp,
+    /// Who wants that nothing is handed out, in words.
+    paused: Option<String>,
     /// For each set of labels, who stands in line for the workers that have them.
     lines: HashMap<BTreeMap<String, String>, Vec<usize>>,
 }
@@ -38,12 +40,13 @@ impl Picture {
     pub(crate) async fn load(app: &App) -> Result<Picture, StoreError> {
         let queue = app.store.list_queue().await?;
         let workers = app.store.list_workers().await?;
-        Ok(Picture::new(queue, workers, app.store.now().await?))
+        let paused = app.store.paused().await?.map(|pause| pause.to_string());
+        Ok(Picture { paused, ..Picture::new(queue, workers, app.store.now().await?) })
     }
 
     fn new(queue: Vec<Waiting>, mut workers: Vec<Worker>, now: Timestamp) -> Picture {
         workers.retain(|worker| state(worker) == "connected");
-        let mut picture = Picture { queue, workers, now, lines: HashMap::new() };
+        let mut picture = Picture { queue, workers, now, paused: None, lines: HashMap::new() };
         // First what a worker may take, in turn; then what none has the labels for; then what is not ready.
         let mut order = picture.line(&picture.workers);
         let mut listed = vec![false; picture.queue.len()];
@@ -71,6 +74,9 @@ impl Picture {
         if let Some(time) = job.not_before.filter(|time| *time > self.now) {
             let clock = time.to_zoned(TimeZone::UTC).strftime("%H:%M:%S").to_string();
             return format!("waits until {clock} UTC for its next attempt");
+        }
+        if let Some(words) = &self.paused {
+            return words.clone();
         }
         if self.workers.is_empty() {
             return "no worker is connected".to_owned();

@@ -18,6 +18,7 @@ mod logtext;
 mod middleware;
 mod origin;
 mod past;
+mod pause;
 pub mod problem;
 mod repos;
 pub mod router;

@@ -14,7 +14,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 use utoipa_axum::routes;
 
 use super::guard::{Gate, Right, guard};
-use super::{builds, events, fleet, logs, middleware, repos, session, status, tokens};
+use super::{builds, events, fleet, logs, middleware, pause, repos, session, status, tokens};
 use crate::App;
 use crate::site;
 
@@ -88,6 +88,9 @@ fn api_table() -> Vec<Route> {
         api(GET,    "/api/v1/forges",                           Right::SignedIn, routes!(fleet::forges)),
         api(GET,    "/api/v1/workers",                          FLEET,           routes!(fleet::workers)),
         api(GET,    "/api/v1/queue",                            FLEET,           routes!(fleet::queue)),
+        api(GET,    "/api/v1/pause",                            FLEET,           routes!(pause::show)),
+        api(POST,   "/api/v1/pause",                            ADMIN,           routes!(pause::pause)),
+        api(POST,   "/api/v1/unpause",                          ADMIN,           routes!(pause::unpause)),
         api(GET,    "/api/v1/tokens",                           ADMIN,           routes!(tokens::list)),
         api(POST,   "/api/v1/tokens",                           ADMIN,           routes!(tokens::create)),
         api(DELETE, "/api/v1/tokens/{id}",                      ADMIN,           routes!(tokens::revoke)),

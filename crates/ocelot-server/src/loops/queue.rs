@@ -36,6 +36,10 @@ pub(super) async fn queue(app: App) -> anyhow::Result<()> {
 }
 
 async fn look(app: &App, limit: Duration) -> Result<(), StoreError> {
+    if app.store.paused().await?.is_some() {
+        // Nobody can take them.
+        return Ok(());
+    }
     let overdue = app.store.overdue_jobs(limit, BATCH).await?;
     if overdue.is_empty() {
         return Ok(());

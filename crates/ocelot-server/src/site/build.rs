@@ -30,6 +30,7 @@ struct Page {
     counts: Vec<(String, i64)>,
     jobs: Vec<JobView>,
     who: Option<String>,
+    paused: Option<String>,
     now: i64,
 }
 
@@ -73,6 +74,7 @@ async fn render(
     for stage in jobs.iter_mut().flat_map(|job| &mut job.stages).filter(|stage| with_logs && stage.open) {
         stage.log = first_lines(app, build.number, StageId(stage.id)).await?;
     }
+    let paused = if build.status.is_terminal() { None } else { super::paused(app, actor).await? };
     let page = Page {
         head: BuildRow::new(build, now),
         ended: build.status.is_terminal(),
@@ -84,6 +86,7 @@ async fn render(
         counts: counts(&jobs),
         jobs,
         who: super::name_of(actor),
+        paused,
         now: now.as_millisecond(),
     };
     Ok(super::page(StatusCode::OK, &page))

@@ -37,6 +37,7 @@ impl Form {
 struct Page {
     title: String,
     who: Option<String>,
+    paused: Option<String>,
     now: i64,
     form: Form,
     repos: Vec<String>,
@@ -67,6 +68,10 @@ pub(crate) async fn list(
         Ok(builds) => builds,
         Err(error) => return unavailable(&actor, &error),
     };
+    let paused = match super::paused(&app, &actor).await {
+        Ok(paused) => paused,
+        Err(error) => return unavailable(&actor, &error),
+    };
     let now = Timestamp::now();
     let rows: Vec<BuildRow> = builds.iter().take(ROWS as usize).map(|b| BuildRow::new(b, now)).collect();
     let next =
@@ -75,6 +80,7 @@ pub(crate) async fn list(
         title: if form.repo.is_empty() { "Builds".to_owned() } else { shown(&form.repo) },
         newest: (!form.before.is_empty()).then(|| link(&form, None)),
         who: super::name_of(&actor),
+        paused,
         now: now.as_millisecond(),
         repos: repos.iter().map(|repo| repo.name.to_string()).collect(),
         statuses: Status::ALL.iter().map(|status| status.as_str()).collect(),

@@ -14,7 +14,8 @@ use askama::Template;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
-use ocelot_model::access::Actor;
+use ocelot_model::access::{Action, Actor, may};
+use ocelot_store::StoreError;
 
 /// Nothing but our own files; no inline script or style, no frames, forms only to us.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -68,4 +69,12 @@ fn name_of(actor: &Actor) -> Option<String> {
 
 fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
+}
+
+/// Who wants that no job begins, and why, for those who may see the queue.
+async fn paused(app: &crate::App, actor: &Actor) -> Result<Option<String>, StoreError> {
+    if !may(actor, Action::ReadFleet, None) {
+        return Ok(None);
+    }
+    Ok(app.store.paused().await?.map(|pause| view::shown(&pause.to_string())))
 }

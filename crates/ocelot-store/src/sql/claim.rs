@@ -41,13 +41,19 @@ impl Core {
         but: &[RepoId],
     ) -> Result<Option<Claimed>, StoreError> {
         let mut tx = self.begin().await?;
-        let row: Option<(String, String, i64)> = sqlx::query_as(
-            "SELECT name, labels, (SELECT count(*) FROM label_sets) FROM workers WHERE id = $1",
+        let row: Option<(String, String, i64, bool)> = sqlx::query_as(
+            "SELECT name, labels, (SELECT count(*) FROM label_sets),
+                    EXISTS (SELECT 1 FROM settings WHERE key = 'paused')
+             FROM workers WHERE id = $1",
         )
         .bind(worker.0)
         .fetch_optional(tx.conn())
         .await?;
-        let (name, labels, sets) = row.ok_or_else(|| StoreError::NotFound(format!("worker {worker}")))?;
+        let (name, labels, sets, paused) =
+            row.ok_or_else(|| StoreError::NotFound(format!("worker {worker}")))?;
+        if paused {
+            return Ok(None);
+        }
         let suiting = self.suiting(tx.conn(), sets, &raw::labels(&labels)?).await?;
         // Further ones: those whose jobs other claims have their hands on.
         let mut passed: Vec<i64> = but.iter().map(|repo| repo.0).collect();

@@ -12,6 +12,7 @@ mod events;
 mod leases;
 mod log_writer;
 mod logs;
+mod pause;
 mod queue;
 mod removal;
 mod repos;

@@ -28,6 +28,7 @@ mod leases;
 mod lists;
 mod logs;
 mod order;
+mod pause;
 mod races;
 mod retention;
 #[cfg(not(debug_assertions))]

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::account::Remote;
-use super::show;
+use super::{pause, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -15,10 +15,14 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn queue(options: Options) -> anyhow::Result<u8> {
-    let queue = options.remote.client()?.queue().await?;
+    let client = options.remote.client()?;
+    let queue = client.queue().await?;
     if options.json {
         show::json(&queue)?;
         return Ok(0);
+    }
+    if let Some(words) = pause::words(&client.paused().await?) {
+        show::line(words)?;
     }
     let rows = queue.into_iter().map(|item| {
         let unknown = || "–".to_owned();

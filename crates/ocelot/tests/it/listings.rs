@@ -36,6 +36,9 @@ fn server() -> Fake {
             "GET /api/v1/workers" => page(json!([worker("w", 2), worker("builder 🚀", 128)])),
             "GET /api/v1/tokens" => page(json!([token(1, "x"), token(1000, "ein längerer Name")])),
             "GET /api/v1/queue" => page(json!([waits(1, "mac"), waits(2, "linux-arm64")])),
+            "GET /api/v1/pause" => {
+                Answer::Json(json!({"paused": false, "by": null, "reason": null, "since": null}))
+            }
             "GET /api/v1/builds" => page(json!([build("failed", &json!([])), build("passed", &json!([]))])),
             "GET /api/v1/builds/1" => {
                 let stages =
@@ -182,4 +185,27 @@ fn deleting_a_log_asks_first() {
     assert!(said.contains("no stage `nope`"), "{said}");
     call(&["logs", "1", "--delete"]).expect(64);
     call(&["logs", "1", "setup", "--yes"]).expect(64);
+}
+
+#[test]
+fn a_pause_is_said_where_jobs_wait() {
+    let state = json!({"paused": true, "by": "ann", "reason": "new disk", "since": NOW});
+    let fake = Fake::start(move |request| match request.split('?').next().unwrap() {
+        "GET /api/v1/queue" => Answer::Json(json!({"items": [], "next": null})),
+        "GET /api/v1/pause" | "POST /api/v1/pause" => Answer::Json(state.clone()),
+        "POST /api/v1/unpause" => {
+            Answer::Json(json!({"paused": false, "by": null, "reason": null, "since": null}))
+        }
+        _ => Answer::Missing,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let call = |args: &[&str]| {
+        ocelot(Path::new(OCELOT), folder.path(), &[("OCELOT_URL", &fake.url)], args, "").expect(0).stdout
+    };
+    assert_eq!(call(&["queue"]), "Paused by ann: new disk\nNothing waits.\n");
+    assert_eq!(call(&["queue", "--json"]), "[]\n");
+    assert!(
+        call(&["pause", "--reason", "new disk"]).starts_with("Paused by ann: new disk. Running jobs go on")
+    );
+    assert_eq!(call(&["unpause"]), "Jobs are handed out again.\n");
 }

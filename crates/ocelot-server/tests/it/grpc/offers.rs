@@ -148,3 +148,17 @@ async fn no_more_is_offered_than_there_are_slots() {
     worker.say(Up::Ready(Ready { slots: 1 }));
     assert_eq!(worker.offer().await.build_number, second.0);
 }
+
+#[tokio::test]
+async fn while_it_is_paused_no_job_is_offered() {
+    let world = World::new().await;
+    let (_busy, _, running) = world.working("w1").await;
+    world.app().store.pause("ann", None).await.unwrap();
+    let mut idle = world.worker("w2", 1).await;
+    let waiting = world.build().await;
+    assert_eq!(world.detail(waiting).await.build.status, Status::Queued);
+    assert_eq!(world.detail(running).await.build.status, Status::Running);
+    world.app().store.unpause().await.unwrap();
+    // Woken by the end of the pause.
+    assert_eq!(idle.offer().await.build_number, waiting.0);
+}

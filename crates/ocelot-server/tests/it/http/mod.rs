@@ -5,6 +5,7 @@ mod builds;
 mod groups;
 mod logs;
 mod pages;
+mod pause;
 mod queue;
 mod rights;
 mod streams;

@@ -1,0 +1,32 @@
+//! Nothing is handed out while it is paused.
+
+use ocelot_store::Wake;
+
+use crate::bed::Bed;
+
+both!(nothing_is_claimed_while_it_is_paused);
+
+async fn nothing_is_claimed_while_it_is_paused(bed: Bed) {
+    let store = &bed.store;
+    let worker = bed.worker("w", "").await;
+    bed.build("a b").await;
+    let first = bed.claim(worker).await.unwrap();
+    assert_eq!(store.paused().await.unwrap(), None);
+    store.pause("bob", None).await.unwrap();
+    let pause = store.pause("ann", Some("upgrade")).await.unwrap();
+    assert_eq!(pause.to_string(), "paused by ann: upgrade");
+    assert!(bed.claim(worker).await.is_none());
+    // What runs keeps its right.
+    store.accept(&first.lease).await.unwrap();
+    store.check_lease(&first.lease).await.unwrap();
+    // Another server, or this one after a restart.
+    let other = bed.second().await;
+    assert_eq!(other.paused().await.unwrap(), Some(pause));
+    assert!(other.claim(worker).await.unwrap().is_none());
+    let mut wakes = store.wakes();
+    store.unpause().await.unwrap();
+    assert_eq!(wakes.recv().await.unwrap(), Wake::Queue);
+    assert_eq!(other.paused().await.unwrap(), None);
+    assert!(other.claim(worker).await.unwrap().is_some());
+    store.unpause().await.unwrap();
+}
