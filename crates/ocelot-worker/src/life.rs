@@ -279,8 +279,10 @@ async fn a_worker_that_comes_back_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_revoked_ends_what_runs() {
     let mut case = Case::new(&[stage("a", "echo $$; exec sleep 1000", Value::Null)]).await;
-    let heard = case.fake.wait("output", |heard| heard.log(11).contains('\n')).await;
-    let process = format!("/proc/{}", heard.log(11).lines().last().unwrap());
+    // The line of the script is shown first.
+    let number = |log: &str| log.lines().find_map(|line| line.parse::<u32>().ok());
+    let heard = case.fake.wait("output", |heard| number(&heard.log(11)).is_some()).await;
+    let process = format!("/proc/{}", number(&heard.log(11)).unwrap());
     assert!(std::path::Path::new(&process).exists());
     case.fake.revoke();
     case.restart_server().await;
