@@ -51,7 +51,7 @@ machine="$(nproc) cores, $(awk '/MemTotal/ {printf "%.0f GiB", $2 / 1048576}' /p
     echo '| | |'
     echo '|---|---|'
     echo "| date | $(date -u '+%Y-%m-%d %H:%M UTC') |"
-    echo "| commit | $(git rev-parse HEAD) |"
+    echo "| commit | $(jq -r .commit <<<"$build") |"
     echo "| machine | $machine |"
     echo "| engine | $(docker version --format '{{.Server.Version}}') |"
     echo "| status | $(jq -r .status <<<"$build") |"
