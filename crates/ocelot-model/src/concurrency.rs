@@ -26,17 +26,18 @@ impl Concurrency {
     #[must_use]
     pub fn of_branch(&self, branch: &str) -> Concurrency {
         let group = placeholders(&self.group).fold(String::new(), |text, part| match part {
-            Part::Text(piece) => text + piece,
+            Part::Text(piece) | Part::Open(piece) => text + piece,
             Part::Placeholder(_) => text + branch,
         });
         Concurrency { group, ..self.clone() }
     }
 }
 
-/// The first placeholder in the name of a group that means nothing.
+/// The first placeholder in the name of a group that means nothing, or has no end.
 pub fn unknown_placeholder(group: &str) -> Option<&str> {
     placeholders(group).find_map(|part| match part {
         Part::Placeholder(name) if name != BRANCH => Some(name),
+        Part::Open(rest) => Some(rest),
         Part::Placeholder(_) | Part::Text(_) => None,
     })
 }
@@ -44,6 +45,8 @@ pub fn unknown_placeholder(group: &str) -> Option<&str> {
 enum Part<'a> {
     Text(&'a str),
     Placeholder(&'a str),
+    /// What follows a `${{` without its `}}`.
+    Open(&'a str),
 }
 
 fn placeholders(group: &str) -> impl Iterator<Item = Part<'_>> {
@@ -51,7 +54,7 @@ fn placeholders(group: &str) -> impl Iterator<Item = Part<'_>> {
     let first = pieces.next().map(Part::Text);
     let rest = pieces.flat_map(|piece| match piece.split_once("}}") {
         Some((name, text)) => [Part::Placeholder(name.trim()), Part::Text(text)],
-        None => [Part::Placeholder(piece.trim()), Part::Text("")],
+        None => [Part::Open(piece), Part::Text("")],
     });
     first.into_iter().chain(rest)
 }
@@ -156,6 +159,7 @@ mod tests {
         assert_eq!(of("a-${{ branch }}-${{branch}}"), "a-release/${{ x }}-release/${{ x }}");
         assert_eq!(unknown_placeholder("deploy-${{ branch }}"), None);
         assert_eq!(unknown_placeholder("deploy-${{ matrix.rust }}"), Some("matrix.rust"));
-        assert_eq!(unknown_placeholder("deploy-${{ branch"), None);
+        assert_eq!(unknown_placeholder("deploy-${{ branch"), Some(" branch"));
+        assert_eq!(unknown_placeholder("deploy-${{ branch }"), Some(" branch }"));
     }
 }

@@ -65,6 +65,13 @@ impl Caller {
         if self.0 == Actor::Anonymous {
             return anonymous();
         }
+        if let Actor::Token { role: Role::Admin, scope, .. } = &self.0
+            && !scope.is_empty()
+        {
+            let words =
+                format!("This token is limited to {}; this needs one without that limit.", scope.join(", "));
+            return Refusal::forbidden(words);
+        }
         let need = match action {
             Action::ReadRepo | Action::ReadFleet => "role read, write or admin",
             Action::WriteRepo => "role write or admin",

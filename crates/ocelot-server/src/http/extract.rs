@@ -21,7 +21,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Answer<Json<T>> {
-        let body = in_time(axum::Json::from_request(request, state)).await?;
+        let (parts, body) = request.into_parts();
+        let headers = parts.headers.clone();
+        let Whole(bytes) = Whole::from_request(Request::from_parts(parts, body), state).await?;
+        // The library takes a list for the fields of a struct in their order, which no caller can rely on.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(Refusal::unprocessable(
+                "bad_body",
+                "The body cannot be read: it must be a JSON object.",
+            ));
+        }
+        let mut whole = Request::new(axum::body::Body::from(bytes));
+        *whole.headers_mut() = headers;
+        let body = axum::Json::from_request(whole, state).await;
         body.map(|axum::Json(body)| Json(body)).map_err(refuse_json)
     }
 }

@@ -129,8 +129,11 @@ async fn step(mut reader: Reader) -> Result<Option<(Bytes, Reader)>, StoreError>
 /// First byte and the byte after the last one. `None` for what is to be ignored: other units, several
 /// ranges, nonsense.
 fn read_range(text: &str, total: u64) -> Option<Answer<(u64, u64)>> {
-    let (first, last) = text.strip_prefix("bytes=")?.trim().split_once('-')?;
-    let read = |word: &str| word.bytes().all(|b| b.is_ascii_digit()).then(|| word.parse::<u64>().ok())?;
+    let (unit, range) = text.split_once('=')?;
+    let (first, last) = range.trim().split_once('-').filter(|_| unit.eq_ignore_ascii_case("bytes"))?;
+    // A number that is too large for us is behind every end.
+    let read =
+        |word: &str| word.bytes().all(|b| b.is_ascii_digit()).then(|| word.parse().unwrap_or(u64::MAX));
     let (at, end) = match (first, last) {
         ("", "") => return None,
         ("", suffix) => (total.saturating_sub(read(suffix)?), total),
@@ -276,6 +279,9 @@ mod tests {
         check("bytes=5-99", "5-9");
         check("bytes=10-", "416");
         check("bytes=-0", "416");
+        check("Bytes=0-99999999999999999999", "0-9");
+        check("bytes=99999999999999999999-", "416");
+        check("bytes=-99999999999999999999", "0-9");
         for ignored in ["lines=0-1", "bytes=a-b", "bytes=5-2", "bytes=-", "bytes=0-1,3-4", "bytes=+1-2"] {
             check(ignored, "all");
         }

@@ -54,6 +54,10 @@ fn check(new: &api::NewToken) -> Answer<()> {
         let words = "name: use 1 to 100 letters, digits, blanks and `.`, `_`, `-`, `@`";
         return Err(Refusal::bad_request(words));
     }
+    if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        let words = "name: a name of digits alone would be taken for the id of a token; add a letter";
+        return Err(Refusal::bad_request(words));
+    }
     if let Some(bad) = new.repos.iter().find(|entry| !is_scope(entry)) {
         let words =
             format!("repos: `{bad}` is neither a repository (`git/example`) nor a prefix that ends in `/`");

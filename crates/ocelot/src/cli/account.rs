@@ -36,7 +36,8 @@ struct Login {
 impl Remote {
     /// The client. A stored token goes only to the server that it was stored for.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
-        let stored = load()?;
+        // What is said elsewhere needs no file, so a broken one is no hindrance.
+        let stored = if self.url.is_some() && self.token.is_some() { None } else { load()? };
         let of_login = || stored.as_ref().map(|login| login.url.clone());
         let url = self.url.clone().or_else(of_login).unwrap_or_else(|| DEFAULT_URL.to_owned());
         let given = self.token.as_ref().map(|token| token.expose_secret().trim().to_owned());

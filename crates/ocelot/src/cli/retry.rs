@@ -5,6 +5,7 @@ use ocelot_api::body::RetryBuild;
 
 use super::account::Remote;
 use super::{show, which};
+use crate::exit;
 use crate::follow::{self, Look};
 
 #[derive(Debug, Args)]
@@ -38,5 +39,5 @@ pub(crate) async fn retry(options: Options) -> anyhow::Result<u8> {
         show::line(format_args!("Build {} does build {} again.", build.number, options.build))?;
         show::line(client.page(build.number))?;
     }
-    Ok(0)
+    Ok(exit::of_status(build.status))
 }

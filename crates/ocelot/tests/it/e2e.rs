@@ -264,4 +264,15 @@ async fn login_stores_a_token_for_this_user_alone() {
     call(&["repo", "list"], "").expect(0);
     let mode = std::fs::metadata(home.path().join(".config/ocelot/login.json")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    // Who says everything elsewhere needs no file.
+    std::fs::write(home.path().join(".config/ocelot/login.json"), "{{{").unwrap();
+    call(&["repo", "list"], "").expect(2);
+    call(&["repo", "list", "--url", app.url(), "--token", app.admin_token()], "").expect(0);
+}
+
+#[tokio::test]
+async fn a_retry_that_is_in_error_at_once_ends_as_the_build_did() {
+    let app = TestApp::start(OCELOT, Setup::NoWorker).await;
+    let build = app.build("broken", "stages: 1\n").await;
+    app.cli(&["retry", &build.number.to_string()]).await.expect(2);
 }

@@ -89,6 +89,7 @@ async fn bodies() {
         (typed("{"), 400),
         (typed("{}"), 422),
         (typed("[]"), 422),
+        (typed(r#" ["git/x", null, null, {}, false]"#), 422),
         (typed(r#"{"repo": "git/x", "colour": 1}"#), 422),
         (typed(r#"{"repo": "git/x", "params": {"a": "b"}}"#), 404),
         (typed(&"[".repeat(100_000)), 422),
@@ -99,6 +100,8 @@ async fn bodies() {
         assert_eq!(body["status"], want, "{body}");
     }
     let (status, body) = room.post("/api/v1/tokens", &json!({"name": "../x\n", "role": "read"})).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+    let (status, body) = room.post("/api/v1/tokens", &json!({"name": "12", "role": "read"})).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
     let (status, body) = room.post("/api/v1/tokens", &json!({"name": "x", "role": "god"})).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");

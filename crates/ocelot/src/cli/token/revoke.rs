@@ -1,6 +1,6 @@
 //! `ocelot token revoke ID|NAME`.
 
-use anyhow::Context as _;
+use anyhow::bail;
 use clap::Args;
 
 use crate::cli::account::Remote;
@@ -18,12 +18,14 @@ pub(crate) struct Options {
 pub(crate) async fn revoke(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
     let word = &options.which;
-    let token = client
-        .tokens()
-        .await?
-        .into_iter()
-        .find(|token| token.name == *word || token.id.to_string() == *word)
-        .with_context(|| format!("no token has the id or name `{word}`; `ocelot token list` shows all"))?;
+    let tokens = client.tokens().await?;
+    let meant: Vec<_> =
+        tokens.iter().filter(|token| token.name == *word || token.id.to_string() == *word).collect();
+    let token = match meant[..] {
+        [token] => token,
+        [] => bail!("no token has the id or name `{word}`; `ocelot token list` shows all"),
+        _ => bail!("`{word}` is the id of one token and the name of another: revoke it by its other word"),
+    };
     client.revoke_token(token.id).await?;
     show::line(format_args!("Revoked {}.", show::plain(&token.name)))?;
     Ok(0)
