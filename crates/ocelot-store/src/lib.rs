@@ -446,6 +446,11 @@ impl Store {
         each!(self, core => core.find_token(secret).await)
     }
 
+    /// Whether it was neither revoked nor has ended.
+    pub async fn token_lives(&self, id: TokenId) -> Result<bool, StoreError> {
+        each!(self, core => core.token_lives(id).await)
+    }
+
     /// All, by name.
     pub async fn list_tokens(&self) -> Result<Vec<Token>, StoreError> {
         each!(self, core => core.list_tokens().await)

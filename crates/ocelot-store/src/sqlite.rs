@@ -5,6 +5,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::Connection as _;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -114,6 +115,14 @@ async fn make_folder(folder: &Path) -> Result<(), StoreError> {
         .map_err(|error| StoreError::Unavailable(format!("folder {}: {error}", folder.display())))
 }
 
+/// False for a connection that is to be thrown away. On a full disk SQLite ends a transaction by itself; the library
+/// counts it as open for ever, and could never begin another one.
+async fn is_clean(conn: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // A rollback may still be under way.
+    conn.ping().await?;
+    Ok(!conn.is_in_transaction())
+}
+
 /// One connection that writes and a few that read beside it.
 async fn pools(options: SqliteConnectOptions) -> Result<(sqlx::SqlitePool, sqlx::SqlitePool), StoreError> {
     let options = options
@@ -124,7 +133,43 @@ async fn pools(options: SqliteConnectOptions) -> Result<(sqlx::SqlitePool, sqlx:
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true);
     let pool = || SqlitePoolOptions::new().acquire_timeout(Duration::from_secs(10)).idle_timeout(None);
-    let write = pool().max_connections(1).max_lifetime(None).connect_with(options.clone()).await?;
+    let write = pool()
+        .max_connections(1)
+        .max_lifetime(None)
+        .after_release(|conn, _| Box::pin(is_clean(conn)))
+        .connect_with(options.clone())
+        .await?;
     let read = pool().max_connections(4).connect_lazy_with(options.read_only(true).create_if_missing(false));
     Ok((write, read))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fills the database up to its limit, in a transaction that then ends in whatever way SQLite has left.
+    async fn fill(write: &sqlx::SqlitePool) -> sqlx::Error {
+        let mut tx = write.begin_with(WRITE).await.expect("a transaction");
+        loop {
+            let more = "INSERT INTO t (data) VALUES (randomblob(100000))";
+            if let Err(error) = sqlx::query(more).execute(&mut *tx).await {
+                return error;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_got_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = SqliteConnectOptions::new().filename(folder.path().join("a.db"));
+        let (write, _) = pools(options.pragma("max_page_count", "100")).await.expect("a database");
+        sqlx::query("CREATE TABLE t (data BLOB)").execute(&write).await.expect("a table");
+        for _ in 0..3 {
+            let error = fill(&write).await.to_string();
+            assert!(error.contains("full"), "{error}");
+        }
+        let mut tx = write.begin_with(WRITE).await.expect("a transaction");
+        sqlx::query("INSERT INTO t (data) VALUES ('small')").execute(&mut *tx).await.expect("room");
+        tx.commit().await.expect("an end");
+    }
 }

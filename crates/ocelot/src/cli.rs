@@ -69,7 +69,7 @@ enum Command {
     Summary(summary::Options),
     /// Print the log of a build.
     Logs(logs::Options),
-    /// End a build.
+    /// End a build; asking again ends its clean-up (`always` stages) too.
     #[command(visible_alias = "kill")]
     Cancel(cancel::Options),
     /// Build the same commit again, as a new build.

@@ -21,6 +21,11 @@ pub(super) async fn worker_token(app: &App, metadata: &MetadataMap) -> Result<To
             "the token `{}` has role {}, a worker needs one of role worker",
             token.name, token.role
         ))),
-        None => Err(Status::unauthenticated("no worker's token has this secret, or it has ended")),
+        None => Err(no_token()),
     }
+}
+
+/// The answer to who is not known, or not any more.
+pub(super) fn no_token() -> Status {
+    Status::unauthenticated("no worker's token has this secret, or it has ended")
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ocelot_api::proto::from_server::Message as Down;
 use ocelot_api::proto::from_worker::Message as Up;
 use ocelot_api::proto::{Beat, FromServer, FromWorker, Lease as ProtoLease, Welcome};
-use ocelot_model::{AttemptId, WorkerId};
+use ocelot_model::{AttemptId, TokenId, WorkerId};
 use ocelot_store::{Held, Lease, StoreError, Token};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, timeout};
@@ -29,6 +29,8 @@ pub(super) type Told = mpsc::Receiver<Result<FromServer, Status>>;
 
 struct Session {
     app: App,
+    /// What it came with.
+    token: TokenId,
     worker: WorkerId,
     number: u64,
     outbox: Outbox,
@@ -68,7 +70,8 @@ pub(super) async fn begin(app: App, token: Token, mut heard: Streaming<FromWorke
     stock.set_mirrors(hello.mirrors.map(|it| it.names).unwrap_or_default());
     let seat = app.fleet.sit(worker, Arc::new(greeting.labels), greeting.slots, stock, outbox.clone());
     tracing::info!(%worker, name = hello.name, slots = hello.slots, version = hello.version, "worker connected");
-    let session = Session { app, worker, number: seat.session, outbox, busy: AtomicBool::new(false) };
+    let session =
+        Session { app, token: token.id, worker, number: seat.session, outbox, busy: AtomicBool::new(false) };
     tokio::spawn(session.live(hello.holding, seat.unanswered, heard, seat.over));
     Ok(told)
 }
@@ -130,6 +133,12 @@ impl Session {
         loop {
             match timeout(silence, heard.message()).await {
                 Ok(Ok(Some(FromWorker { message: Some(message) }))) => {
+                    // At each beat: whoever is not trusted any more must not go on until it happens to come back.
+                    if matches!(message, Up::Heartbeat(_))
+                        && let Some(end) = self.token_ended().await
+                    {
+                        return end;
+                    }
                     if let Err(error) = self.hear(message).await {
                         return self.give_up(&error).await;
                     }
@@ -144,6 +153,15 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// The end, when the token is no longer good. A database that does not answer is no reason for one.
+    async fn token_ended(&self) -> Option<End> {
+        if self.app.store.token_lives(self.token).await.unwrap_or(true) {
+            return None;
+        }
+        let _ = self.outbox.send(Err(super::auth::no_token())).await;
+        Some(End::Left("its token was revoked or has ended".to_owned()))
     }
 
     /// Worker and server begin anew on another stream.

@@ -65,6 +65,13 @@ impl Core {
         Ok(Some(token))
     }
 
+    pub(crate) async fn token_lives(&self, id: TokenId) -> Result<bool, StoreError> {
+        let now = self.now().await?;
+        let sql = "SELECT count(*) FROM tokens WHERE id = $1 AND (expires_at IS NULL OR expires_at > $2)";
+        let count: i64 = sqlx::query_scalar(sql).bind(id.0).bind(now).fetch_one(&self.pools.read).await?;
+        Ok(count > 0)
+    }
+
     async fn note_use(&self, id: TokenId, now: i64) -> Result<(), StoreError> {
         sqlx::query("UPDATE tokens SET last_used_at = $1 WHERE id = $2")
             .bind(now)

@@ -22,8 +22,8 @@ pub(crate) struct Options {
     /// A token of the role worker; better in OCELOT_TOKEN, where other users of the machine do not see it.
     #[arg(long, env = "OCELOT_TOKEN", hide_env_values = true)]
     token: Option<SecretString>,
-    /// Without a token: read it from this file, and wait for it when it is not there yet (`ocelot server
-    /// --worker-token-file` writes it).
+    /// Read the token from this file, and wait for it when it is not there yet (`ocelot server --worker-token-file`
+    /// writes it). Goes before --token.
     #[arg(long, value_name = "FILE", env = "OCELOT_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// Folder for jobs and copies of repositories [default: ./worker-data].
@@ -43,7 +43,7 @@ pub(crate) struct Options {
 
 pub(crate) async fn start(options: Options) -> anyhow::Result<u8> {
     let log = options.log.clone();
-    let file = options.token_file.clone().filter(|_| options.token.is_none());
+    let file = options.token_file.clone();
     let mut config = config(options)?;
     log.begin();
     if let Some(file) = file {
@@ -63,10 +63,10 @@ fn config(options: Options) -> anyhow::Result<Config> {
         usage(format!("--{flag} is missing (or OCELOT_{name}, or `{flag}` in ocelot.toml): {hint}"))
     };
     let server = options.server.ok_or_else(|| missing("server the address of the server"))?;
-    let token = match (options.token, &options.token_file) {
-        (Some(token), _) => token,
+    let token = match (&options.token_file, options.token) {
         // Read once the log tells what is waited for.
-        (None, Some(_)) => SecretString::default(),
+        (Some(_), _) => SecretString::default(),
+        (None, Some(token)) => token,
         (None, None) => {
             return Err(missing("token `ocelot token create NAME --role worker` on the server makes one"));
         }
