@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use ocelot_model::BuildNumber;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -21,21 +21,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Answer<Json<T>> {
-        let (parts, body) = request.into_parts();
-        let headers = parts.headers.clone();
-        let Whole(bytes) = Whole::from_request(Request::from_parts(parts, body), state).await?;
-        // The library takes a list for the fields of a struct in their order, which no caller can rely on.
-        if bytes.trim_ascii_start().starts_with(b"[") {
-            return Err(Refusal::unprocessable(
-                "bad_body",
-                "The body cannot be read: it must be a JSON object.",
-            ));
-        }
-        let mut whole = Request::new(axum::body::Body::from(bytes));
-        *whole.headers_mut() = headers;
-        let body = axum::Json::from_request(whole, state).await;
-        body.map(|axum::Json(body)| Json(body)).map_err(refuse_json)
+        let headers = request.headers().clone();
+        let Whole(bytes) = Whole::from_request(request, state).await?;
+        object(headers, bytes).await.map(Json)
     }
+}
+
+/// What a JSON body says.
+async fn object<T: DeserializeOwned>(headers: HeaderMap, bytes: Bytes) -> Answer<T> {
+    // The library takes a list for the fields of a struct in their order, which no caller can rely on.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        let words = "The body cannot be read: it must be a JSON object.";
+        return Err(Refusal::unprocessable("bad_body", words));
+    }
+    let mut whole = Request::new(axum::body::Body::from(bytes));
+    *whole.headers_mut() = headers;
+    let body = axum::Json::from_request(whole, &()).await;
+    body.map(|axum::Json(body)| body).map_err(refuse_json)
 }
 
 /// A body must be there within this time.
@@ -69,18 +71,12 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeJson
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Answer<MaybeJson<T>> {
-        let (parts, body) = request.into_parts();
-        let kind = parts.headers.get(header::CONTENT_TYPE).cloned();
-        let request = Request::from_parts(parts, body);
+        let headers = request.headers().clone();
         let Whole(bytes) = Whole::from_request(request, state).await?;
         if bytes.is_empty() {
             return Ok(MaybeJson(T::default()));
         }
-        let mut again = Request::new(axum::body::Body::from(bytes));
-        if let Some(kind) = kind {
-            again.headers_mut().insert(header::CONTENT_TYPE, kind);
-        }
-        Json::from_request(again, state).await.map(|Json(body)| MaybeJson(body))
+        object(headers, bytes).await.map(MaybeJson)
     }
 }
 
