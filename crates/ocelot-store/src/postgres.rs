@@ -48,7 +48,7 @@ macro_rules! skip_locked {
 }
 /// Several changes and a query in one call; all have the same bound values. None of them sees what another one did.
 macro_rules! at_once {
-    ($one:expr, $two:expr, $three:expr, $four:expr, $query:expr) => {
+    ($one:expr, $two:expr, $three:expr, $four:expr, $five:expr, $query:expr) => {
         concat!(
             "WITH one AS (",
             $one,
@@ -58,9 +58,36 @@ macro_rules! at_once {
             $three,
             "), four AS (",
             $four,
+            "), five AS (",
+            $five,
             ") ",
             $query
         )
+    };
+}
+/// The clock as SQL.
+macro_rules! now_us {
+    () => {
+        "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+    };
+}
+/// Writes events (a JSON list of `[build, repository, body]`, `$1`), answers the last one's number and tells it to the
+/// other servers (after the text `$2`), when the transaction commits.
+///
+/// The lock is taken before the first number is, and held until the commit, so that whoever sees an event has seen all
+/// with smaller numbers. Nothing else may be locked after this.
+macro_rules! insert_events {
+    () => {
+        "WITH told AS (
+             INSERT INTO events (build, repo_id, body)
+             SELECT (e.it ->> 0)::bigint, (e.it ->> 1)::bigint, e.it ->> 2
+             FROM (SELECT pg_advisory_xact_lock(7954773)) AS alone
+             CROSS JOIN LATERAL json_array_elements($1::json) WITH ORDINALITY AS e (it, place)
+             ORDER BY e.place
+             RETURNING seq
+         )
+         SELECT last.seq FROM (SELECT max(seq) AS seq FROM told) AS last,
+                              LATERAL (SELECT pg_notify('ocelot_wake', $2 || last.seq)) AS heard"
     };
 }
 /// The numbers of a JSON list that is bound as text.
@@ -74,15 +101,7 @@ macro_rules! ids {
 pub(crate) mod sql;
 
 pub(crate) async fn now(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
-        .fetch_one(conn)
-        .await
-}
-
-/// Held until the commit, so that whoever sees an event has seen all with smaller numbers. Nothing else may be
-/// locked after this.
-pub(crate) async fn lock_events(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("SELECT pg_advisory_xact_lock(7954773)").execute(conn).await.map(drop)
+    sqlx::query_scalar(concat!("SELECT ", now_us!())).fetch_one(conn).await
 }
 
 /// Reaches the other servers when the transaction commits.

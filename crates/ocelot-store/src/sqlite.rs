@@ -48,8 +48,23 @@ macro_rules! skip_locked {
 }
 /// Several changes and a query in one call; all have the same bound values.
 macro_rules! at_once {
-    ($one:expr, $two:expr, $three:expr, $four:expr, $query:expr) => {
-        concat!($one, "; ", $two, "; ", $three, "; ", $four, "; ", $query)
+    ($one:expr, $two:expr, $three:expr, $four:expr, $five:expr, $query:expr) => {
+        concat!($one, "; ", $two, "; ", $three, "; ", $four, "; ", $five, "; ", $query)
+    };
+}
+/// The clock as SQL, to the millisecond.
+macro_rules! now_us {
+    () => {
+        "CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)"
+    };
+}
+/// Writes events (a JSON list of `[build, repository, body]`, `$1`) and answers the last one's number. The single writer
+/// orders them already, and no other process listens (`$2`).
+macro_rules! insert_events {
+    () => {
+        "INSERT INTO events (build, repo_id, body)
+         SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1) WHERE $2 IS NOT NULL ORDER BY key
+         RETURNING seq"
     };
 }
 /// The numbers of a JSON list that is bound as text.
@@ -65,11 +80,6 @@ pub(crate) mod sql;
 /// The process is the database, so its clock is the database's clock.
 pub(crate) async fn now(_: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
     Ok(Timestamp::now().as_microsecond())
-}
-
-/// The single writer already orders events.
-pub(crate) async fn lock_events(_: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    Ok(())
 }
 
 /// No other process listens.

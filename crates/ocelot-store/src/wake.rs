@@ -51,6 +51,11 @@ impl Wakes {
             .collect()
     }
 
+    /// The text that tells of events, without the last one's number at its end.
+    pub(crate) fn events_prefix(&self) -> String {
+        format!("{} e", self.origin)
+    }
+
     /// The wake-ups in another server's text; none when it is our own.
     pub(crate) fn read_text(&self, text: &str) -> Vec<Wake> {
         let mut words = text.split(' ');
@@ -95,6 +100,7 @@ mod tests {
         assert_eq!(texts.len(), 1);
         assert_eq!(other.read_text(&texts[0]), wakes);
         assert_eq!(one.read_text(&texts[0]), []);
+        assert_eq!(other.read_text(&(one.events_prefix() + "12")), [Wake::Events(12)]);
         assert_eq!(other.read_text("x what? e"), [Wake::All, Wake::All]);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ocelot_model::pipeline::Job as JobSpec;
 use ocelot_model::{AttemptId, JobId, RepoId, StageId, Status, WorkerId};
 
+use super::super::WRITE;
 use super::{Conn, Core, Tx, now};
 use crate::raw::{self, BuildRow, from_json, read, time, to_json};
 use crate::{Build, Claimed, EventBody, Lease, Next, StoreError, secret};
@@ -40,25 +41,26 @@ impl Core {
         worker: WorkerId,
         but: &[RepoId],
     ) -> Result<Option<Claimed>, StoreError> {
-        let mut tx = self.begin().await?;
-        let row: Option<(String, String, i64, bool)> = sqlx::query_as(
+        let mut tx = self.pools.write.begin_with(WRITE).await?;
+        let row: Option<(String, String, i64, bool, i64)> = sqlx::query_as(concat!(
             "SELECT name, labels, (SELECT count(*) FROM label_sets),
-                    EXISTS (SELECT 1 FROM settings WHERE key = 'paused')
-             FROM workers WHERE id = $1",
-        )
+                    EXISTS (SELECT 1 FROM settings WHERE key = 'paused'), ",
+            now_us!(),
+            " FROM workers WHERE id = $1"
+        ))
         .bind(worker.0)
-        .fetch_optional(tx.conn())
+        .fetch_optional(&mut *tx)
         .await?;
-        let (name, labels, sets, paused) =
+        let (name, labels, sets, paused, now) =
             row.ok_or_else(|| StoreError::NotFound(format!("worker {worker}")))?;
         if paused {
             return Ok(None);
         }
+        let mut tx = Tx::new(tx, now);
         let suiting = self.suiting(tx.conn(), sets, &raw::labels(&labels)?).await?;
         // Further ones: those whose jobs other claims have their hands on.
         let mut passed: Vec<i64> = but.iter().map(|repo| repo.0).collect();
         loop {
-            let now = tx.now;
             let lines = next_lines(tx.conn(), now, &suiting, &passed).await?;
             let Some((_, repo)) = lines.first().copied() else { return Ok(None) };
             for (set, _) in lines {
@@ -189,8 +191,8 @@ async fn take(tx: &mut Tx, worker: Claimer, first: First) -> Result<Claimed, Sto
     }
     let token = secret::random::<16>().to_vec();
     let lease = Lease { attempt_id: AttemptId(attempt_id), attempt, token };
-    let stages = mark_running(tx, &worker, job, build.repo.id, &lease).await?;
-    begin_build(tx, &mut build).await?;
+    let stages = mark_running(tx, &worker, job, &build, &lease).await?;
+    begin_build(tx, &mut build)?;
     let spec: JobSpec = from_json(&spec)?;
     let what = EventBody::Job {
         job,
@@ -205,26 +207,16 @@ async fn take(tx: &mut Tx, worker: Claimer, first: First) -> Result<Claimed, Sto
 }
 
 /// The build runs from its first job on.
-async fn begin_build(tx: &mut Tx, build: &mut Build) -> Result<(), StoreError> {
+fn begin_build(tx: &mut Tx, build: &mut Build) -> Result<(), StoreError> {
     if build.status == Status::Queued {
         tx.events.push((
             build.number,
             build.repo.id,
             EventBody::Build { status: Status::Running, reason: None },
         ));
-    } else if build.started_at.is_some() {
-        return Ok(());
     }
-    let now = tx.now;
     build.status = Status::Running;
-    build.started_at = build.started_at.or(Some(time(now)?));
-    sqlx::query(
-        "UPDATE builds SET status = 'running', started_at = coalesce(started_at, $1) WHERE number = $2",
-    )
-    .bind(now)
-    .bind(build.number.0)
-    .execute(tx.conn())
-    .await?;
+    build.started_at = build.started_at.or(Some(time(tx.now)?));
     Ok(())
 }
 
@@ -236,7 +228,7 @@ async fn mark_running(
     tx: &mut Tx,
     worker: &Claimer,
     job: JobId,
-    repo: RepoId,
+    build: &Build,
     lease: &Lease,
 ) -> Result<Vec<(StageId, String)>, StoreError> {
     let now = tx.now;
@@ -251,9 +243,11 @@ async fn mark_running(
                              accepted = false
          WHERE id = $8",
         "UPDATE jobs SET status = 'running', reason = NULL WHERE id = $3",
+        "UPDATE builds SET status = 'running', started_at = coalesce(started_at, $9)
+         WHERE number = $10 AND (status <> 'running' OR started_at IS NULL)",
         "SELECT id, name FROM stages WHERE attempt_id = $8 ORDER BY place"
     ))
-    .bind(repo.0)
+    .bind(build.repo.id.0)
     .bind(&worker.suiting)
     .bind(job.0)
     .bind(worker.id.0)
@@ -261,6 +255,8 @@ async fn mark_running(
     .bind(&lease.token)
     .bind(now + OFFER_US)
     .bind(lease.attempt_id.0)
+    .bind(now)
+    .bind(build.number.0)
     .fetch_all(tx.conn())
     .await?;
     Ok(stages.into_iter().map(|(id, name)| (StageId(id), name)).collect())

@@ -2,7 +2,7 @@
 
 use ocelot_model::{BuildNumber, RepoId};
 
-use super::{Conn, Core, Db};
+use super::{Conn, Core};
 use crate::raw::{from_json, to_json};
 use crate::{Event, EventBody, StoreError};
 
@@ -37,22 +37,19 @@ impl Core {
     }
 }
 
-/// Writes events in this order; answers the last one's number. The caller holds the lock on events.
+/// Writes events in this order, and tells other servers of them by `prefix` with the last one's number behind it;
+/// answers that number.
 pub(super) async fn insert(
     conn: &mut Conn,
     events: &[(BuildNumber, RepoId, EventBody)],
+    prefix: &str,
 ) -> Result<i64, StoreError> {
-    let bodies = events.iter().map(|(build, repo, what)| Ok((build.0, repo.0, to_json(what)?)));
-    let bodies = bodies.collect::<Result<Vec<_>, StoreError>>()?;
-    let mut last = 0;
-    for some in bodies.chunks(1000) {
-        let mut sql = sqlx::QueryBuilder::<Db>::new("INSERT INTO events (build, repo_id, body) ");
-        sql.push_values(some, |mut row, (build, repo, body)| {
-            row.push_bind(*build).push_bind(*repo).push_bind(body.clone());
-        });
-        sql.push(" RETURNING seq");
-        let numbers: Vec<i64> = sql.build_query_scalar().fetch_all(&mut *conn).await?;
-        last = numbers.into_iter().max().unwrap_or(last);
-    }
-    Ok(last)
+    let rows = events.iter().map(|(build, repo, what)| Ok((build.0, repo.0, to_json(what)?)));
+    let rows = rows.collect::<Result<Vec<_>, StoreError>>()?;
+    let numbers: Vec<i64> =
+        sqlx::query_scalar(insert_events!()).bind(to_json(&rows)?).bind(prefix).fetch_all(conn).await?;
+    numbers
+        .into_iter()
+        .max()
+        .ok_or_else(|| StoreError::Corrupt("events were written and have no number".into()))
 }

@@ -29,7 +29,7 @@ use ocelot_model::{BuildNumber, RepoId};
 use sqlx::{Connection as _, Pool, Transaction};
 use tokio::task::JoinHandle;
 
-use super::{Db, READ, WRITE, lock_events, notify, now};
+use super::{Db, READ, WRITE, notify, now};
 use crate::wake::Wakes;
 use crate::{EventBody, StoreError, Wake, secret};
 
@@ -103,18 +103,18 @@ impl Core {
     async fn begin(&self) -> Result<Tx, StoreError> {
         let mut tx = self.pools.write.begin_with(WRITE).await?;
         let now = now(&mut tx).await?;
-        Ok(Tx { inner: tx, now, events: Vec::new(), wakes: Vec::new() })
+        Ok(Tx::new(tx, now))
     }
 
     /// Writes the events, commits, and only then wakes those who wait.
     async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
         let Tx { inner: mut tx, events, mut wakes, .. } = tx;
-        if !events.is_empty() {
-            lock_events(&mut tx).await?;
-            wakes.push(Wake::Events(events::insert(&mut tx, &events).await?));
-        }
         for text in self.wakes.to_texts(&wakes) {
             notify(&mut tx, &text).await?;
+        }
+        if !events.is_empty() {
+            let last = events::insert(&mut tx, &events, &self.wakes.events_prefix()).await?;
+            wakes.push(Wake::Events(last));
         }
         tx.commit().await?;
         self.wakes.send(&wakes);
@@ -132,6 +132,10 @@ struct Tx {
 }
 
 impl Tx {
+    fn new(inner: Transaction<'static, Db>, now: i64) -> Tx {
+        Tx { inner, now, events: Vec::new(), wakes: Vec::new() }
+    }
+
     fn conn(&mut self) -> &mut Conn {
         &mut self.inner
     }
