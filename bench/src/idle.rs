@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ocelot_api::body::NewBuild;
 use serde_json::json;
 
@@ -35,7 +35,7 @@ pub(crate) async fn measure(ocelot: &Path, times: usize) -> Result<bool> {
     let up = server::up(ocelot, &data, &[]).await?;
     up.has_worker().await?;
     tokio::time::sleep(Duration::from_mins(1)).await;
-    let anonymous = anonymous_mb(up.pid())?;
+    let anonymous = up.memory("smaps_rollup", "Anonymous:")? / 1e6;
     let figures = [
         Figure { name: "idle_anonymous", value: anonymous, target: 30.0, more_is_better: false, unit: "MB" },
         Figure {
@@ -47,11 +47,4 @@ pub(crate) async fn measure(ocelot: &Path, times: usize) -> Result<bool> {
         },
     ];
     write("idle", &figures, &json!({"builds": BUILDS, "ready_ms": ready}))
-}
-
-fn anonymous_mb(pid: u32) -> Result<f64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = text.lines().find(|line| line.starts_with("Anonymous:")).context("no Anonymous line")?;
-    let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-    Ok(kib * 1024.0 / 1e6)
 }

@@ -1,10 +1,11 @@
 //! Measures what the README claims, each figure against the bare thing in the same process and minute.
 //!
-//! `ocelot-bench --ocelot target/release/ocelot start host live log idle claims offer` writes `bench/out/*.json` and ends with 1 when a
+//! `ocelot-bench --ocelot target/release/ocelot start host live log idle claims offer fleet two` writes `bench/out/*.json` and ends with 1 when a
 //! figure is below 0.7 of its target.
 
 mod claims;
 mod docker;
+mod fleet;
 mod host;
 mod idle;
 mod live;
@@ -13,6 +14,8 @@ mod offer;
 mod report;
 mod server;
 mod start;
+mod two;
+mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,6 +46,10 @@ enum Which {
     Claims,
     /// From a queued job to its offer to an idle worker.
     Offer,
+    /// 1,000 connected workers without work, and their return after a restart of the server.
+    Fleet,
+    /// Two servers, 50 workers, 5,000 builds, and one server dies; a lost worker's job is tried again.
+    Two,
     /// How late a follower has a line.
     Live,
     /// 200 MB of log through a Docker stage against the engine's attach stream.
@@ -53,7 +60,17 @@ enum Which {
 async fn main() -> anyhow::Result<ExitCode> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let options = Options::parse();
-    let all = [Which::Start, Which::Host, Which::Live, Which::Log, Which::Idle, Which::Claims, Which::Offer];
+    let all = [
+        Which::Start,
+        Which::Host,
+        Which::Live,
+        Which::Log,
+        Which::Idle,
+        Which::Claims,
+        Which::Offer,
+        Which::Fleet,
+        Which::Two,
+    ];
     let which = if options.which.is_empty() { all.to_vec() } else { options.which.clone() };
     let mut good = true;
     for one in which {
@@ -62,6 +79,8 @@ async fn main() -> anyhow::Result<ExitCode> {
             Which::Host => host::measure(&options.ocelot, options.times).await?,
             Which::Claims => claims::measure().await?,
             Which::Offer => offer::measure(&options.ocelot).await?,
+            Which::Fleet => fleet::measure(&options.ocelot).await?,
+            Which::Two => two::measure(&options.ocelot).await?,
             Which::Live => live::measure(&options.ocelot).await?,
             Which::Idle => idle::measure(&options.ocelot, options.times).await?,
             Which::Log => log::measure(&options.ocelot, options.times.min(5)).await?,

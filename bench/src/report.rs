@@ -39,9 +39,11 @@ impl Figure {
     pub(crate) fn score(&self) -> f64 {
         if self.more_is_better {
             self.value / self.target
+        } else if self.value <= self.target {
+            // Also when the target is nothing at all, and the difference of two times can be below that.
+            1.0
         } else {
-            // The difference of two times can be below nothing.
-            self.target / self.value.max(f64::MIN_POSITIVE)
+            self.target / self.value
         }
     }
 }

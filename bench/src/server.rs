@@ -5,8 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use ocelot_api::body::{Build, NewBuild, NewRepo};
+use ocelot_api::body::{Build, NewBuild, NewRepo, NewToken};
 use ocelot_api::client::Client;
+use ocelot_model::access::Role;
 
 /// Ends with it.
 pub(crate) struct Server {
@@ -20,11 +21,26 @@ pub(crate) struct Server {
 
 /// Starts `ocelot up` with these further options.
 pub(crate) async fn up(ocelot: &Path, data: &Path, more: &[&str]) -> Result<Server> {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let log = std::fs::File::create(data.with_extension("log"))?;
+    start(ocelot, "up", data, free_port()?, more).await
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Starts `ocelot up` or `ocelot server` at this port.
+pub(crate) async fn start(
+    ocelot: &Path,
+    role: &str,
+    data: &Path,
+    port: u16,
+    more: &[&str],
+) -> Result<Server> {
+    let log = std::fs::File::options().create(true).append(true).open(data.with_extension("log"))?;
     let begin = Instant::now();
     let child = Command::new(ocelot)
-        .args(["up", "--allow-local-repos", "--listen", &format!("127.0.0.1:{port}"), "--data"])
+        .args([role, "--allow-local-repos", "--listen", &format!("127.0.0.1:{port}"), "--data"])
         .arg(data)
         .args(more)
         .stdin(Stdio::null())
@@ -56,6 +72,38 @@ impl Server {
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// A new token for workers.
+    pub(crate) async fn worker_token(&self) -> Result<String> {
+        let token =
+            NewToken { name: "bench".into(), role: Role::Worker, repos: Vec::new(), expires_days: None };
+        Ok(self.client.create_token(&token).await?.secret)
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Bytes of a line of `/proc/<pid>/<file>` that is given in kB.
+    pub(crate) fn memory(&self, file: &str, line: &str) -> Result<f64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/{file}", self.pid()))?;
+        let line = text.lines().find(|text| text.starts_with(line)).context("no such line")?;
+        let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+        Ok(kib * 1024.0)
+    }
+
+    /// Time on a core so far, in seconds.
+    pub(crate) fn cpu_seconds(&self) -> Result<f64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
+        let (_, rest) = text.rsplit_once(')').context("a name in brackets")?;
+        let ticks = rest.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+        let ticks: f64 = ticks.sum::<Result<f64, _>>()?;
+        // The kernel shows hundredths to all programs.
+        Ok(ticks / 100.0)
     }
 
     /// Waits until its worker is there.
@@ -97,7 +145,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        }
         let _ = self.child.wait();
     }
 }
