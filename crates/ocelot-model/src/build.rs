@@ -167,6 +167,9 @@ pub enum Change {
 #[error("this attempt is over, or a newer one took its place")]
 pub struct Stale;
 
+/// What failed for reasons of the machine or the network is tried again after this, at first.
+const FIRST_PAUSE_MS: u64 = 5_000;
+
 /// Applies one happening. On [`Stale`] the picture is as before.
 pub fn advance(build: &mut BuildState, what: Happening) -> Result<Vec<Change>, Stale> {
     let mut changes = Vec::new();
@@ -176,12 +179,13 @@ pub fn advance(build: &mut BuildState, what: Happening) -> Result<Vec<Change>, S
         Happening::Admitted => build.admitted = true,
         Happening::Finished { job, attempt, outcome } => {
             let cancelled = build.cancel_requested;
-            end_attempt(running(build, job, attempt)?, outcome, cancelled, &mut changes);
+            end_attempt(running(build, job, attempt)?, outcome, FIRST_PAUSE_MS, cancelled, &mut changes);
         }
         Happening::Lost { job, attempt, reason } => {
             let cancelled = build.cancel_requested;
             let outcome = Outcome { status: Status::Error, reason: Some(reason), infrastructure: true };
-            end_attempt(running(build, job, attempt)?, outcome, cancelled, &mut changes);
+            // It has waited long enough for its worker, and the next one is another.
+            end_attempt(running(build, job, attempt)?, outcome, 0, cancelled, &mut changes);
         }
         Happening::Expired { job, attempt, reason } => {
             end_waiting(claimable(build, job, attempt)?, Status::Error, &reason, &mut changes);
@@ -213,7 +217,13 @@ fn find(build: &mut BuildState, id: JobId, attempt: u32, status: Status) -> Resu
     jobs.find(|job| job.id == id && job.attempt == attempt && job.status == status).ok_or(Stale)
 }
 
-fn end_attempt(job: &mut JobState, outcome: Outcome, cancelled: bool, changes: &mut Vec<Change>) {
+fn end_attempt(
+    job: &mut JobState,
+    outcome: Outcome,
+    pause_ms: u64,
+    cancelled: bool,
+    changes: &mut Vec<Change>,
+) {
     let rest =
         if cancelled || outcome.status == Status::Cancelled { Status::Cancelled } else { Status::Skipped };
     changes.push(Change::Attempt {
@@ -224,7 +234,7 @@ fn end_attempt(job: &mut JobState, outcome: Outcome, cancelled: bool, changes: &
         rest,
     });
     job.reason.clone_from(&outcome.reason);
-    if let Some(delay_ms) = retry_delay(job, &outcome).filter(|_| !cancelled) {
+    if let Some(delay_ms) = retry_delay(job, &outcome, pause_ms).filter(|_| !cancelled) {
         job.attempt += 1;
         job.status = Status::Queued;
         job.ready = true;
@@ -237,14 +247,14 @@ fn end_attempt(job: &mut JobState, outcome: Outcome, cancelled: bool, changes: &
     changes.push(Change::Job { job: job.id, status: job.status, reason: outcome.reason });
 }
 
-/// How long a further attempt waits, when there is to be one. Counts it.
-fn retry_delay(job: &mut JobState, outcome: &Outcome) -> Option<u64> {
+/// How long a further attempt waits, when there is to be one; twice as long each time. Counts it.
+fn retry_delay(job: &mut JobState, outcome: &Outcome, pause_ms: u64) -> Option<u64> {
     if outcome.status == Status::Error
         && outcome.infrastructure
         && job.retried.infrastructure < job.retry.infrastructure
     {
         job.retried.infrastructure += 1;
-        return Some(5_000 << (job.retried.infrastructure - 1).min(6));
+        return Some(pause_ms << (job.retried.infrastructure - 1).min(6));
     }
     if outcome.status == Status::Failed && job.retried.script < job.retry.script {
         job.retried.script += 1;
@@ -574,6 +584,31 @@ mod tests {
             }
         }
         assert_eq!(last.as_deref(), want, "{ends}");
+    }
+
+    #[test]
+    fn what_its_worker_lost_is_tried_again_at_once() {
+        let pauses = |what: fn(JobId, u32) -> Happening| {
+            let mut build = build("a");
+            build.jobs[0].retry.infrastructure = 2;
+            let mut pauses = vec![];
+            for attempt in 1..=2 {
+                build.jobs[0].status = Status::Running;
+                for change in advance(&mut build, what(JobId(1), attempt)).unwrap() {
+                    if let Change::NewAttempt { delay_ms, .. } = change {
+                        pauses.push(delay_ms);
+                    }
+                }
+            }
+            pauses
+        };
+        let lost = |job, attempt| Happening::Lost { job, attempt, reason: "gone".into() };
+        let failed = |job, attempt| {
+            let outcome = Outcome { status: Status::Error, reason: None, infrastructure: true };
+            Happening::Finished { job, attempt, outcome }
+        };
+        assert_eq!(pauses(lost), [0, 0]);
+        assert_eq!(pauses(failed), [5_000, 10_000]);
     }
 
     #[test]
