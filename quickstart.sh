@@ -173,6 +173,8 @@ start_server() {
     # The log holds a sign-in link: for this user alone.
     (umask 077 && : >"$DATA/server.log")
     # A session of its own: Ctrl-C here stops the looking-on, not the server.
+    # The example needs little room; a worker for real jobs wants more (`ocelot up --help`).
+    export OCELOT_MIN_FREE=${OCELOT_MIN_FREE:-1GiB} OCELOT_MIN_FREE_PERCENT=${OCELOT_MIN_FREE_PERCENT:-0}
     setsid nohup "$OCELOT" up --data "$DATA" --listen "127.0.0.1:$port" --allow-local-repos \
         --address-file "$DATA/quickstart.address" >"$DATA/server.log" 2>&1 </dev/null &
     PID=$!

@@ -147,6 +147,7 @@ async fn worker(store: &Store, os: &str) -> Result<WorkerId> {
         slots: 1,
         version: "0".into(),
         sharing: String::new(),
+        condition: None,
     };
     Ok(store.worker_hello(&hello).await?)
 }

@@ -245,6 +245,15 @@ pub struct Worker {
     pub version: String,
     /// How it shares folders with its engine.
     pub sharing: String,
+    /// Free bytes on the file system that has the least to spare: its own folder's or its engine's. Null when not known.
+    #[serde(default)]
+    pub disk_free_bytes: Option<u64>,
+    /// All bytes of that file system.
+    #[serde(default)]
+    pub disk_total_bytes: Option<u64>,
+    /// Why it takes no jobs, in words; null when it takes jobs.
+    #[serde(default)]
+    pub unwell: Option<String>,
     /// Last heartbeat.
     #[schema(value_type = String, format = DateTime)]
     pub last_seen_at: Timestamp,

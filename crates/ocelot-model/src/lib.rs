@@ -11,6 +11,7 @@ pub mod git;
 pub mod id;
 pub mod pipeline;
 pub mod repo;
+pub mod size;
 pub mod status;
 pub mod turns;
 

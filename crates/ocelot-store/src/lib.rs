@@ -501,6 +501,11 @@ impl Store {
         each!(self, core => core.worker_shares(id, sharing).await)
     }
 
+    /// It says how its machine is.
+    pub async fn worker_condition(&self, id: WorkerId, condition: &Condition) -> Result<(), StoreError> {
+        each!(self, core => core.worker_condition(id, condition).await)
+    }
+
     /// Its session ended.
     pub async fn worker_goodbye(&self, id: WorkerId) -> Result<(), StoreError> {
         each!(self, core => core.worker_goodbye(id).await)

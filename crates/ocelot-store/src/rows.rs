@@ -468,6 +468,17 @@ pub struct Hello {
     pub version: String,
     /// How it shares folders with its engine.
     pub sharing: String,
+    /// How its machine is; one of an older version does not say.
+    pub condition: Option<Condition>,
+}
+
+/// How a worker's machine is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Free bytes and all bytes of the file system that has the least to spare, when they are known.
+    pub disk: Option<(u64, u64)>,
+    /// Why it takes no jobs.
+    pub unwell: Option<String>,
 }
 
 /// A worker.
@@ -485,6 +496,8 @@ pub struct Worker {
     pub version: String,
     /// How it shares folders with its engine.
     pub sharing: String,
+    /// How its machine is, by its own last word on it.
+    pub condition: Condition,
     /// Last heartbeat, by the database's clock.
     pub last_seen_at: Timestamp,
     /// Milliseconds since then, by the database's clock.

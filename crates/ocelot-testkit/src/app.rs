@@ -10,6 +10,9 @@ use tempfile::TempDir;
 
 use crate::{GitRepo, Output, Postgres, Process, docker_image_busybox, ocelot, remove_containers, wait_for};
 
+/// Tests run on machines with little free room too, unless a test wants it otherwise.
+const ANY_ROOM: [(&str, &str); 2] = [("OCELOT_MIN_FREE", "0"), ("OCELOT_MIN_FREE_PERCENT", "0")];
+
 /// How to start it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setup {
@@ -275,7 +278,7 @@ impl TestApp {
 }
 
 fn pairs(env: &[(String, String)]) -> Vec<(&str, &str)> {
-    env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    ANY_ROOM.into_iter().chain(env.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect()
 }
 
 impl Drop for TestApp {

@@ -1,9 +1,12 @@
-//! Which slot has which attempt, and the word to stop it. All of it is memory; the folders are the truth.
+//! Which slot has which attempt, the word to stop it, and whether more are welcome. All of it is memory; the folders are
+//! the truth.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ocelot_api::proto::{FromWorker, Lease, Ready, from_worker::Message};
+use ocelot_api::proto::{FromWorker, Heartbeat, Lease, Ready, from_worker::Message};
 use tokio::sync::{mpsc, watch};
+
+use crate::condition::Condition;
 
 /// How much an attempt is to be stopped. A later one is stronger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,13 +32,17 @@ pub(crate) struct Board {
     held: watch::Sender<usize>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Inner {
     slots: Vec<Option<Held>>,
     /// Configured; `slots` is longer while an earlier life's attempts end.
     wanted: usize,
     /// New attempts are welcome.
     open: bool,
+    /// How the machine is; unwell, it takes no new attempts either.
+    condition: Condition,
+    /// What the server knows of it.
+    told: Condition,
     out: Option<Out>,
 }
 
@@ -53,7 +60,7 @@ pub(crate) enum Taken {
     /// It is held already, by this very lease.
     Already,
     /// Not now, for this reason.
-    No(&'static str),
+    No(String),
 }
 
 impl Board {
@@ -61,7 +68,7 @@ impl Board {
     pub(crate) fn new(slots: u32) -> Board {
         let wanted = slots as usize;
         let slots = std::iter::repeat_with(|| None).take(wanted).collect();
-        let inner = Inner { slots, wanted, open: false, out: None };
+        let inner = Inner { slots, wanted, ..Inner::default() };
         Board { inner: Mutex::new(inner), held: watch::Sender::new(0) }
     }
 
@@ -89,15 +96,18 @@ impl Board {
             return if held.lease == *lease {
                 Taken::Already
             } else {
-                Taken::No("an earlier lease of it is still held")
+                Taken::No("an earlier lease of it is still held".to_owned())
             };
         }
+        if let Some(why) = &inner.condition.unwell {
+            return Taken::No(why.clone());
+        }
         if !inner.open {
-            return Taken::No("the worker takes no jobs now");
+            return Taken::No("the worker takes no jobs now".to_owned());
         }
         let wanted = inner.wanted;
         let Some(slot) = inner.slots.iter().take(wanted).position(Option::is_none) else {
-            return Taken::No("no slot is free");
+            return Taken::No("no slot is free".to_owned());
         };
         let (stop, stopped) = watch::channel(Stop::No);
         inner.slots[slot] = Some(Held { lease: lease.clone(), stop });
@@ -118,11 +128,30 @@ impl Board {
         self.held.send_replace(inner.held());
     }
 
-    /// A session has begun: from now on the server is told about free slots through `out`.
-    pub(crate) fn attach(&self, out: Out) {
+    /// A session has begun, with a greeting that told of this condition: from now on the server is told about free slots
+    /// and the machine through `out`.
+    pub(crate) fn attach(&self, out: Out, told: &Condition) {
         let mut inner = self.inner();
         inner.out = Some(out);
+        inner.told = told.clone();
+        inner.tell();
         inner.ready(inner.free());
+    }
+
+    /// How the machine is.
+    pub(crate) fn condition(&self) -> Condition {
+        self.inner().condition.clone()
+    }
+
+    /// How the machine is from now on. When it is well again, the free slots are told anew: the server has forgotten them.
+    pub(crate) fn set_condition(&self, condition: Condition) {
+        let mut inner = self.inner();
+        let heals = inner.condition.unwell.is_some() && condition.unwell.is_none();
+        inner.condition = condition;
+        inner.tell();
+        if heals {
+            inner.ready(inner.free());
+        }
     }
 
     /// The session is over.
@@ -157,8 +186,7 @@ impl Board {
 
     /// The leases of all attempts that are not given up.
     pub(crate) fn holding(&self) -> Vec<Lease> {
-        let held = |held: &Held| (*held.stop.borrow() != Stop::Drop).then(|| held.lease.clone());
-        self.inner().slots.iter().flatten().filter_map(held).collect()
+        self.inner().holding()
     }
 
     /// All attempts that still have something on this machine.
@@ -178,6 +206,22 @@ impl Inner {
         self.slots.iter().flatten().count()
     }
 
+    fn holding(&self) -> Vec<Lease> {
+        let held = |held: &Held| (*held.stop.borrow() != Stop::Drop).then(|| held.lease.clone());
+        self.slots.iter().flatten().filter_map(held).collect()
+    }
+
+    /// Tells the server how the machine is, when that is news to it. Under the board's lock, so that it never stands in
+    /// the wrong order with what is said of free slots.
+    fn tell(&mut self) {
+        let Some(out) = self.out.as_ref().filter(|_| self.condition.is_news(&self.told)) else { return };
+        let condition = Some(self.condition.to_proto());
+        let beat = Heartbeat { holding: self.holding(), condition, ..Heartbeat::default() };
+        // A session that has just ended is followed by another one, which is told anew.
+        let _ = out.send(FromWorker { message: Some(Message::Heartbeat(beat)) });
+        self.told = self.condition.clone();
+    }
+
     fn free(&self) -> usize {
         self.slots.iter().take(self.wanted).filter(|slot| slot.is_none()).count()
     }
@@ -186,8 +230,12 @@ impl Inner {
         self.slots.iter_mut().flatten().find(|held| held.lease.attempt_id == attempt)
     }
 
+    fn takes_jobs(&self) -> bool {
+        self.open && self.condition.unwell.is_none()
+    }
+
     fn ready(&self, slots: usize) {
-        if let Some(out) = self.out.as_ref().filter(|_| self.open && slots > 0) {
+        if let Some(out) = self.out.as_ref().filter(|_| self.takes_jobs() && slots > 0) {
             // A session that has just ended is followed by another one, which is told anew.
             let _ = out.send(FromWorker { message: Some(Message::Ready(Ready { slots: slots as u32 })) });
         }
@@ -232,7 +280,7 @@ mod tests {
     fn every_slot_is_offered_once_per_session() {
         let board = Board::new(2);
         let (out, mut inbox) = mpsc::unbounded_channel();
-        board.attach(out);
+        board.attach(out, &Condition::default());
         assert!(readies(&mut inbox).is_empty());
         board.open();
         assert_eq!(readies(&mut inbox), [2]);
@@ -240,11 +288,11 @@ mod tests {
         assert!(matches!(board.take(&lease(1)), Taken::Already));
         assert!(matches!(board.take(&Lease { token: "u".into(), ..lease(1) }), Taken::No(_)));
         assert!(matches!(board.take(&lease(2)), Taken::Slot(1, _)));
-        assert!(matches!(board.take(&lease(3)), Taken::No("no slot is free")));
+        assert!(matches!(board.take(&lease(3)), Taken::No(why) if why == "no slot is free"));
         board.release(0);
         assert_eq!(readies(&mut inbox), [1]);
         let (out, mut inbox) = mpsc::unbounded_channel();
-        board.attach(out);
+        board.attach(out, &Condition::default());
         assert_eq!(readies(&mut inbox), [1]);
         board.close();
         board.release(1);
@@ -252,10 +300,38 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_is_unwell_takes_nothing_until_it_is_well() {
+        let board = Board::new(2);
+        let (out, mut inbox) = mpsc::unbounded_channel();
+        board.attach(out, &Condition::default());
+        board.open();
+        let Taken::Slot(slot, _) = board.take(&lease(1)) else { panic!("not taken") };
+        assert_eq!(readies(&mut inbox), [2]);
+        let unwell = Condition { disk: None, unwell: Some("no room".into()) };
+        let told = |inbox: &mut mpsc::UnboundedReceiver<FromWorker>| match inbox.try_recv().unwrap().message {
+            Some(Message::Heartbeat(beat)) => (beat.holding.len(), beat.condition.unwrap().unwell),
+            other => panic!("{other:?}"),
+        };
+        board.set_condition(unwell.clone());
+        board.set_condition(unwell.clone());
+        assert_eq!(told(&mut inbox), (1, "no room".into()));
+        assert!(matches!(board.take(&lease(2)), Taken::No(why) if why == "no room"));
+        board.release(slot);
+        assert!(inbox.try_recv().is_err());
+        // Another session, whose greeting came too early to know.
+        let (out, mut inbox) = mpsc::unbounded_channel();
+        board.attach(out, &Condition::default());
+        assert_eq!(told(&mut inbox), (0, "no room".into()));
+        board.set_condition(Condition::default());
+        assert_eq!(told(&mut inbox), (0, String::new()));
+        assert_eq!(readies(&mut inbox), [2]);
+    }
+
+    #[test]
     fn slots_of_an_earlier_life_are_kept_until_they_are_clean() {
         let board = Board::new(1);
         let (out, mut inbox) = mpsc::unbounded_channel();
-        board.attach(out);
+        board.attach(out, &Condition::default());
         let _stop = board.seat(2, lease(1), Stop::No);
         board.open();
         assert_eq!((readies(&mut inbox), board.holding()), (vec![1], vec![lease(1)]));

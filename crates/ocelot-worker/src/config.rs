@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use crate::condition::MinFree;
+
 /// What a worker needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -26,6 +28,8 @@ pub struct Config {
     pub docker_host: Option<String>,
     /// Bytes of log that a stage may write; what follows is dropped with a marker.
     pub log_cap_bytes: u64,
+    /// With less room on its disks it takes no jobs.
+    pub min_free: MinFree,
 }
 
 /// How stages are run.
@@ -58,6 +62,7 @@ impl Config {
             executor: ExecutorKind::Docker,
             docker_host: None,
             log_cap_bytes: Self::LOG_CAP,
+            min_free: MinFree::default(),
         }
     }
 

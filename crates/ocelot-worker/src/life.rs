@@ -74,6 +74,7 @@ impl Case {
         let mut config = Config::new(server, "secret".to_owned().into(), self.dir.path().join("data"), "w1");
         config.executor = ExecutorKind::Host;
         config.slots = 1;
+        config.min_free = crate::MinFree::NONE;
         config
     }
 

@@ -108,8 +108,10 @@ async fn come_back(session: &Session, client: Client, contact: &Shared) -> Worke
 async fn once(session: &Session, mut client: Client, contact: &Shared, backoff: &mut Backoff) -> End {
     let (out, said) = mpsc::unbounded_channel();
     let mut sharing = session.sharing.clone();
-    say(&out, Up::Hello(session.hello(sharing.borrow_and_update().clone())));
-    session.board.attach(out.clone());
+    let condition = session.board.condition();
+    let hello = session.hello(sharing.borrow_and_update().clone());
+    say(&out, Up::Hello(Hello { condition: Some(condition.to_proto()), ..hello }));
+    session.board.attach(out.clone(), &condition);
     let answer = tokio::time::timeout(HELLO, client.session(UnboundedReceiverStream::new(said))).await;
     let mut heard = match answer {
         Ok(Ok(response)) => response.into_inner(),
@@ -180,6 +182,7 @@ impl Session {
             holding: self.board.holding(),
             sharing,
             mirrors: Some(Mirrors { names: self.mirrors() }),
+            condition: None,
         }
     }
 
@@ -227,7 +230,7 @@ impl Session {
         let refuse = |reason: String| say(out, Up::Refuse(Refuse { lease: Some(lease.clone()), reason }));
         match self.board.take(&lease) {
             Taken::Already => say(out, Up::Accept(Accept { lease: Some(lease) })),
-            Taken::No(why) => refuse(why.to_owned()),
+            Taken::No(why) => refuse(why),
             Taken::Slot(slot, stop) => {
                 let state = State { slot, began_ms: boot_ms(), ..State::default() };
                 match Folder::create(&self.config.jobs(), &offer, &state) {

@@ -22,6 +22,7 @@ use crate::executor::{DockerConfig, Executor, HostConfig, Place, Sharing};
 use crate::folder::{Cancel, Folder, State, lease};
 use crate::mirror::Mirrors;
 use crate::session::{Session, keep};
+use crate::watch::Watch;
 
 /// Leftovers are looked for this often.
 const SWEEP: Duration = Duration::from_mins(10);
@@ -109,6 +110,12 @@ impl Worker {
             instance = self.instance(&mut welcome) => instance?,
             () = self.shutdown.drain.cancelled() => return Ok(()),
         };
+        let watch = Watch {
+            board: Arc::clone(&self.board),
+            data: self.config.data.clone(),
+            min_free: self.config.min_free,
+        };
+        let _watching = AbortOnDropHandle::new(tokio::spawn(watch.keep_looking()));
         let executor = self.executor(instance).await?;
         let _telling =
             AbortOnDropHandle::new(tokio::spawn(tell_sharing(executor.clone(), self.sharing.clone())));

@@ -12,6 +12,8 @@ use crate::App;
 
 /// A worker that is silent for longer is not counted on.
 const SILENT_MS: i64 = 60_000;
+/// Workers that are unwell and named in one sentence, at most.
+const NAMED: usize = 3;
 
 /// `connected`, `unreachable` or `gone`.
 pub(crate) fn state(worker: &Worker) -> &'static str {
@@ -85,8 +87,12 @@ impl Picture {
         if matching.is_empty() {
             return nobody_has(&self.workers, &job.labels);
         }
-        let slots: u32 = matching.iter().map(|worker| worker.slots).sum();
-        let busy: u32 = matching.iter().map(|worker| worker.slots.min(worker.holds.len() as u32)).sum();
+        let well: Vec<&Worker> = matching.iter().filter(|w| w.condition.unwell.is_none()).copied().collect();
+        if well.is_empty() {
+            return unwell(&matching);
+        }
+        let slots: u32 = well.iter().map(|worker| worker.slots).sum();
+        let busy: u32 = well.iter().map(|worker| worker.slots.min(worker.holds.len() as u32)).sum();
         let place = self.place(at);
         match (slots, busy < slots) {
             (0, _) => "the matching workers take no jobs (0 slots)".to_owned(),
@@ -143,6 +149,21 @@ fn has(worker: &Worker, labels: &BTreeMap<String, String>) -> bool {
     labels.iter().all(|(key, value)| worker.labels.get(key) == Some(value))
 }
 
+/// None of these workers takes jobs: says why not, by name for the first few.
+fn unwell(workers: &[&Worker]) -> String {
+    let said = workers.iter().take(NAMED).map(|worker| {
+        let why = worker.condition.unwell.as_deref().unwrap_or_default();
+        format!("{} takes no jobs: {why}", worker.name)
+    });
+    let mut said: Vec<String> = said.collect();
+    match workers.len().saturating_sub(NAMED) {
+        0 => {}
+        1 => said.push("1 more worker takes no jobs".to_owned()),
+        more => said.push(format!("{more} more workers take no jobs")),
+    }
+    said.join("; ")
+}
+
 fn in_the_way(group: &Group) -> String {
     let name = &group.name;
     match &group.holders[..] {
@@ -180,7 +201,7 @@ fn ordinal(n: usize) -> String {
 mod tests {
     use super::*;
     use ocelot_model::{AttemptId, BuildNumber, ForgeId, JobId, RepoId, WorkerId};
-    use ocelot_store::{Held, Repo};
+    use ocelot_store::{Condition, Held, Repo};
 
     fn labels(text: &str) -> BTreeMap<String, String> {
         let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
@@ -234,6 +255,7 @@ mod tests {
             slots,
             version: String::new(),
             sharing: String::new(),
+            condition: Condition { disk: None, unwell: None },
             last_seen_at: Timestamp::UNIX_EPOCH,
             silent_ms: 10,
             connected: true,
@@ -263,6 +285,16 @@ mod tests {
         let queue = [job("os=mac"), job("os=linux"), last];
         let workers = [worker("os=linux", 1, 1), worker("os=linux", 2, 2)];
         check(&queue, &workers, "3 of 3 slots busy, 2nd in line");
+        let unwell = |name: &str, why: &str| {
+            let condition = Condition { disk: None, unwell: Some(why.to_owned()) };
+            Worker { name: name.to_owned(), condition, ..worker("", 2, 0) }
+        };
+        let disk = "1.0 GiB free of 8.0 GiB, wants 5.0 GiB";
+        check(&[job("")], &[unwell("w1", disk)], &format!("w1 takes no jobs: {disk}"));
+        check(&[job("")], &[unwell("w1", disk), worker("", 2, 2)], "2 of 2 slots busy, 1st in line");
+        let several: Vec<_> = ["a", "b", "c", "d"].map(|name| unwell(name, "x")).into();
+        let words = "a takes no jobs: x; b takes no jobs: x; c takes no jobs: x; 1 more worker takes no jobs";
+        check(&[job("")], &several, words);
         let needy = Waiting { ready: false, needs: vec!["a".to_owned(), "b".to_owned()], ..job("") };
         check(&[needy], &[], "needs jobs `a`, `b`");
         let held = |holders: &[i64]| {

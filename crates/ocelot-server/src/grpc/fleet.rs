@@ -57,6 +57,8 @@ struct Seat {
     offered: HashMap<AttemptId, (Lease, Need)>,
     /// Attempts of it that are over while their slots are still being cleaned.
     leaving: u32,
+    /// False while it says that its machine is unwell.
+    well: bool,
     stock: Stock,
     cancelled: HashSet<AttemptId>,
     /// Ends the session.
@@ -128,6 +130,7 @@ impl Fleet {
             outbox,
             offered: HashMap::new(),
             leaving: 0,
+            well: true,
             stock,
             cancelled: HashSet::new(),
             over: over.clone(),
@@ -201,6 +204,16 @@ impl Fleet {
         })
     }
 
+    /// The worker's own word on its machine. One that is unwell says again how many slots it has when it is well.
+    pub(super) fn set_well(&self, worker: WorkerId, session: u64, well: bool) {
+        if let Some(seat) = self.state().seats.get_mut(&worker).filter(|seat| seat.session == session) {
+            seat.well = well;
+            if !well {
+                (seat.credit, seat.leaving) = (0, 0);
+            }
+        }
+    }
+
     /// The worker's own word on its mirrors.
     pub(super) fn set_mirrors(&self, worker: WorkerId, session: u64, names: Vec<String>) {
         if let Some(seat) = self.state().seats.get_mut(&worker).filter(|seat| seat.session == session) {
@@ -260,7 +273,10 @@ impl Fleet {
     pub fn forget(&self, worker: WorkerId, attempt: AttemptId) {
         if let Some(seat) = self.state().seats.get_mut(&worker) {
             seat.cancelled.remove(&attempt);
-            seat.leaving = (seat.leaving + 1).min(seat.slots);
+            // Nobody waits for one that takes nothing afterwards.
+            if seat.well {
+                seat.leaving = (seat.leaving + 1).min(seat.slots);
+            }
         }
     }
 

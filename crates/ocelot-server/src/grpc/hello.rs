@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ocelot_api::proto::Hello;
+use ocelot_api::proto::{Condition, Hello};
 use ocelot_api::{PROTOCOL_MAX, PROTOCOL_MIN};
 use ocelot_store::Token;
 use tonic::Status;
@@ -11,6 +11,8 @@ use tonic::Status;
 const SLOTS_MAX: u32 = 10_000;
 /// Labels of one worker at most.
 const LABELS_MAX: usize = 64;
+/// Characters in which a worker says why it takes no jobs.
+const UNWELL_MAX: usize = 500;
 
 /// The protocol to speak, when both sides know one and the worker's words are sound.
 pub(super) fn check(hello: &Hello) -> Result<u32, Status> {
@@ -43,6 +45,16 @@ pub(super) fn greeting(token: &Token, hello: &Hello) -> ocelot_store::Hello {
         slots: hello.slots.min(SLOTS_MAX),
         version: hello.version.chars().take(100).collect(),
         sharing: sharing(&hello.sharing),
+        condition: hello.condition.as_ref().map(condition),
+    }
+}
+
+/// How the worker's machine is, no longer than a page shows it.
+pub(super) fn condition(said: &Condition) -> ocelot_store::Condition {
+    let unwell: String = said.unwell.chars().take(UNWELL_MAX).collect();
+    ocelot_store::Condition {
+        disk: (said.disk_total > 0).then_some((said.disk_free, said.disk_total)),
+        unwell: (!unwell.is_empty()).then_some(unwell),
     }
 }
 

@@ -69,6 +69,8 @@ pub(super) async fn begin(app: App, token: Token, mut heard: Streaming<FromWorke
     let mut stock = Stock::default();
     stock.set_mirrors(hello.mirrors.map(|it| it.names).unwrap_or_default());
     let seat = app.fleet.sit(worker, Arc::new(greeting.labels), greeting.slots, stock, outbox.clone());
+    let well = greeting.condition.is_none_or(|condition| condition.unwell.is_none());
+    app.fleet.set_well(worker, seat.session, well);
     tracing::info!(%worker, name = hello.name, slots = hello.slots, version = hello.version, "worker connected");
     let session =
         Session { app, token: token.id, worker, number: seat.session, outbox, busy: AtomicBool::new(false) };
@@ -223,6 +225,11 @@ impl Session {
                         tracing::warn!(worker = %self.worker, why, "leases cannot be renewed now");
                     }
                     other => drop(other?),
+                }
+                if let Some(condition) = beat.condition {
+                    let condition = hello::condition(&condition);
+                    self.app.fleet.set_well(self.worker, self.number, condition.unwell.is_none());
+                    self.app.store.worker_condition(self.worker, &condition).await?;
                 }
                 if !beat.sharing.is_empty() {
                     self.app.store.worker_shares(self.worker, &hello::sharing(&beat.sharing)).await?;

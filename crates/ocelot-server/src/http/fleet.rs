@@ -29,6 +29,7 @@ pub(super) async fn workers(
 
 fn worker(caller: &Caller, row: Worker) -> api::Worker {
     let state = state(&row).to_owned();
+    let (disk_free_bytes, disk_total_bytes) = row.condition.disk.unzip();
     let jobs: Vec<api::WorkerJob> = row
         .holds
         .iter()
@@ -48,6 +49,9 @@ fn worker(caller: &Caller, row: Worker) -> api::Worker {
         busy: jobs.len() as u32,
         version: row.version,
         sharing: row.sharing,
+        disk_free_bytes,
+        disk_total_bytes,
+        unwell: row.condition.unwell,
         last_seen_at: row.last_seen_at,
         jobs,
     }

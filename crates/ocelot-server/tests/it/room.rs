@@ -141,6 +141,7 @@ impl Room {
             slots: 4,
             version: "0".to_owned(),
             sharing: "same-paths".to_owned(),
+            condition: None,
         };
         self.app.store.worker_hello(&hello).await.unwrap()
     }

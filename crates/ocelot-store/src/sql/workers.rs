@@ -7,7 +7,7 @@ use ocelot_model::WorkerId;
 use super::Core;
 use super::{now, tokens};
 use crate::raw::{self, HeldRow, RepoRow, clean, time, to_json};
-use crate::{Held, Hello, Repo, StoreError, Worker};
+use crate::{Condition, Held, Hello, Repo, StoreError, Worker};
 
 #[derive(sqlx::FromRow)]
 struct WorkerRow {
@@ -17,6 +17,9 @@ struct WorkerRow {
     slots: i64,
     version: String,
     sharing: String,
+    disk_free: Option<i64>,
+    disk_total: Option<i64>,
+    unwell: Option<String>,
     last_seen_at: i64,
     connected: bool,
 }
@@ -39,12 +42,16 @@ impl Core {
             .await?;
         token.ok_or_else(|| tokens::missing(hello.token))?;
         let now = tx.now;
+        let condition = hello.condition.as_ref();
+        let (free, total) = bytes(condition);
         let id: i64 = sqlx::query_scalar(
-            "INSERT INTO workers (token_id, name, labels, slots, version, sharing, last_seen_at, connected)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, true)
+            "INSERT INTO workers (token_id, name, labels, slots, version, sharing, last_seen_at, connected,
+                                  disk_free, disk_total, unwell)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, true, $8, $9, $10)
              ON CONFLICT (token_id, name) DO UPDATE SET labels = excluded.labels, slots = excluded.slots,
                  version = excluded.version, sharing = excluded.sharing,
-                 last_seen_at = excluded.last_seen_at, connected = true
+                 last_seen_at = excluded.last_seen_at, connected = true,
+                 disk_free = excluded.disk_free, disk_total = excluded.disk_total, unwell = excluded.unwell
              RETURNING id",
         )
         .bind(hello.token.0)
@@ -54,10 +61,29 @@ impl Core {
         .bind(clean(&hello.version))
         .bind(clean(&hello.sharing))
         .bind(now)
+        .bind(free)
+        .bind(total)
+        .bind(condition.and_then(|condition| condition.unwell.as_deref()).map(clean))
         .fetch_one(tx.conn())
         .await?;
         self.commit(tx).await?;
         Ok(WorkerId(id))
+    }
+
+    pub(crate) async fn worker_condition(
+        &self,
+        id: WorkerId,
+        condition: &Condition,
+    ) -> Result<(), StoreError> {
+        let (free, total) = bytes(Some(condition));
+        sqlx::query("UPDATE workers SET disk_free = $2, disk_total = $3, unwell = $4 WHERE id = $1")
+            .bind(id.0)
+            .bind(free)
+            .bind(total)
+            .bind(condition.unwell.as_deref().map(clean))
+            .execute(&self.pools.write)
+            .await?;
+        Ok(())
     }
 
     pub(crate) async fn worker_shares(&self, id: WorkerId, sharing: &str) -> Result<(), StoreError> {
@@ -84,8 +110,8 @@ impl Core {
         let mut tx = self.snapshot().await?;
         let now = now(&mut tx).await?;
         let workers: Vec<WorkerRow> = sqlx::query_as(
-            "SELECT id, name, labels, slots, version, sharing, last_seen_at, connected FROM workers
-             ORDER BY name, id",
+            "SELECT id, name, labels, slots, version, sharing, disk_free, disk_total, unwell, last_seen_at,
+                    connected FROM workers ORDER BY name, id",
         )
         .fetch_all(&mut *tx)
         .await?;
@@ -116,6 +142,13 @@ impl Core {
                     slots: row.slots as u32,
                     version: row.version,
                     sharing: row.sharing,
+                    condition: Condition {
+                        disk: row
+                            .disk_free
+                            .zip(row.disk_total)
+                            .map(|(free, total)| (free as u64, total as u64)),
+                        unwell: row.unwell,
+                    },
                     last_seen_at: time(row.last_seen_at)?,
                     silent_ms: (now - row.last_seen_at).max(0) / 1000,
                     connected: row.connected,
@@ -124,4 +157,10 @@ impl Core {
             })
             .collect()
     }
+}
+
+/// Free and total, as the database takes them.
+fn bytes(condition: Option<&Condition>) -> (Option<i64>, Option<i64>) {
+    let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    condition.and_then(|condition| condition.disk).map(|(free, total)| (bytes(free), bytes(total))).unzip()
 }

@@ -152,6 +152,7 @@ pub(crate) fn hello(token: TokenId, name: &str, labels: &str) -> Hello {
         slots: 2,
         version: "0.1.0".into(),
         sharing: "same paths".into(),
+        condition: None,
     }
 }
 

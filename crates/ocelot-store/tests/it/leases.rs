@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ocelot_model::Status;
-use ocelot_store::{Claimed, StoreError, Wake};
+use ocelot_store::{Claimed, Condition, Hello, StoreError, Wake};
 
 use crate::bed::{Bed, LONG, cancel, finished, hello};
 
@@ -148,6 +148,17 @@ async fn workers_are_listed_with_what_they_hold(bed: Bed) {
     assert!(worker.silent_ms < 30_000);
     bed.store.worker_shares(first, "archive").await.unwrap();
     assert_eq!(bed.store.list_workers().await.unwrap()[0].sharing, "archive");
+    let condition = || async { bed.store.list_workers().await.unwrap().remove(0).condition };
+    assert_eq!(condition().await, Condition { disk: None, unwell: None });
+    let full = Condition { disk: Some((1 << 30, 1 << 40)), unwell: Some("1 GiB free".into()) };
+    bed.store.worker_condition(first, &full).await.unwrap();
+    assert_eq!(condition().await, full);
+    // A hello says it anew.
+    let well = Condition { disk: Some((u64::MAX, u64::MAX)), unwell: None };
+    let said = Hello { condition: Some(well), ..hello(token, "w", "os=linux") };
+    bed.store.worker_hello(&said).await.unwrap();
+    let most = i64::MAX as u64;
+    assert_eq!(condition().await, Condition { disk: Some((most, most)), unwell: None });
     bed.store.worker_goodbye(first).await.unwrap();
     assert!(!bed.store.list_workers().await.unwrap()[0].connected);
     let nobody = ocelot_model::WorkerId(99);

@@ -121,6 +121,19 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).filter(|n| *n > 0).ok_or_else(|| "that is out of range".to_owned())
 }
 
+/// A size that may be given up: 0 stands for no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) u64);
+
+/// As [`size`], or `0`.
+pub(crate) fn limit(text: &str) -> Result<Limit, String> {
+    if text == "0" {
+        Ok(Limit(0))
+    } else {
+        size(text).map(Limit).map_err(|why| format!("{why}; 0 for no limit"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +152,12 @@ mod tests {
         assert_eq!(size("100MiB"), Ok(100 << 20));
         assert_eq!(size("1GiB"), Ok(1 << 30));
         check(size, &[], &["", "MiB", "1", "1MB", "0MiB", "-1MiB", "99999999999999GiB"]);
+    }
+
+    #[test]
+    fn limits() {
+        assert_eq!(["5GiB", "0"].map(limit), [Ok(Limit(5 << 30)), Ok(Limit(0))]);
+        check(limit, &[], &["", "5", "0GiB", "none"]);
     }
 
     #[test]

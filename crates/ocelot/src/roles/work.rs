@@ -1,9 +1,9 @@
 //! How a worker works: what `worker` and `up` have in common.
 
 use clap::{Args, ValueEnum};
-use ocelot_worker::{Config, ExecutorKind};
+use ocelot_worker::{Config, ExecutorKind, MinFree};
 
-use super::read::{label, size};
+use super::read::{Limit, label, limit, size};
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -17,6 +17,12 @@ pub(crate) struct WorkOptions {
     /// Most log that a stage may write, such as 500MiB; the rest is dropped with a marker [default: 100MiB].
     #[arg(long, value_name = "SIZE", env = "OCELOT_LOG_CAP", value_parser = size)]
     log_cap: Option<u64>,
+    /// With less free room on its disk, or on the Docker Engine's, the worker takes no jobs; 0 for no limit [default: 5GiB].
+    #[arg(long, value_name = "SIZE", env = "OCELOT_MIN_FREE", value_parser = limit)]
+    min_free: Option<Limit>,
+    /// The same in hundredths of the disk; 20 GiB are always enough for it [default: 10].
+    #[arg(long, value_name = "N", env = "OCELOT_MIN_FREE_PERCENT", value_parser = clap::value_parser!(u8).range(0..=90))]
+    min_free_percent: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -34,5 +40,9 @@ impl WorkOptions {
             Some(Kind::Host) => ExecutorKind::Host,
         };
         config.log_cap_bytes = self.log_cap.unwrap_or(config.log_cap_bytes);
+        config.min_free = MinFree {
+            bytes: self.min_free.map_or(config.min_free.bytes, |Limit(bytes)| bytes),
+            percent: self.min_free_percent.unwrap_or(config.min_free.percent),
+        };
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use ocelot_api::proto::from_server::Message as Down;
 use ocelot_api::proto::from_worker::Message as Up;
-use ocelot_api::proto::{Accept, Hello, Ready, Refuse};
+use ocelot_api::proto::{Accept, Condition, Heartbeat, Hello, Ready, Refuse};
 use ocelot_model::Status;
 
-use super::world::{World, hello};
+use super::world::{DEADLINE, Worker, World, hello};
 
 #[tokio::test]
 async fn a_new_build_is_offered_at_once() {
@@ -161,4 +161,32 @@ async fn while_it_is_paused_no_job_is_offered() {
     world.app().store.unpause().await.unwrap();
     // Woken by the end of the pause.
     assert_eq!(idle.offer().await.build_number, waiting.0);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_unwell_is_offered_nothing_until_it_is_well() {
+    let world = World::new().await;
+    let say = |worker: &Worker, unwell: &str| {
+        let condition = Condition { disk_free: 1 << 30, disk_total: 1 << 33, unwell: unwell.into() };
+        worker.say(Up::Heartbeat(Heartbeat { condition: Some(condition), ..Heartbeat::default() }));
+    };
+    let mut sick = world.worker("sick", 2).await;
+    say(&sick, "1 GiB free of 8 GiB, wants 5 GiB");
+    let unwell = async || world.app().store.list_workers().await.unwrap()[0].condition.unwell.clone();
+    let waiting = async {
+        while unwell().await.is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.unwrap();
+    // It had said that it has room; another one comes, and gets the job.
+    let build = world.build().await;
+    let mut other = world.worker("other", 1).await;
+    let offer = other.offer().await;
+    assert_eq!(offer.build_number, build.0);
+    other.take(&offer).await;
+    let next = world.build().await;
+    say(&sick, "");
+    sick.say(Up::Ready(Ready { slots: 2 }));
+    assert_eq!(sick.offer().await.build_number, next.0);
 }

@@ -178,6 +178,7 @@ pub(crate) fn hello(name: &str, slots: u32) -> Hello {
         holding: Vec::new(),
         sharing: "same-paths".into(),
         mirrors: None,
+        condition: None,
     }
 }
 

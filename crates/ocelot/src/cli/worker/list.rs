@@ -1,6 +1,7 @@
 //! `ocelot worker list`.
 
 use clap::Args;
+use ocelot_model::size;
 
 use crate::cli::account::Remote;
 use crate::cli::show;
@@ -24,9 +25,17 @@ pub(crate) async fn list(options: Options) -> anyhow::Result<u8> {
         let labels: Vec<String> = worker.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let slots = format!("{}/{}", worker.busy, worker.slots);
         let seen = show::time(worker.last_seen_at);
-        [worker.name, worker.state, slots, labels.join(" "), worker.sharing, worker.version, seen]
+        let free = worker.disk_free_bytes.zip(worker.disk_total_bytes);
+        let free = free.map_or_else(
+            || "–".to_owned(),
+            |(free, all)| format!("{} of {}", size::words(free), size::words(all)),
+        );
+        let unwell = worker.unwell.unwrap_or_default();
+        let labels = labels.join(" ");
+        [worker.name, worker.state, slots, free, labels, worker.sharing, worker.version, seen, unwell]
     });
-    let headings = ["WORKER", "STATE", "BUSY", "LABELS", "FILES", "VERSION", "LAST SEEN"];
+    let headings =
+        ["WORKER", "STATE", "BUSY", "FREE", "LABELS", "FILES", "VERSION", "LAST SEEN", "TAKES NO JOBS"];
     show::table(headings, rows, "No worker yet; `ocelot worker --server URL --token T` starts one.")?;
     Ok(0)
 }
