@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ocelot_model::access::{Action, Actor, may};
 
 use super::auth::{anonymous, identify};
-use super::origin::{Net, Tries, address, same_origin};
+use super::origin::{Net, Tries, address, same_origin, too_many};
 use super::problem::Answer;
 use crate::App;
 
@@ -58,10 +58,40 @@ pub(super) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if right == Right::SignIn {
+        return sign_in(&gate, request, next).await;
+    }
     match admit(&gate, right, &mut request).await {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
+}
+
+/// Tries are counted before they are looked at, so that many at once are no way around, and a good one is taken back:
+/// people who sign in are not slowed down, only guessing is.
+async fn sign_in(gate: &Gate, mut request: Request, next: Next) -> Response {
+    if let Err(refusal) = admit(gate, Right::SignIn, &mut request).await {
+        return refusal.into_response();
+    }
+    let address = address(request.extensions(), request.headers(), &gate.proxies);
+    if let Err(wait) = gate.tries.count(address) {
+        let page = !is_json(request.headers());
+        return if page {
+            crate::site::sign_in::too_often(&gate.app, wait)
+        } else {
+            too_many(wait).into_response()
+        };
+    }
+    let response = next.run(request).await;
+    if response.headers().contains_key(header::SET_COOKIE) {
+        gate.tries.forgive(address);
+    }
+    response
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 async fn admit(gate: &Gate, right: Right, request: &mut Request) -> Answer<()> {
@@ -71,8 +101,7 @@ async fn admit(gate: &Gate, right: Right, request: &mut Request) -> Answer<()> {
         same_origin(headers, &gate.app.public_url)?;
     }
     match right {
-        Right::Public => return Ok(()),
-        Right::SignIn => return gate.tries.count(address(request.extensions(), headers, &gate.proxies)),
+        Right::Public | Right::SignIn => return Ok(()),
         Right::Page | Right::Repo | Right::SignedIn | Right::Whole(_) => {}
     }
     let caller = identify(&gate.app, headers).await?;

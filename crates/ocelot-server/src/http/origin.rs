@@ -95,8 +95,8 @@ pub(super) fn same_origin(headers: &HeaderMap, public_url: &str) -> Answer<()> {
 pub(super) struct Tries(Mutex<HashMap<IpAddr, (Instant, u32)>>);
 
 impl Tries {
-    /// 429 when this address tries too often.
-    pub(super) fn count(&self, address: Option<IpAddr>) -> Answer<()> {
+    /// One more try of this address. An error says how long it has to wait.
+    pub(super) fn count(&self, address: Option<IpAddr>) -> Result<(), Duration> {
         let Some(address) = address.map(household) else { return Ok(()) };
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -104,17 +104,21 @@ impl Tries {
             seen.retain(|_, (begin, _)| now.duration_since(*begin) < WINDOW);
         }
         if seen.len() >= ADDRESSES && !seen.contains_key(&address) {
-            return Err(too_many(WINDOW));
+            return Err(WINDOW);
         }
         let entry = seen.entry(address).or_insert((now, 0));
         if now.duration_since(entry.0) >= WINDOW {
             *entry = (now, 0);
         }
         entry.1 += 1;
-        if entry.1 > TRIES {
-            Err(too_many(WINDOW.saturating_sub(now.duration_since(entry.0))))
-        } else {
-            Ok(())
+        if entry.1 > TRIES { Err(WINDOW.saturating_sub(now.duration_since(entry.0))) } else { Ok(()) }
+    }
+
+    /// The last try was a good one: it does not count.
+    pub(super) fn forgive(&self, address: Option<IpAddr>) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, tries)) = address.and_then(|address| seen.get_mut(&household(address))) {
+            *tries = tries.saturating_sub(1);
         }
     }
 }
@@ -127,7 +131,8 @@ fn household(address: IpAddr) -> IpAddr {
     }
 }
 
-fn too_many(wait: Duration) -> Refusal {
+/// 429 for a program.
+pub(super) fn too_many(wait: Duration) -> Refusal {
     let seconds = wait.as_secs() + 1;
     let words = format!("Too many sign-ins from this address. Try again in {seconds} s.");
     Refusal::new(axum::http::StatusCode::TOO_MANY_REQUESTS, "too_many_requests", words)
@@ -192,6 +197,10 @@ mod tests {
         let one = Some("1.2.3.4".parse().expect("an address"));
         assert!((0..10).all(|_| tries.count(one).is_ok()));
         assert!(tries.count(one).is_err());
+        // What was refused counts as well; two good ones would give one try back.
+        tries.forgive(one);
+        tries.forgive(one);
+        assert!(tries.count(one).is_ok() && tries.count(one).is_err());
         assert!(tries.count(Some("1.2.3.5".parse().expect("an address"))).is_ok());
         let neighbours = (0..11).map(|n| format!("2001:db8::{n}:1").parse().expect("an address"));
         assert_eq!(neighbours.filter(|address| tries.count(Some(*address)).is_ok()).count(), 10);

@@ -48,15 +48,12 @@ pub(crate) async fn show(
     Segments(number): Segments<String>,
     Query(part): Query<Part>,
 ) -> Response {
-    match load(&app, &actor, &number, Action::ReadRepo).await {
+    match load(&app, &actor, &number).await {
         Ok(Some(detail)) => match render(&app, &actor, &detail, part.part != "status").await {
             Ok(response) => response,
             Err(error) => unavailable(&actor, &error),
         },
-        Ok(None) if actor == Actor::Anonymous => {
-            let back = build_number(&number).map(|number| format!("?redirect=/builds/{number}"));
-            Redirect::to(&format!("/login{}", back.unwrap_or_default())).into_response()
-        }
+        Ok(None) if actor == Actor::Anonymous => to_sign_in(&number),
         Ok(None) => super::not_found(&actor),
         Err(error) => unavailable(&actor, &error),
     }
@@ -171,10 +168,9 @@ pub(crate) async fn cancel(
     Caller(actor): Caller,
     Segments(number): Segments<String>,
 ) -> Response {
-    let detail = match load(&app, &actor, &number, Action::WriteRepo).await {
-        Ok(Some(detail)) => detail,
-        Ok(None) => return super::not_found(&actor),
-        Err(error) => return unavailable(&actor, &error),
+    let detail = match to_change(&app, &actor, &number).await {
+        Ok(detail) => detail,
+        Err(refused) => return *refused,
     };
     let number = detail.build.number;
     match crate::builds::cancel::cancel(&app, number, &actor).await {
@@ -189,10 +185,9 @@ pub(crate) async fn retry(
     Caller(actor): Caller,
     Segments(number): Segments<String>,
 ) -> Response {
-    let detail = match load(&app, &actor, &number, Action::WriteRepo).await {
-        Ok(Some(detail)) => detail,
-        Ok(None) => return super::not_found(&actor),
-        Err(error) => return unavailable(&actor, &error),
+    let detail = match to_change(&app, &actor, &number).await {
+        Ok(detail) => detail,
+        Err(refused) => return *refused,
     };
     match crate::builds::retry::retry(&app, &detail, false, &actor).await {
         Ok(new) => Redirect::to(&format!("/builds/{}", new.build.number)).into_response(),
@@ -200,16 +195,33 @@ pub(crate) async fn retry(
     }
 }
 
-/// The build when it exists and the actor may do this with its repository.
-async fn load(
-    app: &App,
-    actor: &Actor,
-    number: &str,
-    action: Action,
-) -> Result<Option<BuildDetail>, StoreError> {
+/// The build when it exists and the actor may read its repository.
+async fn load(app: &App, actor: &Actor, number: &str) -> Result<Option<BuildDetail>, StoreError> {
     let Some(number) = build_number(number) else { return Ok(None) };
     let detail = app.store.find_build_detail(number).await?;
-    Ok(detail.filter(|detail| allowed(actor, action, &detail.build.repo)))
+    Ok(detail.filter(|detail| allowed(actor, Action::ReadRepo, &detail.build.repo)))
+}
+
+/// The build when the actor may change it; else the page that says why not. Who may see it is told what is missing.
+async fn to_change(app: &App, actor: &Actor, number: &str) -> Result<BuildDetail, Box<Response>> {
+    let detail = match load(app, actor, number).await {
+        Ok(Some(detail)) => detail,
+        Ok(None) => return Err(Box::new(super::not_found(actor))),
+        Err(error) => return Err(Box::new(unavailable(actor, &error))),
+    };
+    if allowed(actor, Action::WriteRepo, &detail.build.repo) {
+        return Ok(detail);
+    }
+    if *actor == Actor::Anonymous {
+        return Err(Box::new(to_sign_in(number)));
+    }
+    let words = Caller(actor.clone()).forbidden(Action::WriteRepo).problem.detail;
+    Err(Box::new(super::failed(actor, StatusCode::FORBIDDEN, &words)))
+}
+
+fn to_sign_in(number: &str) -> Response {
+    let back = build_number(number).map(|number| format!("?redirect=/builds/{number}"));
+    Redirect::to(&format!("/login{}", back.unwrap_or_default())).into_response()
 }
 
 /// A stage of this build, when the actor may read it.

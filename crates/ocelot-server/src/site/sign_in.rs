@@ -1,8 +1,10 @@
 //! The pages that take a token or a one-use link. What the form sends is handled by `http/auth`, like a program's sign-in.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 use serde::Deserialize;
 
@@ -13,7 +15,7 @@ use crate::http::Segments;
 #[template(path = "login.html")]
 struct Page {
     redirect: String,
-    note: Option<&'static str>,
+    note: Option<String>,
     /// The address that people use is not encrypted, and leaves this machine.
     in_the_clear: bool,
     now: i64,
@@ -44,12 +46,24 @@ pub(crate) async fn link(Segments(secret): Segments<String>) -> Response {
 pub(crate) async fn show(State(app): State<App>, Query(asked): Query<Asked>) -> Response {
     let note = asked.failed.as_deref().map(|why| match why {
         "link" => "This link was used already or is too old. Sign in with a token.",
-        "rate" => "Too many tries. Wait a minute.",
         _ => "No token has this secret, or it has ended.",
     });
     let status = if note.is_some() { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
+    form(&app, status, asked.redirect, note.map(str::to_owned))
+}
+
+/// The same page for who tried too often.
+pub(crate) fn too_often(app: &App, wait: Duration) -> Response {
+    let seconds = wait.as_secs() + 1;
+    let note = format!("Too many tries from this address. Try again in {seconds} s.");
+    let mut response = form(app, StatusCode::TOO_MANY_REQUESTS, String::new(), Some(note));
+    response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    response
+}
+
+fn form(app: &App, status: StatusCode, redirect: String, note: Option<String>) -> Response {
     let in_the_clear = is_in_the_clear(&app.public_url);
-    super::page(status, &Page { redirect: asked.redirect, note, in_the_clear, now: super::now_ms() })
+    super::page(status, &Page { redirect, note, in_the_clear, now: super::now_ms() })
 }
 
 fn is_in_the_clear(url: &str) -> bool {

@@ -253,6 +253,43 @@ async fn too_many_sign_ins_wait() {
         last = answer(room.plain(Method::POST, "/login").json(&json!({"token": "ocl_wrong"}))).await.0;
     }
     assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+    let page = room
+        .plain(Method::POST, "/login")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("token=ocl_wrong");
+    let page = page.send().await.unwrap();
+    assert_eq!(page.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(page.headers().contains_key("retry-after"));
+    assert!(page.text().await.unwrap().contains("<input id=\"token\""), "it is no page");
+}
+
+#[tokio::test]
+async fn who_signs_in_well_is_not_counted() {
+    let room = Room::new().await;
+    for _ in 0..20 {
+        let (status, body) =
+            answer(room.plain(Method::POST, "/login").json(&json!({"token": room.admin}))).await;
+        assert_eq!(status, StatusCode::NO_CONTENT, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_button_that_one_may_not_press_says_so() {
+    let room = Room::new().await;
+    room.known("a", SMALL).await;
+    let number = room.build("a").await;
+    let path = format!("/builds/{number}/cancel");
+    let press = async |token: &str| {
+        let response = room.plain(Method::POST, &path).bearer_auth(token).send().await.unwrap();
+        (response.status(), response.text().await.unwrap())
+    };
+    let (status, page) = press(&room.token(Role::Read, &[]).await).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(page.contains("role write or admin"), "{page}");
+    let (status, _) = press(&room.token(Role::Write, &["git/other"]).await).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "what one may not see does not exist");
+    let (status, _) = press(&room.token(Role::Write, &[]).await).await;
+    assert_eq!(status, StatusCode::SEE_OTHER);
 }
 
 #[tokio::test]
