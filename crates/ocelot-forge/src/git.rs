@@ -198,6 +198,38 @@ impl Git {
         found?.map(|(_, found)| found).ok_or_else(none)
     }
 
+    /// Paths of the files that differ between two commits, of which `to` was read before. `from` is fetched when it is
+    /// not in the cache.
+    pub async fn changed(&self, url: &CloneUrl, from: &str, to: &str) -> Result<Vec<String>, GitError> {
+        if let Some(bad) = [from, to].into_iter().find(|commit| !is_commit(commit)) {
+            return Err(GitError::NoCommit { commit: bad.to_owned(), url: url.to_string() });
+        }
+        let cache = self.0.folder.join(key(url));
+        let guard = self.lock(&cache);
+        let _one = guard.lock().await;
+        match self.differences(url, &cache, from, to).await {
+            // Perhaps it does not know `from`.
+            Err(GitError::Failed(_)) => {}
+            other => return other,
+        }
+        self.fetch(url, &cache, &[from], 1).await?;
+        self.differences(url, &cache, from, to).await
+    }
+
+    async fn differences(
+        &self,
+        url: &CloneUrl,
+        cache: &Path,
+        from: &str,
+        to: &str,
+    ) -> Result<Vec<String>, GitError> {
+        let mut command = self.command(None, cache);
+        command.args(["diff-tree", "-r", "--name-only", "--no-renames", "-z", "--end-of-options", from, to]);
+        let out = process::run(command, url).await?;
+        let paths = out.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+        Ok(paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect())
+    }
+
     /// Fetches and reads one commit; `None` when it cannot be read afterwards.
     async fn one(
         &self,

@@ -362,7 +362,8 @@ fn settle_build(build: &mut BuildState, reason: Option<String>, changes: &mut Ve
         return;
     }
     build.status = status;
-    let reason = reason.or_else(|| (status.is_terminal() && !status.is_good()).then(|| decided(build))?);
+    let reason =
+        reason.or_else(|| (status.is_terminal() && status != Status::Passed).then(|| decided(build))?);
     changes.push(Change::Build { status, reason });
 }
 

@@ -25,6 +25,18 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// All there are.
+    pub const ALL: [EventKind; 8] = [
+        EventKind::Push,
+        EventKind::PullRequest,
+        EventKind::Tag,
+        EventKind::Poll,
+        EventKind::Schedule,
+        EventKind::Manual,
+        EventKind::Subscription,
+        EventKind::Retry,
+    ];
+
     /// The word for it, as stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -55,18 +67,6 @@ impl std::str::FromStr for EventKind {
     type Err = UnknownEvent;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [
-            EventKind::Push,
-            EventKind::PullRequest,
-            EventKind::Tag,
-            EventKind::Poll,
-            EventKind::Schedule,
-            EventKind::Manual,
-            EventKind::Subscription,
-            EventKind::Retry,
-        ]
-        .into_iter()
-        .find(|e| e.as_str() == text)
-        .ok_or_else(|| UnknownEvent(text.to_owned()))
+        EventKind::ALL.into_iter().find(|e| e.as_str() == text).ok_or_else(|| UnknownEvent(text.to_owned()))
     }
 }

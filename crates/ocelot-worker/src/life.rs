@@ -167,16 +167,23 @@ async fn after_a_failure_only_what_cleans_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_allowed_to_fail_and_what_is_for_other_branches() {
+async fn what_is_allowed_to_fail_and_what_is_not_to_run() {
     check(
         &[
             stage("a", "exit 3", json!({"allow_failure": {"codes": [3]}})),
             stage("b", "true", json!({"branches": ["dev"]})),
             stage("c", "true", Value::Null),
+            stage("d", "false", json!({"branches": ["no branch"], "decided": {"skip": "when: it is late"}})),
         ],
         "passed",
         "",
-        &["10 passed", "11 failed exit code 3", "12 skipped runs on dev only, this is main", "13 passed"],
+        &[
+            "10 passed",
+            "11 failed exit code 3",
+            "12 skipped runs on dev only, this is main",
+            "13 passed",
+            "14 skipped when: it is late",
+        ],
     )
     .await;
 }

@@ -17,7 +17,7 @@ pub(crate) struct Planned {
     pub(crate) stage: Stage,
     /// Where it runs.
     pub(crate) room: RoomPlan,
-    /// Why it does not run on this branch.
+    /// Why it does not run in this build.
     pub(crate) skip: Option<String>,
 }
 
@@ -61,6 +61,10 @@ fn room(job: &Job, stage: &Stage, id: i64) -> RoomPlan {
 }
 
 fn skip(stage: &Stage, branch: &str) -> Option<String> {
+    if let Some(why) = stage.skipped() {
+        return Some(why.to_owned());
+    }
+    // Of an older server, which leaves branches to its workers.
     if ocelot_model::pipeline::branch_matches(&stage.branches, branch) {
         return None;
     }

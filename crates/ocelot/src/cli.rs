@@ -7,6 +7,7 @@ mod cancel;
 mod checkout;
 mod completions;
 pub(crate) mod config;
+mod explain;
 mod health;
 mod init;
 mod login;

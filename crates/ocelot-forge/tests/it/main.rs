@@ -270,3 +270,22 @@ async fn a_silent_host_keeps_no_process_of_ours() {
         .expect("git's helper lives on")
         .unwrap();
 }
+
+#[tokio::test]
+async fn what_changed_between_two_commits() {
+    let room = room();
+    let repo = room.repo();
+    let first = commit(&repo, "ocelot.yml", "one");
+    std::fs::create_dir(repo.join("src")).unwrap();
+    commit(&repo, "src/ä b", "x");
+    git(&repo, &["mv", "ocelot.yml", "moved"]);
+    let last = commit(&repo, "src/c", "y");
+    room.head("main").await.unwrap();
+    let changed = room.git.changed(&room.url, &first, &last).await.unwrap();
+    assert_eq!(changed, ["moved", "ocelot.yml", "src/c", "src/ä b"]);
+    assert_eq!(room.git.changed(&room.url, &last, &first).await.unwrap(), changed);
+    assert_eq!(room.git.changed(&room.url, &last, &last).await.unwrap(), [""; 0]);
+    let none = "0".repeat(40);
+    assert!(room.git.changed(&room.url, &none, &last).await.is_err());
+    assert!(matches!(room.git.changed(&room.url, "--output=x", &last).await, Err(GitError::NoCommit { .. })));
+}

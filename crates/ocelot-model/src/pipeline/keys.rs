@@ -23,8 +23,6 @@ pub const NOT_SUPPORTED_YET: &[&str] = &[
     "stages.needs",
     "stages.reports",
     "stages.secrets",
-    "stages.triggers",
-    "stages.when",
     "subscriptions",
 ];
 
@@ -232,15 +230,14 @@ const STAGE_KEYS: &[Key] = &[
     ),
     now("always", Shape::Bool, "Even after a failure or cancel, at most 5 minutes then."),
     now("trigger", Shape::Table(&TRIGGER), "When this stage is done."),
-    later_as(
+    now(
         "triggers",
-        "stages.triggers",
         Shape::List { of: &Shape::Text(Kind::Directive), max: 100 },
-        "Directives of the original, one of which must hold.",
+        "Directives of the original, one of which must hold: \\branch, \\text, \\filepath, \\upstream.",
     ),
+    now("when", Shape::Text(Kind::When), "A condition, such as branch == \"main\" and changed(\"src/**\")."),
     later_as("needs", "stages.needs", TEXTS_SHAPE, "Stages that must end well first."),
     later_as("secrets", "stages.secrets", SECRETS, "Secrets that this stage gets."),
-    later_as("when", "stages.when", Shape::Text(Kind::Any), "A condition."),
     later_as("artifacts", "stages.artifacts", GLOBS, "Files to keep."),
     later_as("reports", "stages.reports", Shape::Table(&REPORTS), "Files with the results of tests."),
 ];

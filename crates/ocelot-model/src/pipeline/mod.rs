@@ -1,16 +1,19 @@
 //! `ocelot.yml`: from text to a checked plan.
 //!
 //! The way of a file: `yaml` makes a tree of the bytes, `shape` checks it against the tables in
-//! `keys`, `read` makes a [`Pipeline`] of it. No part of it reads a file or a clock. Anchors, aliases
+//! `keys`, `read` makes a [`Pipeline`] of it, and [`decide`] says which of its stages a build runs. No part of it reads a file or a clock. Anchors, aliases
 //! and `<<` merges are allowed, and count as what they unfold to.
 
+mod condition;
 mod env;
+mod glob;
 mod image;
 mod init;
 mod keys;
 mod matrix;
 mod needs;
 mod parse;
+mod place;
 pub mod problem;
 mod read;
 mod render;
@@ -23,6 +26,7 @@ mod tree;
 mod trigger;
 mod yaml;
 
+pub use condition::{Condition, Facts, Files, Judge, Verdict, decide};
 pub use env::{EnvNameError, check_env_name};
 pub use init::starter;
 pub use keys::NOT_SUPPORTED_YET;
@@ -30,5 +34,5 @@ pub use parse::parse;
 pub use problem::{Problem, Problems};
 pub use render::render;
 pub use schema::json_schema;
-pub use spec::{AllowFailure, Checkout, Job, Pipeline, Pull, Resources, Retry, Run, Stage};
+pub use spec::{AllowFailure, Checkout, Decided, Job, Pipeline, Pull, Resources, Retry, Run, Stage};
 pub use trigger::branch_matches;

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::place;
+
 /// How many problems one answer holds; the rest would not be read anyway.
 pub(super) const MAX_PROBLEMS: usize = 100;
 
@@ -119,6 +121,13 @@ impl<'t> Report<'t> {
         // A node that aliases repeat is wrong once, at its definition.
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
+        }
+    }
+
+    /// Something that is wrong in a part of the text that stands at `span`.
+    pub(super) fn add_within(&mut self, span: Span, text: &str, part: Span, fault: Fault) {
+        if !self.is_full() {
+            self.add(place::within(self.text, span, text, part), fault);
         }
     }
 

@@ -6,10 +6,11 @@
 
 use std::collections::HashSet;
 
+use super::condition::{Parsed, PieceKind, Test, Wrong, directive, when};
 use super::problem::{Fault, Report, Span, nearest, quote};
 use super::text::Kind;
 use super::tree::{Node, Value};
-use super::{env, keys, matrix, text};
+use super::{env, glob, keys, matrix, text, trigger};
 
 /// What a value must look like.
 #[derive(Debug)]
@@ -77,18 +78,22 @@ pub(super) enum Support {
     NotYet(&'static str),
 }
 
-/// Most different patterns of branches in one file: each is compiled, which costs time.
+/// Most different patterns in one file, of branches and others: each is compiled, which costs time.
 const MAX_PATTERNS: usize = 100;
+/// Most values that the conditions of one file look at, those of aliases counted again.
+const MAX_COST: usize = 5_000;
 
 /// Reports everything in `root` that has not the shape of `table`.
 pub(super) fn check(root: &Node, table: &'static Table, report: &mut Report<'_>) {
-    let mut checker = Checker { report, patterns: HashSet::new() };
+    let mut checker = Checker { report, patterns: HashSet::new(), cost: 0 };
     checker.table(root, table);
 }
 
 struct Checker<'r, 't> {
     report: &'r mut Report<'t>,
-    patterns: HashSet<String>,
+    patterns: HashSet<(PieceKind, String)>,
+    /// What all conditions so far cost.
+    cost: usize,
 }
 
 impl Checker<'_, '_> {
@@ -168,8 +173,20 @@ impl Checker<'_, '_> {
 
     fn scalar(&mut self, span: Span, text: &str, plain: bool, shape: &'static Shape) {
         match shape {
-            Shape::Text(Kind::Branches) => self.pattern(span, text),
-            Shape::Text(kind) => self.fault(span, kind.check(text)),
+            Shape::Text(kind) => {
+                let result = kind.check(text);
+                let good = result.is_ok();
+                self.fault(span, result);
+                match kind {
+                    Kind::Branches if good => {
+                        let whole = Span { start: 0, end: text.len() };
+                        self.pattern(span, text, whole, PieceKind::Branch, text);
+                    }
+                    Kind::Directive if good => self.condition(span, text, directive::parse),
+                    Kind::When if good => self.condition(span, text, when::parse),
+                    _ => {}
+                }
+            }
             Shape::Bool => self.fault(span, boolean(text, plain).map(|_| ())),
             Shape::Integer { min, max } => self.fault(span, integer(text, plain, *min, *max).map(|_| ())),
             Shape::Choice(allowed) => {
@@ -188,19 +205,42 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// A pattern seen before was reported before.
-    fn pattern(&mut self, span: Span, text: &str) {
-        if self.patterns.contains(text) {
+    fn condition(&mut self, span: Span, text: &str, parse: fn(&str) -> Result<Parsed, Wrong>) {
+        if self.cost > MAX_COST {
             return;
         }
-        let result = if self.patterns.len() < MAX_PATTERNS {
-            Kind::Branches.check(text)
-        } else {
-            let message = format!("a file has at most {MAX_PATTERNS} different patterns of branches");
-            Err(Fault::new("regex_limit", message))
+        let parsed = match parse(text) {
+            Ok(parsed) => parsed,
+            Err(Wrong { span: part, fault }) => return self.report.add_within(span, text, part, fault),
         };
-        self.patterns.insert(text.to_owned());
-        self.fault(span, result);
+        self.cost += parsed.expr.tests().into_iter().map(Test::cost).sum::<usize>();
+        if self.cost > MAX_COST {
+            let message = format!("the conditions of a file look at {MAX_COST} values at most");
+            return self.report.add(span, Fault::new("condition_limit", message));
+        }
+        for piece in parsed.pieces {
+            self.pattern(span, text, piece.span, piece.kind, &piece.text);
+        }
+    }
+
+    /// A pattern seen before was reported before.
+    fn pattern(&mut self, span: Span, text: &str, part: Span, kind: PieceKind, pattern: &str) {
+        if !self.patterns.insert((kind, pattern.to_owned())) {
+            return;
+        }
+        let result = if self.patterns.len() > MAX_PATTERNS {
+            let message = format!("a file has at most {MAX_PATTERNS} different patterns");
+            Err(Fault::new("regex_limit", message))
+        } else {
+            match kind {
+                PieceKind::Branch => trigger::check(pattern),
+                PieceKind::Search => trigger::check_searcher(pattern),
+                PieceKind::Glob => glob::check_changed(pattern),
+            }
+        };
+        if let Err(fault) = result {
+            self.report.add_within(span, text, part, fault);
+        }
     }
 
     fn limit(&mut self, node: &Node, len: usize, max: usize, code: &'static str) {

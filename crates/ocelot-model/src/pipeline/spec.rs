@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::condition::Condition;
 use crate::Status;
 use crate::concurrency::Concurrency;
 
@@ -21,6 +22,13 @@ pub struct Pipeline {
     pub concurrency: Option<Concurrency>,
     /// At least one job, in the order of the file, matrix already expanded, names unique.
     pub jobs: Vec<Job>,
+}
+
+impl Pipeline {
+    /// True when the changed files decide about a stage, so that it is worth finding them out.
+    pub fn asks_for_files(&self) -> bool {
+        self.jobs.iter().flat_map(|job| &job.stages).any(|stage| stage.condition.asks_for_files())
+    }
 }
 
 /// How the repository is checked out.
@@ -71,6 +79,17 @@ pub struct Job {
     pub stages: Vec<Stage>,
     /// How the repository is checked out (copied from the file, so that a job is whole).
     pub checkout: Checkout,
+}
+
+impl Job {
+    /// Why there is nothing to run in it, when none of its stages runs.
+    pub fn skipped(&self) -> Option<String> {
+        let reasons: Option<Vec<&str>> = self.stages.iter().map(Stage::skipped).collect();
+        let reasons = reasons?;
+        let first = *reasons.first()?;
+        let same = reasons.iter().all(|reason| *reason == first);
+        Some(if same { first.to_owned() } else { format!("no stage is to run ({first}, …)") })
+    }
 }
 
 /// When an image is pulled.
@@ -131,6 +150,32 @@ pub struct Stage {
     pub allow_failure: AllowFailure,
     /// Runs even after a failure or cancel (at most 5 minutes then).
     pub always: bool,
+    /// Its `triggers` and `when`. Not stored: what they come to stands in `decided`.
+    #[serde(skip)]
+    pub condition: Condition,
+    /// What the conditions came to when the build was made; `None` when it just runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<Decided>,
+}
+
+impl Stage {
+    /// Why it does not run, when that was decided.
+    pub fn skipped(&self) -> Option<&str> {
+        match &self.decided {
+            Some(Decided::Skip(why)) => Some(why),
+            Some(Decided::Run(_)) | None => None,
+        }
+    }
+}
+
+/// What the conditions of a stage came to, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decided {
+    /// It does not run.
+    Skip(String),
+    /// It runs although its conditions could not be told.
+    Run(String),
 }
 
 /// What a stage runs.

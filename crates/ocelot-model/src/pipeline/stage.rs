@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::condition::{Condition, directive, when};
 use super::problem::{Fault, Report, Span, quote};
 use super::read::{Source, conflict, entry, flag, number, texts, time, variables};
 use super::shape::boolean;
@@ -50,6 +51,7 @@ fn one(node: &Node, on_host: bool, report: &mut Report<'_>) -> Stage {
         }
     }
     let line = |key: &str| node.find(key).and_then(Node::text);
+    let condition = condition(node);
     Stage {
         name: line("name").unwrap_or_default().to_owned(),
         image: line("image").map(str::to_owned),
@@ -57,14 +59,28 @@ fn one(node: &Node, on_host: bool, report: &mut Report<'_>) -> Stage {
         run: what(node, report),
         workdir: line("workdir").and_then(|path| text::path(path).ok()).unwrap_or_else(|| ".".to_owned()),
         env: node.find("env").map(|env| variables(env, report)).unwrap_or_default(),
-        branches: node
-            .find("trigger")
-            .and_then(|trigger| trigger.find("branches"))
-            .map(texts)
-            .unwrap_or_default(),
+        branches: branches(node, condition.triggers.is_empty()),
         timeout_ms: node.find("timeout").and_then(time),
         allow_failure: node.find("allow_failure").map(allow_failure).unwrap_or_default(),
         always: flag(node.find("always"), false),
+        condition,
+        decided: None,
+    }
+}
+
+/// As in the original, `trigger` counts only where there are no `triggers`.
+fn branches(node: &Node, alone: bool) -> Vec<String> {
+    let branches = node.find("trigger").and_then(|trigger| trigger.find("branches"));
+    branches.filter(|_| alone).map(texts).unwrap_or_default()
+}
+
+fn condition(node: &Node) -> Condition {
+    let lines = node.find("triggers").map(Node::items).unwrap_or_default();
+    let lines = lines.iter().filter_map(Node::text);
+    let when = node.find("when").and_then(Node::text);
+    Condition {
+        triggers: lines.filter_map(|line| Some(directive::parse(line).ok()?.expr)).collect(),
+        when: when.and_then(|text| Some(when::parse(text).ok()?.expr)),
     }
 }
 

@@ -2,11 +2,9 @@
 //!
 //! Pure functions of one value; where it stands and what goes with it is for others.
 
-use globset::GlobBuilder;
-
 use super::env::{check_env_name, reserved_names};
 use super::problem::{Fault, printable, quote};
-use super::{image, trigger};
+use super::{glob, image, trigger};
 use crate::concurrency::unknown_placeholder;
 
 const SECOND: u64 = 1_000;
@@ -15,7 +13,6 @@ const MAX_DURATION: u64 = 7 * 24 * 3_600 * SECOND;
 const MIN_MEMORY: u64 = 6 << 20;
 const MAX_MEMORY: u64 = 16 << 40;
 const MAX_NAME: usize = 100;
-const MAX_GLOB: usize = 1_000;
 /// For the schema: a path that may lead out.
 const CLIMBS: &str = "(^|/)\\.\\.(/|$)";
 
@@ -47,6 +44,8 @@ pub(super) enum Kind {
     Label,
     /// A line of `triggers`.
     Directive,
+    /// A condition.
+    When,
     /// `upstream:here`.
     BranchPair,
     /// Name of a concurrency group.
@@ -59,7 +58,13 @@ impl Kind {
         match self {
             Kind::Script => 128 * 1024,
             Kind::EnvValue | Kind::Assignment => 64 * 1024,
-            Kind::Any | Kind::Path | Kind::Glob | Kind::Kept | Kind::Directive | Kind::BranchPair => 4_096,
+            Kind::Any
+            | Kind::Path
+            | Kind::Glob
+            | Kind::Kept
+            | Kind::Directive
+            | Kind::When
+            | Kind::BranchPair => 4_096,
             // Those that say more precisely themselves what is too long.
             Kind::Image
             | Kind::StageName
@@ -85,7 +90,10 @@ impl Kind {
             Kind::Any if text.trim().is_empty() => {
                 Err(Fault::new("empty_value", "this value must not be blank"))
             }
-            Kind::Any | Kind::Script | Kind::EnvValue => Ok(()),
+            // What patterns and conditions cost is counted for the whole file, by [`shape`](super::shape).
+            Kind::Any | Kind::Script | Kind::EnvValue | Kind::Branches | Kind::Directive | Kind::When => {
+                Ok(())
+            }
             Kind::StageName => stage_name(text),
             Kind::JobName => job_name(text),
             Kind::Image => image::check(text),
@@ -94,13 +102,11 @@ impl Kind {
             Kind::Cpu => cpu(text).map(|_| ()),
             Kind::User => user(text).map(|_| ()),
             Kind::Path => path(text).map(|_| ()),
-            Kind::Branches => trigger::check(text),
             Kind::Glob if text.starts_with('/') => Err(outside(text, "is an absolute path")),
-            Kind::Glob | Kind::Kept => glob(text),
+            Kind::Glob | Kind::Kept => glob::check(text),
             Kind::EnvName => env_name(text),
             Kind::Assignment => assignment(text).and_then(|(name, _)| env_name(name)),
             Kind::Label => label(text),
-            Kind::Directive => directive(text),
             Kind::BranchPair => branch_pair(text),
             Kind::Group => group(text),
         }
@@ -115,7 +121,7 @@ impl Kind {
         let reserved =
             |end: &str| format!("^(({}){end}|OCELOT_)", reserved_names().collect::<Vec<_>>().join("|"));
         match self {
-            Kind::Any => pattern("[^ \\t\\r\\n]"),
+            Kind::Any | Kind::When => pattern("[^ \\t\\r\\n]"),
             Kind::Script | Kind::EnvValue => Rule::default(),
             Kind::StageName => {
                 let rule = pattern("^[^ \\t\\r\\n]([^\\t\\r\\n]*[^ \\t\\r\\n])?$");
@@ -133,13 +139,13 @@ impl Kind {
             Kind::User => pattern("^[0-9]+(:[0-9]+)?$"),
             Kind::Path => Rule { not: CLIMBS.to_owned(), ..pattern("^[^/]") },
             Kind::Branches => longest(trigger::MAX_PATTERN, pattern(".")),
-            Kind::Glob => longest(MAX_GLOB, Rule { not: CLIMBS.to_owned(), ..pattern("^[^/]") }),
-            Kind::Kept => longest(MAX_GLOB, Rule { not: CLIMBS.to_owned(), ..pattern(".") }),
+            Kind::Glob => longest(glob::MAX, Rule { not: CLIMBS.to_owned(), ..pattern("^[^/]") }),
+            Kind::Kept => longest(glob::MAX, Rule { not: CLIMBS.to_owned(), ..pattern(".") }),
             Kind::EnvName => Rule { not: reserved("$"), ..text("^[A-Za-z_][A-Za-z0-9_]*$") },
             Kind::Assignment => Rule { not: reserved("="), ..text("^[A-Za-z_][A-Za-z0-9_]*=") },
             Kind::Label => pattern("^[A-Za-z0-9._/-]{1,63}$"),
             Kind::BranchPair => text("^[^:]+:[^:]+$"),
-            Kind::Directive => text("^\\s*\\\\"),
+            Kind::Directive => text("\\\\"),
             Kind::Group => longest(MAX_NAME, pattern("[^ \\t\\r\\n]")),
         }
     }
@@ -280,11 +286,11 @@ pub(super) fn path(text: &str) -> Result<String, Fault> {
     Ok(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
 }
 
-fn climbs(text: &str) -> bool {
+pub(super) fn climbs(text: &str) -> bool {
     text.split('/').any(|part| part == "..")
 }
 
-fn outside(text: &str, why: &str) -> Fault {
+pub(super) fn outside(text: &str, why: &str) -> Fault {
     Fault::new("path", format!("{} {why}", quote(text))).hint("name something below the workspace")
 }
 
@@ -334,37 +340,6 @@ fn label(text: &str) -> Result<(), Fault> {
     }
     let message = format!("{} is no label: letters, digits, `.`, `_`, `-` and `/`, at most 63", quote(text));
     Err(Fault::new("label", message))
-}
-
-fn glob(text: &str) -> Result<(), Fault> {
-    const MAX_STARS: usize = 16;
-    const MAX_BRACES: usize = 16;
-    if text.is_empty() {
-        return Err(outside(text, "is no path"));
-    }
-    if climbs(text) {
-        return Err(outside(text, "may lead out"));
-    }
-    if text.matches("**").count() > MAX_STARS
-        || text.matches('{').count() > MAX_BRACES
-        || text.len() > MAX_GLOB
-    {
-        return Err(Fault::new("glob_limit", format!("the pattern {} is too large", quote(text))));
-    }
-    let built = GlobBuilder::new(text).literal_separator(true).build();
-    built.map(|_| ()).map_err(|error| {
-        Fault::new("glob", format!("{} is no pattern of paths: {}", quote(text), error.kind()))
-    })
-}
-
-fn directive(text: &str) -> Result<(), Fault> {
-    const KNOWN: [&str; 4] = [r"\branch", r"\filepath", r"\text", r"\upstream"];
-    let first = text.split_whitespace().next().unwrap_or_default();
-    if KNOWN.iter().any(|known| known.eq_ignore_ascii_case(first)) {
-        return Ok(());
-    }
-    let message = format!("{} does not begin with a directive", quote(text));
-    Err(Fault::new("directive", message).hint(format!("begin with one of {}", KNOWN.join(", "))))
 }
 
 fn group(text: &str) -> Result<(), Fault> {

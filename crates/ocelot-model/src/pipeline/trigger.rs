@@ -37,7 +37,28 @@ pub(super) fn check(pattern: &str) -> Result<(), Fault> {
     }
 }
 
-fn compile(pattern: &str) -> Result<Regex, Fault> {
+/// Like [`check`], for an expression that may match anywhere.
+pub(super) fn check_searcher(pattern: &str) -> Result<(), Fault> {
+    if pattern.is_empty() {
+        return Err(Fault::new("regex", "an empty expression matches everything"));
+    }
+    searcher(pattern).map(|_| ())
+}
+
+/// What matches the pattern as a whole.
+pub(super) fn compile(pattern: &str) -> Result<Regex, Fault> {
+    // On its own first, so that `a)(b` cannot close the group that is put around it.
+    searcher(pattern)?;
+    build(pattern, &format!("^(?:{pattern})$"))
+}
+
+/// What matches the pattern anywhere.
+pub(super) fn searcher(pattern: &str) -> Result<Regex, Fault> {
+    build(pattern, pattern)
+}
+
+/// Compiles `text`, which is made of `pattern`.
+fn build(pattern: &str, text: &str) -> Result<Regex, Fault> {
     let limit = || {
         let message = format!("the pattern {} is too large", quote(pattern));
         Fault::new("regex_limit", message)
@@ -45,20 +66,12 @@ fn compile(pattern: &str) -> Result<Regex, Fault> {
     if pattern.len() > MAX_PATTERN {
         return Err(limit());
     }
-    // On its own first, so that `a)(b` cannot close the group that is put around it.
-    let build = |text: &str| {
-        RegexBuilder::new(text)
-            .unicode(false)
-            .size_limit(MAX_COMPILED)
-            .nest_limit(MAX_NESTING)
-            .build()
-            .map_err(|error| {
-                let too_big = matches!(error, regex::Error::CompiledTooBig(_));
-                if too_big { limit() } else { syntax(pattern, &error) }
-            })
-    };
-    build(pattern)?;
-    build(&format!("^(?:{pattern})$"))
+    RegexBuilder::new(text).unicode(false).size_limit(MAX_COMPILED).nest_limit(MAX_NESTING).build().map_err(
+        |error| {
+            let too_big = matches!(error, regex::Error::CompiledTooBig(_));
+            if too_big { limit() } else { syntax(pattern, &error) }
+        },
+    )
 }
 
 fn syntax(pattern: &str, error: &regex::Error) -> Fault {

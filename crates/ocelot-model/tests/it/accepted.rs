@@ -152,5 +152,4 @@ fn what_asks_for_nothing_is_harmless() {
         check_top(text, "");
     }
     check_stage("{name: a, script: x, needs: [], secrets: [], reports: {}}", "");
-    check_stage("{name: a, script: x, when: 'false'}", "not_supported@3:24");
 }

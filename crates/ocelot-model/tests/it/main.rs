@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
 mod accepted;
+mod conditions;
 mod hostile;
 mod refused;
 mod schema;
 mod shown;
+mod slips;
 
 use ocelot_model::pipeline::{Pipeline, parse};
 

@@ -115,6 +115,8 @@ fn both_know_stages() {
         r#"{"name": "a", "command": ["x", ""]}"#,
         r#"{"name": 7, "script": 1, "workdir": 2024, "env": {"A": 3.10, "B": true, "C": ""}}"#,
         r#"{"name": "a", "script": "x", "shell": "bash -eu", "allow_failure": [1, 255], "timeout": "1h30m"}"#,
+        r#"{"name": "a", "script": "x", "triggers": ["\\branch a", "(not \\text b)"], "when": "branch == \"a\""}"#,
+        r#"{"name": "a", "script": "x", "when": true}"#,
         r#"{"name": "a", "script": "x", "trigger": {"branches": "main"}, "image": "h.example:5000/a/b:1.0"}"#,
     ] {
         stage(good, true);
@@ -127,6 +129,9 @@ fn both_know_stages() {
         r#"{"name": "a", "command": []}"#,
         r#"{"name": "a", "script": "x", "command": ["y"]}"#,
         r#"{"name": "a", "command": ["y"], "shell": "bash"}"#,
+        r#"{"name": "a", "script": "x", "when": " "}"#,
+        r#"{"name": "a", "script": "x", "triggers": ["branch a"]}"#,
+        r#"{"name": "a", "script": "x", "triggers": "\\branch a"}"#,
         r#"{"name": "Setup", "script": "x"}"#,
         r#"{"name": " a", "script": "x"}"#,
         r#"{"name": "", "script": "x"}"#,

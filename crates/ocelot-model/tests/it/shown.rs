@@ -104,8 +104,6 @@ const LATER: &[(&str, &str)] = &[
     ("stages.needs", "needs: [other stage]"),
     ("stages.reports", "reports: {junit: 'target/junit/*.xml'}"),
     ("stages.secrets", "secrets: [NPM_TOKEN]"),
-    ("stages.triggers", "triggers: ['\\branch main or \\text force']"),
-    ("stages.when", "when: 'branch == \"main\"'"),
     (
         "subscriptions",
         "subscriptions: [{acctRepo: a/b, acctVcsType: bitbucket, alias: c, branchQueueMap: ['m:m']}]",
@@ -146,7 +144,6 @@ fn what_is_missing_is_checked_all_the_same() {
     }
     check_top("cache: [{key: a, paths: [~/.cargo, /var/cache/apt]}]", "not_supported@4:1");
     check_top("cache: [{key: a, paths: [../x]}]", "not_supported@4:1 path@4:26");
-    check_stage("{name: a, script: x, triggers: ['main']}", "not_supported@3:24 directive@3:35");
     check("image: a\nmatrix: {a: b}\nstages: [{name: a, script: x}]\n", "not_supported@2:1 type@2:13");
 }
 

@@ -5,6 +5,7 @@
 pub mod advance;
 pub mod cancel;
 pub(crate) mod concurrency;
+mod facts;
 pub mod retry;
 pub mod trigger;
 pub(crate) mod waiting;

@@ -48,6 +48,8 @@ pub async fn retry(
 }
 
 fn again(job: &Job, failed: bool) -> (ocelot_model::pipeline::Job, Status) {
-    let status = if failed && job.status == Status::Passed { Status::Passed } else { Status::Queued };
-    (job.spec.clone(), status)
+    // What was decided about its stages holds for this build too.
+    let (spec, status) = trigger::begin(job.spec.clone());
+    let status = if failed && job.status == Status::Passed { Status::Passed } else { status };
+    (spec, status)
 }

@@ -3,11 +3,11 @@
 use ocelot_api::body::NewBuild;
 use ocelot_forge::{GitError, Snapshot, git};
 use ocelot_model::access::Actor;
-use ocelot_model::pipeline::{self, Pipeline, branch_matches};
+use ocelot_model::pipeline::{self, Job, Pipeline, branch_matches, decide};
 use ocelot_model::{BuildNumber, EventKind, Status};
 use ocelot_store::{BuildDetail, ConfigProblem, NewBuild as NewRow, Plan, Repo, StoreError};
 
-use super::{concurrency, name_of};
+use super::{concurrency, facts, name_of};
 use crate::App;
 
 /// The file that says how to build.
@@ -102,8 +102,14 @@ async fn from_snapshot(
     };
     let (plan, concurrency) = match pipeline::parse(&file) {
         Ok(mut pipeline) => {
+            check_branch(&pipeline, branch, origin.force)?;
+            let facts = facts::of(app, repo, &pipeline, origin.event, branch, commit, &message).await?;
+            decide(&mut pipeline.jobs, &facts);
             let group = pipeline.concurrency.take();
-            (jobs(pipeline, branch, origin.force)?, group.map(|group| group.of_branch(branch)))
+            (
+                Plan::Jobs(pipeline.jobs.into_iter().map(begin).collect()),
+                group.map(|group| group.of_branch(branch)),
+            )
         }
         Err(problems) => (broken(&problems), None),
     };
@@ -161,13 +167,19 @@ async fn revision(
     }
 }
 
-fn jobs(pipeline: Pipeline, branch: &str, force: bool) -> Result<Plan, TriggerError> {
+fn check_branch(pipeline: &Pipeline, branch: &str, force: bool) -> Result<(), TriggerError> {
     if !force && !branch_matches(&pipeline.branches, branch) {
         return Err(TriggerError::Excluded(format!(
             "`branches` in {FILE} leaves `{branch}` out; use `--force` (\"force\": true) to build it all the same"
         )));
     }
-    Ok(Plan::Jobs(pipeline.jobs.into_iter().map(|job| (job, Status::Queued)).collect()))
+    Ok(())
+}
+
+/// A job waits for a worker, unless nothing is to run in it.
+pub(super) fn begin(job: Job) -> (Job, Status) {
+    let status = if job.skipped().is_some() { Status::Skipped } else { Status::Queued };
+    (job, status)
 }
 
 fn broken(problems: &[pipeline::Problem]) -> Plan {

@@ -98,7 +98,7 @@ impl Past {
             status: if later { Status::Queued } else { job.status },
             attempt: 1,
             worker: None,
-            reason: None,
+            reason: if later { None } else { job.reason.clone() },
         }
     }
 
@@ -115,7 +115,7 @@ impl Past {
             status: if later { Status::Queued } else { stage.status },
             exit_code: None,
             duration_ms: None,
-            reason: None,
+            reason: if later { None } else { stage.reason.clone() },
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A build comes into being: all its rows in one transaction.
 
 use ocelot_model::build::{self, BuildState, Happening, JobState};
-use ocelot_model::pipeline::{Job as JobSpec, Retry};
+use ocelot_model::pipeline::{Decided, Job as JobSpec, Retry};
 use ocelot_model::{BuildNumber, JobId, Status};
 
 use super::state::{Locked, Writer};
@@ -56,7 +56,7 @@ async fn insert_whole(
     let number = insert_build(tx, new, Status::Queued, None, &[]).await?;
     tx.events.push((number, new.repo, EventBody::Build { status: Status::Queued, reason: None }));
     let mut states = Vec::with_capacity(jobs.len());
-    let mut stages = Vec::new();
+    let mut stages: Vec<NewStage<'_>> = Vec::new();
     for (place, (spec, status)) in jobs.iter().enumerate() {
         let (id, attempt) = insert_job(tx, number, place as i64, spec, *status).await?;
         if *status == Status::Queued {
@@ -65,8 +65,7 @@ async fn insert_whole(
         states.push(job_state(id, spec, *status));
         // A blocked job's stages wait too; those of a job that is over are over with it.
         let status = if status.is_terminal() { *status } else { Status::Queued };
-        let names = std::iter::once(SETUP).chain(spec.stages.iter().map(|stage| stage.name.as_str()));
-        stages.extend(names.zip(0i64..).map(|(name, place)| (attempt, place, name, status)));
+        stages.extend(new_stages(attempt, spec, status));
     }
     insert_stages(tx, number, &stages).await?;
     let before = BuildState {
@@ -83,12 +82,41 @@ async fn insert_whole(
     Ok(number)
 }
 
+/// A stage of a new attempt.
+pub(super) struct NewStage<'s> {
+    attempt: i64,
+    place: i64,
+    name: &'s str,
+    status: Status,
+    reason: Option<&'s str>,
+}
+
+/// The stages of a new attempt that stands at `status`; what was decided about one when the build was made holds
+/// for every attempt.
+pub(super) fn new_stages(attempt: i64, spec: &JobSpec, status: Status) -> impl Iterator<Item = NewStage<'_>> {
+    let setup = NewStage { attempt, place: 0, name: SETUP, status, reason: None };
+    let rest = spec.stages.iter().zip(1i64..).map(move |(stage, place)| {
+        let (status, reason) = match &stage.decided {
+            Some(Decided::Skip(why)) => (Status::Skipped, Some(why.as_str())),
+            Some(Decided::Run(why)) => (status, Some(why.as_str())),
+            None => (status, None),
+        };
+        NewStage { attempt, place, name: &stage.name, status, reason }
+    });
+    std::iter::once(setup).chain(rest)
+}
+
+/// Why a job that is over before it began is so.
+fn reason(spec: &JobSpec, status: Status) -> Option<String> {
+    if status == Status::Skipped { spec.skipped() } else { None }
+}
+
 fn job_state(id: JobId, spec: &JobSpec, status: Status) -> JobState {
     JobState {
         id,
         name: spec.name.clone(),
         status,
-        reason: None,
+        reason: reason(spec, status),
         ready: false,
         needs: spec.needs.clone(),
         always: spec.always,
@@ -144,10 +172,11 @@ async fn insert_job(
     spec: &JobSpec,
     status: Status,
 ) -> Result<(JobId, i64), StoreError> {
+    let reason = reason(spec, status);
     let job: i64 = sqlx::query_scalar(
         "INSERT INTO jobs (build, place, name, status, spec, needs, always, allow_failure, retry_infrastructure,
-                           retry_script)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id",
+                           retry_script, reason)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
     )
     .bind(number.0)
     .bind(place)
@@ -159,35 +188,40 @@ async fn insert_job(
     .bind(spec.allow_failure)
     .bind(i64::from(spec.retry.infrastructure))
     .bind(i64::from(spec.retry.script))
+    .bind(reason.as_deref().map(clean))
     .fetch_one(tx.conn())
     .await?;
     let finished = status.is_terminal().then_some(tx.now);
     let attempt: i64 = sqlx::query_scalar(
-        "INSERT INTO attempts (job_id, build, number, status, finished_at) VALUES ($1, $2, 1, $3, $4) RETURNING id",
+        "INSERT INTO attempts (job_id, build, number, status, finished_at, reason) VALUES ($1, $2, 1, $3, $4, $5)
+         RETURNING id",
     )
     .bind(job)
     .bind(number.0)
     .bind(status.as_str())
     .bind(finished)
+    .bind(reason.as_deref().map(clean))
     .fetch_one(tx.conn())
     .await?;
     Ok((JobId(job), attempt))
 }
 
-async fn insert_stages(
+pub(super) async fn insert_stages(
     tx: &mut Tx,
     number: BuildNumber,
-    stages: &[(i64, i64, &str, Status)],
+    stages: &[NewStage<'_>],
 ) -> Result<(), StoreError> {
     for some in stages.chunks(1000) {
-        let mut sql =
-            sqlx::QueryBuilder::<Db>::new("INSERT INTO stages (attempt_id, build, place, name, status) ");
-        sql.push_values(some, |mut row, (attempt, place, name, status)| {
-            row.push_bind(*attempt)
+        let mut sql = sqlx::QueryBuilder::<Db>::new(
+            "INSERT INTO stages (attempt_id, build, place, name, status, reason) ",
+        );
+        sql.push_values(some, |mut row, stage| {
+            row.push_bind(stage.attempt)
                 .push_bind(number.0)
-                .push_bind(*place)
-                .push_bind(clean(name))
-                .push_bind(status.as_str());
+                .push_bind(stage.place)
+                .push_bind(clean(stage.name))
+                .push_bind(stage.status.as_str())
+                .push_bind(stage.reason.map(clean));
         });
         sql.build().execute(tx.conn()).await?;
     }

@@ -10,6 +10,8 @@ use crate::{EventBody, Lease, StageUpdate, StoreError};
 struct Standing {
     name: String,
     status: String,
+    /// Said when the build was made.
+    reason: Option<String>,
     build: i64,
     job_id: i64,
     repo_id: i64,
@@ -30,7 +32,7 @@ impl Core {
         .await?;
         held.ok_or(StoreError::Stale)?;
         let row: Option<Standing> = sqlx::query_as(
-            "SELECT s.name, s.status, s.build, a.job_id, b.repo_id FROM stages s
+            "SELECT s.name, s.status, s.reason, s.build, a.job_id, b.repo_id FROM stages s
              JOIN attempts a ON a.id = s.attempt_id JOIN builds b ON b.number = s.build
              WHERE s.id = $1 AND s.attempt_id = $2",
         )
@@ -53,6 +55,8 @@ impl Core {
 async fn write(tx: &mut Tx, standing: Standing, update: &StageUpdate) -> Result<(), StoreError> {
     let began = !matches!(update.status, Status::Skipped | Status::Cancelled);
     let started = began.then_some(tx.now);
+    // Why a stage runs stays, unless its worker has something to say.
+    let reason = update.reason.as_deref().map(clean).or(standing.reason);
     sqlx::query(
         "UPDATE stages SET status = $1, exit_code = $2, duration_ms = $3, reason = $4,
                            started_at = coalesce(started_at, $5)
@@ -61,7 +65,7 @@ async fn write(tx: &mut Tx, standing: Standing, update: &StageUpdate) -> Result<
     .bind(update.status.as_str())
     .bind(update.exit_code.map(i64::from))
     .bind(update.duration_ms)
-    .bind(update.reason.as_deref().map(clean))
+    .bind(&reason)
     .bind(started)
     .bind(update.id.0)
     .execute(tx.conn())
@@ -73,7 +77,7 @@ async fn write(tx: &mut Tx, standing: Standing, update: &StageUpdate) -> Result<
         status: update.status,
         exit_code: update.exit_code,
         duration_ms: update.duration_ms,
-        reason: update.reason.as_deref().map(clean),
+        reason,
     };
     tx.events.push((BuildNumber(standing.build), RepoId(standing.repo_id), what));
     Ok(())

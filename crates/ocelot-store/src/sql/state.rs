@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use ocelot_model::build::{BuildState, Change, JobState};
-use ocelot_model::pipeline::Retry;
+use ocelot_model::pipeline::{Job as JobSpec, Retry};
 use ocelot_model::{BuildNumber, JobId, RepoId, StageId, Status};
 
-use super::{Conn, Tx};
+use super::{Conn, Tx, create};
 use crate::raw::{clean, from_json, read};
 use crate::{EventBody, StoreError, Wake};
 
@@ -301,15 +301,13 @@ impl<'a> Writer<'a> {
         .bind(i64::from(attempt))
         .fetch_one(self.tx.conn())
         .await?;
-        sqlx::query(
-            "INSERT INTO stages (attempt_id, build, place, name, status)
-             SELECT $1, s.build, s.place, s.name, 'queued' FROM stages s JOIN attempts a ON a.id = s.attempt_id
-             WHERE a.job_id = $2 AND a.number = 1",
-        )
-        .bind(id)
-        .bind(job.0)
-        .execute(self.tx.conn())
-        .await?;
+        let spec: String = sqlx::query_scalar("SELECT spec FROM jobs WHERE id = $1")
+            .bind(job.0)
+            .fetch_one(self.tx.conn())
+            .await?;
+        let spec: JobSpec = from_json(&spec)?;
+        let stages: Vec<_> = create::new_stages(id, &spec, Status::Queued).collect();
+        create::insert_stages(self.tx, self.locked.number, &stages).await?;
         let not_before = if delay_ms == 0 { 0 } else { now + (delay_ms as i64) * 1000 };
         super::queue::enter_again(self.tx, job, not_before).await
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use ocelot_model::access::Role;
 use ocelot_model::build::{Happening, Outcome};
-use ocelot_model::pipeline::{AllowFailure, Checkout, Job as JobSpec, Pull, Resources, Retry, Run, Stage};
+use ocelot_model::pipeline::{
+    AllowFailure, Checkout, Condition, Job as JobSpec, Pull, Resources, Retry, Run, Stage,
+};
 use ocelot_model::turns::places;
 use ocelot_model::{BuildNumber, EventKind, StageId, Status, TokenId, WorkerId};
 use ocelot_store::{BuildDetail, Claimed, Hello, NewBuild, NewRepo, Options, Plan, Repo, Store};
@@ -201,6 +203,8 @@ fn stage(name: &str) -> Stage {
         timeout_ms: None,
         allow_failure: AllowFailure::No,
         always: false,
+        condition: Condition::default(),
+        decided: None,
     }
 }
 

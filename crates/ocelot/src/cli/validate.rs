@@ -1,4 +1,4 @@
-//! `ocelot validate [FILE…]`: all problems of every `ocelot.yml`, without a server.
+//! `ocelot validate [FILE…]`: all problems of every `ocelot.yml`, or what a build would run, without a server.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use ocelot_model::pipeline::{self, Problem};
 use serde_json::{Value, json};
 
 use super::checkout::Checkout;
-use super::show;
+use super::{explain, show};
 use crate::exit;
 
 /// More than any file may have; the parser refuses it in its own words.
@@ -25,9 +25,11 @@ pub(crate) struct Options {
     /// Print the JSON Schema of ocelot.yml instead, for editors.
     #[arg(long, conflicts_with = "files")]
     schema: bool,
-    /// Print the problems as JSON: one list, each with its file.
+    /// Print the problems as JSON: one list, each with its file. With --explain, the stages of good files.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    explain: explain::Asked,
 }
 
 pub(crate) fn validate(options: &Options) -> anyhow::Result<u8> {
@@ -39,15 +41,26 @@ pub(crate) fn validate(options: &Options) -> anyhow::Result<u8> {
     // A file that cannot be read is said before any answer is half given.
     let files: Vec<(String, Vec<u8>)> = files.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
     let mut all: Vec<Value> = Vec::new();
+    let facts = options.explain.facts();
+    let mut stages = Vec::new();
     for (name, bytes) in &files {
-        let problems = pipeline::parse(bytes).err().map_or_else(Vec::new, |problems| problems.0);
+        let problems = match (pipeline::parse(bytes), &facts) {
+            (Ok(pipeline), Some(facts)) => {
+                stages.extend(explain::of(name, &pipeline, facts));
+                continue;
+            }
+            (Ok(_), None) => Vec::new(),
+            (Err(problems), _) => problems.0,
+        };
         if !options.json {
             print(name, bytes, &problems)?;
         }
         all.extend(problems.iter().map(|problem| of_file(name, problem)));
     }
-    if options.json {
-        show::json(&all)?;
+    match &facts {
+        Some(facts) if all.is_empty() => explain::print(&stages, facts, options.json)?,
+        _ if options.json => show::json(&all)?,
+        _ => {}
     }
     Ok(if all.is_empty() { exit::PASSED } else { exit::FAILED })
 }

@@ -98,6 +98,48 @@ fn validate_takes_several_files_and_folders() {
 }
 
 #[test]
+fn validate_explains_what_would_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let yml = "image: a\nstages:\n- {name: free, script: x}\n- {name: deploy, script: x, when: 'branch == \"main\"'}\n\
+               - {name: docs, script: x, when: 'changed(\"docs/**\")'}\n- {name: asked, script: x, triggers: ['\\text \"do it\"']}\n";
+    std::fs::write(folder.path().join("ocelot.yml"), yml).unwrap();
+    let explain = |args: &[&str], code: i32| {
+        let all: Vec<&str> = ["validate", "--explain"].iter().chain(args).copied().collect();
+        call(folder.path(), &all, "").expect(code)
+    };
+    let said = explain(&["--branch", "feature/x", "--changed", "src/a", "docs/b"], 0).stdout;
+    for line in [
+        "A build of feature/x by push",
+        "free runs it has no condition",
+        "deploy skipped when: branch is feature/x, not main",
+        "docs runs when: docs/b has changed",
+        "asked skipped triggers: no message has do it in it",
+    ] {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words(&said).contains(line), "{line} in:\n{said}");
+    }
+    let json = explain(&["--branch", "main", "--message", "please do it", "--json"], 0).json();
+    let runs: Vec<_> =
+        json.as_array().unwrap().iter().map(|stage| stage["runs"].as_bool().unwrap()).collect();
+    assert_eq!(runs, [true; 4], "{json}");
+    assert_eq!(
+        json[2]["reason"],
+        "when: which files have changed is not known (no --changed was given), so it runs"
+    );
+    explain(&["--event", "pushed"], 64);
+    explain(&["--event", "tag", "--tag", "v1", "--author-id", "7", "--upstream", "a"], 0);
+    call(folder.path(), &["validate", "--branch", "main"], "").expect(64);
+    std::fs::write(folder.path().join("ocelot.yml"), format!("branches: [main]\n{yml}")).unwrap();
+    let json = explain(&["--branch", "dev", "--json"], 0).json();
+    assert_eq!(
+        (&json[0]["runs"], &json[0]["reason"]),
+        (&false.into(), &"`branches` leaves dev out: there is no build".into())
+    );
+    std::fs::write(folder.path().join("ocelot.yml"), yml.replace("branch ==", "brnch ==")).unwrap();
+    assert!(explain(&[], 1).stdout.contains("did you mean `branch`?"));
+}
+
+#[test]
 fn validate_and_init_find_the_top_of_the_checkout() {
     let repo = ocelot_testkit::GitRepo::with("imag: a\n");
     let below = repo.path().join("below");

@@ -49,6 +49,33 @@ async fn a_failing_script_fails_the_build_with_its_exit_code() {
 }
 
 #[tokio::test]
+async fn conditions_decide_what_runs() {
+    let app = up().await;
+    let yml = "image: ocelot-test/busybox\nstages:\n\
+               - {name: here, script: [echo here], when: 'branch == \"main\" and changed(\"src/**\")'}\n\
+               - {name: there, script: [exit 1], image: 127.0.0.1:1/no/such:image, when: branch != \"main\"}\n\
+               - {name: asked, script: [exit 1], always: true, triggers: ['\\text \"do it\"']}\n";
+    let repo = GitRepo::with(yml);
+    app.add_repo(&repo, "conditions").await;
+    app.cli_in(repo.path(), &["build", "--follow"]).await.expect(0);
+    let build = app.finished(1).await;
+    let stages = ["here", "there", "asked"].map(|name| build.stage(name));
+    let statuses = stages.map(|stage| stage.status);
+    assert_eq!(statuses, [Status::Passed, Status::Skipped, Status::Skipped], "{build:#?}");
+    assert_eq!(stages[1].reason.as_deref(), Some("when: branch is main"));
+    assert_eq!(stages[2].reason.as_deref(), Some("triggers: no message has do it in it"));
+    // Nothing runs on another branch: no worker hears of it.
+    let all = yml.replace("branch != \"main\"", "event == \"tag\"");
+    repo.git(&["checkout", "-q", "-b", "side"]);
+    repo.commit(&[("ocelot.yml", &all)]);
+    let said = app.cli_in(repo.path(), &["build", "--follow"]).await.expect(0).stdout;
+    assert!(said.contains("skipped") && said.contains("no stage is to run"), "{said}");
+    let build = app.finished(2).await;
+    assert_eq!((build.status, build.started_at), (Status::Skipped, None));
+    nothing_left(&app.instance());
+}
+
+#[tokio::test]
 async fn following_shows_the_log_and_ends_with_the_page() {
     let app = up().await;
     let repo = GitRepo::with(&stages(&[("greet", "echo hello; sleep 1; echo bye")]));

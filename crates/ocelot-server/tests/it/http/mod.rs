@@ -2,6 +2,7 @@
 
 mod bad;
 mod builds;
+mod conditions;
 mod groups;
 mod logs;
 mod pages;

@@ -1,0 +1,60 @@
+//! What is known of a commit when its build is made: the facts that conditions are decided on.
+
+use ocelot_forge::GitError;
+use ocelot_model::pipeline::{Facts, Files, Pipeline};
+use ocelot_model::{EventKind, Status};
+use ocelot_store::{BuildFilter, Repo, StoreError};
+
+use crate::App;
+
+/// The facts of a commit of a plain git repository. Which files changed is found out only when the file asks
+/// for it.
+pub(super) async fn of(
+    app: &App,
+    repo: &Repo,
+    pipeline: &Pipeline,
+    event: EventKind,
+    branch: &str,
+    commit: &str,
+    message: &str,
+) -> Result<Facts, StoreError> {
+    let mut facts = Facts::of_branch(event, branch);
+    facts.messages = vec![message.to_owned()];
+    if pipeline.asks_for_files() {
+        facts.files = changed(app, repo, branch, commit).await?;
+    }
+    Ok(facts)
+}
+
+/// The files that differ from the branch's last passed build. That they cannot be told fails no build.
+async fn changed(app: &App, repo: &Repo, branch: &str, commit: &str) -> Result<Files, StoreError> {
+    let last_good = BuildFilter {
+        repo: Some(repo.id),
+        branch: Some(branch.to_owned()),
+        status: Some(Status::Passed),
+        ..BuildFilter::default()
+    };
+    let Some(last) = app.store.list_builds(&last_good, 1).await?.pop() else {
+        return Ok(Files::unknown("no build of this branch has passed yet"));
+    };
+    if last.commit == commit {
+        // Who builds a commit again wants to see it built.
+        return Ok(Files::unknown(format!("this commit has passed before, in build {}", last.number)));
+    }
+    let paths = async {
+        let url = app.git.check_url(&repo.clone_url)?;
+        app.git.changed(&url, &last.commit, commit).await
+    };
+    Ok(match paths.await {
+        Ok(paths) => Files::these(paths),
+        Err(error) => {
+            tracing::warn!(repo = %repo.name, %error, "the changed files of {commit} cannot be told");
+            Files::unknown(words(&error, &last.commit))
+        }
+    })
+}
+
+fn words(error: &GitError, from: &str) -> String {
+    let short = from.get(..12).unwrap_or(from);
+    format!("{short}, which passed last, cannot be compared: {error}")
+}
