@@ -3,7 +3,7 @@
 # on both databases, builds in real containers, the pages in a real browser.
 #
 #   ./test.sh         everything that a change must pass
-#   ./test.sh --all   also licences and bans, the README's first command, and the figures in bench/
+#   ./test.sh --all   also the long tests in which things go wrong on purpose, licences and bans, the README's first command, and the figures in bench/
 #
 # The last line is the total, `N passed, M failed`; a check outside the test runner that fails counts
 # as one failure. The exit code is 0 only when nothing failed.
@@ -43,9 +43,10 @@ lint_scripts() { shellcheck --severity=warning -x ./*.sh scripts/*.sh .ci/run; }
 
 # Runs the tests and adds up what their runner says.
 run_tests() {
-    local out code=0 counts ignored
+    local out code=0 counts ignored long=()
+    [[ -z $ALL ]] || long=(--features ocelot/chaos-all)
     out=$(mktemp)
-    cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$out" || code=$?
+    cargo test --workspace --locked --no-fail-fast "${long[@]}" 2>&1 | tee "$out" || code=$?
     counts=$(sed 's/\x1b\[[0-9;]*m//g' "$out" |
         awk '/^test result:/ { p += $4; f += $6; i += $8 } END { print p + 0, f + 0, i + 0 }')
     rm -f -- "$out"
@@ -79,6 +80,8 @@ heading "What the tests need"
 ensure_rust
 ensure_tools
 ensure_packages shellcheck=shellcheck docker-registry=docker-registry
+# For the tests in which things go wrong on purpose.
+ensure_packages ip=iproute2 iptables=iptables sqlite3=sqlite3
 [[ -x /usr/sbin/nginx ]] || ensure_packages nginx=nginx-light
 ensure_sshd
 ensure_postgres

@@ -53,6 +53,7 @@ macro_rules! token_columns {
 }
 
 mod chunk;
+pub mod crash;
 mod error;
 mod postgres;
 mod raw;

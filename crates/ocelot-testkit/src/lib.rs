@@ -6,19 +6,23 @@
 mod app;
 mod cli;
 mod docker;
+mod island;
 mod postgres;
 mod process;
 mod repo;
 mod ssh;
 mod wait;
 mod web;
+mod wire;
 
 pub use app::{Environment, Setup, Stages, TestApp};
 pub use cli::{Output, ocelot};
 pub use docker::{BUSYBOX, containers, docker_image_busybox, nothing_left, remove_containers};
+pub use island::Island;
 pub use postgres::Postgres;
 pub use process::Process;
 pub use repo::GitRepo;
 pub use ssh::SshHost;
 pub use wait::{DEADLINE, wait_for};
 pub use web::{Manners, WebHost};
+pub use wire::{Way, Wire};

@@ -3,11 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use crate::DEADLINE;
 
 /// The running database server.
 #[derive(Debug)]
 pub struct Postgres {
     folder: PathBuf,
+    fsync: &'static str,
     /// Its input is held open by this process alone: when it ends, even by a kill, the guard reads the end and stops
     /// the server.
     _guard: Child,
@@ -18,6 +24,50 @@ impl Postgres {
     pub fn shared() -> &'static Postgres {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         SHARED.get_or_init(|| Postgres::start("off"))
+    }
+
+    /// One of the caller's own, to be treated badly.
+    pub fn own() -> Postgres {
+        Postgres::start("off")
+    }
+
+    /// Kills all of its processes, as the end of electricity would.
+    pub fn kill9(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// All of its processes stand still: connections stay open, and nothing is answered.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// They go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Starts it again after a kill, with the same data.
+    pub fn restart(&self) {
+        run(&self.folder, self.fsync);
+    }
+
+    /// To the first process first, so that it makes no others.
+    fn signal(&self, signal: Signal) {
+        let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("a running server");
+        let first: i32 = pid.lines().next().and_then(|pid| pid.parse().ok()).expect("a process id");
+        let first = Pid::from_raw(first).expect("a process id");
+        kill_process(first, signal).expect("a signal to our own process");
+        for child in children(first) {
+            // It may have ended by itself.
+            let _ = kill_process(child, signal);
+        }
+        if signal == Signal::KILL {
+            let begin = Instant::now();
+            while test_kill_process(first).is_ok() || !children(first).is_empty() {
+                assert!(begin.elapsed() < DEADLINE, "a killed PostgreSQL does not end");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
     }
 
     /// One that waits for the disk, as a real one does: for those who measure.
@@ -39,7 +89,7 @@ impl Postgres {
         self.url(&name)
     }
 
-    fn start(fsync: &str) -> Postgres {
+    fn start(fsync: &'static str) -> Postgres {
         let programs = programs();
         let folder = PathBuf::from(as_postgres("mktemp", &["-d", "/tmp/ocelot-pg-XXXXXX"]).trim());
         let data = folder.join("data").display().to_string();
@@ -50,14 +100,31 @@ impl Postgres {
         );
         let pg_ctl = programs.join("pg_ctl").display().to_string();
         let guard = guard(&pg_ctl, &data, &folder);
-        let options = format!(
-            "-c listen_addresses= -c unix_socket_directories={} -c fsync={fsync} -c max_connections=400",
-            folder.display()
-        );
-        let log = folder.join("log").display().to_string();
-        as_postgres(&pg_ctl, &["start", "-w", "-s", "-D", &data, "-l", &log, "-o", &options]);
-        Postgres { folder, _guard: guard }
+        run(&folder, fsync);
+        Postgres { folder, fsync, _guard: guard }
     }
+}
+
+fn run(folder: &Path, fsync: &str) {
+    let options = format!(
+        "-c listen_addresses= -c unix_socket_directories={} -c fsync={fsync} -c max_connections=400",
+        folder.display()
+    );
+    let pg_ctl = programs().join("pg_ctl").display().to_string();
+    let (data, log) = (folder.join("data").display().to_string(), folder.join("log").display().to_string());
+    as_postgres(&pg_ctl, &["start", "-w", "-s", "-D", &data, "-l", &log, "-o", &options]);
+}
+
+/// Processes that this one has started.
+fn children(parent: Pid) -> Vec<Pid> {
+    let of = |entry: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        // `pid (name) state parent …`; a name may have spaces.
+        let after: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        (after.get(1)?.parse() == Ok(parent.as_raw_nonzero().get()))
+            .then(|| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))?
+    };
+    std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(of).collect()
 }
 
 fn programs() -> PathBuf {

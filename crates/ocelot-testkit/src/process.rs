@@ -63,6 +63,8 @@ impl Process {
     /// Asks it to stop and cancel what runs, and waits; kills it when it takes too long.
     pub fn stop(&mut self) {
         let begin = Instant::now();
+        // A stopped one hears nothing.
+        self.signal(Signal::CONT);
         self.signal(Signal::TERM);
         self.signal(Signal::TERM);
         while self.ended().is_none() && begin.elapsed() < TIDY {

@@ -11,7 +11,7 @@ use ocelot_api::proto::from_worker::Message as Up;
 use ocelot_api::proto::{Accept, FromWorker, Heartbeat, Hello, Mirrors, Offer, Refuse, Welcome};
 use ocelot_api::{PROTOCOL_MAX, PROTOCOL_MIN};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -26,8 +26,6 @@ use crate::error::WorkerError;
 use crate::folder::{Folder, State, boot_ms};
 use crate::mirror;
 
-/// Both sides say something this often.
-const BEAT: Duration = Duration::from_secs(10);
 /// A connection on which nothing was heard for so long is given up.
 const SILENCE: Duration = Duration::from_secs(35);
 /// Longest for the server to answer a hello.
@@ -119,8 +117,7 @@ async fn once(session: &Session, mut client: Client, contact: &Shared, backoff: 
         Err(_) => return End::Broken,
     };
     let mut told = session.mirrors();
-    let mut beat = tokio::time::interval_at(Instant::now() + BEAT, BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut beaten = Instant::now();
     loop {
         tokio::select! {
             message = heard.message() => match message {
@@ -133,7 +130,9 @@ async fn once(session: &Session, mut client: Client, contact: &Shared, backoff: 
                 Ok(None) => return End::Broken,
                 Err(status) => return ended(&status, contact),
             },
-            now = beat.tick() => {
+            () = sleep_until(beaten + session.beat()) => {
+                let now = Instant::now();
+                beaten = now;
                 if with(contact, |contact| contact.silence(now)) > SILENCE {
                     return End::Broken;
                 }
@@ -184,6 +183,12 @@ impl Session {
             mirrors: Some(Mirrors { names: self.mirrors() }),
             condition: None,
         }
+    }
+
+    /// As the server wants it; before its greeting, as most servers do.
+    fn beat(&self) -> Duration {
+        let limit = self.welcome.borrow().as_ref().map(|welcome| welcome.lease_hard_limit_ms);
+        ocelot_api::beat(Duration::from_millis(limit.map_or(u64::MAX, u64::from)))
     }
 
     fn heartbeat(&self) -> Heartbeat {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ocelot_api::proto::worker_api_server::WorkerApi;
 use ocelot_api::proto::{Ack, AttemptResult, FromServer, FromWorker, LogAck, LogChunk, StageReport};
+use ocelot_store::crash;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -58,6 +59,7 @@ impl WorkerApi for Calls {
         let lease = report::lease(result.lease.as_ref())?;
         let (outcome, stages) = report::attempt(&result)?;
         advance::finish(&self.app, &lease, &stages, outcome).await.map_err(|e| refusal(&e))?;
+        crash::point("attempt-finished");
         Ok(Response::new(Ack {}))
     }
 

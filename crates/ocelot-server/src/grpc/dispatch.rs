@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ocelot_api::proto::from_server::Message;
 use ocelot_model::{BuildNumber, WorkerId};
-use ocelot_store::{Claimed, Lease, StoreError, Wake};
+use ocelot_store::{Claimed, Lease, StoreError, Wake, crash};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::fleet::{Best, Labels, send};
@@ -123,6 +123,7 @@ fn suits(wanted: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -
 
 async fn offer_one(app: &App, worker: WorkerId, claimed: Claimed) -> Result<(), StoreError> {
     let lease = claimed.lease.clone();
+    crash::point("claimed");
     let sent = match offer::of(app, &claimed).await {
         Ok(offer) => {
             let need = Need::new(&claimed.build.repo.clone_url, claimed.spec.image.as_deref());

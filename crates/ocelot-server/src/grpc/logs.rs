@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use ocelot_api::LOG_CHUNK_MAX;
 use ocelot_api::proto::{LogAck, LogChunk};
 use ocelot_model::StageId;
-use ocelot_store::{LogError, Mark};
+use ocelot_store::{LogError, Mark, crash};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::{Status, Streaming};
@@ -141,6 +141,7 @@ async fn store(app: &App, chunk: &LogChunk) -> Result<LogAck, Status> {
         let Some(durable) = answer(&mut ack, stored)? else { return Ok(ack) };
         metrics::counter!("ocelot_log_bytes_total").increment(chunk.data.len() as u64);
         ack.durable = durable;
+        crash::point("log-stored");
     }
     if chunk.end {
         let ended = app.store.finish_log(stage, chunk.total, &chunk.sha256).await;

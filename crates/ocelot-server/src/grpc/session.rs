@@ -19,8 +19,8 @@ use super::stock::Stock;
 use super::{hello, refusal};
 use crate::App;
 
-/// Both sides say something this often.
-const BEAT: Duration = Duration::from_secs(10);
+/// The first message must come within this time.
+const HELLO: Duration = Duration::from_secs(10);
 /// Messages that wait for a worker at most.
 const OUTBOX: usize = 256;
 
@@ -48,7 +48,7 @@ enum End {
 
 /// Greets a worker and goes on with it in the background.
 pub(super) async fn begin(app: App, token: Token, mut heard: Streaming<FromWorker>) -> Result<Told, Status> {
-    let first = timeout(BEAT, heard.message()).await;
+    let first = timeout(HELLO, heard.message()).await;
     let Some(FromWorker { message: Some(Up::Hello(hello)) }) =
         first.map_err(|_| Status::deadline_exceeded("no hello within 10 s"))??
     else {
@@ -131,7 +131,8 @@ impl Session {
         if let Err(error) = self.resume(holding, unanswered).await {
             return self.give_up(&error).await;
         }
-        let silence = self.app.config.patience.silence;
+        // Before its attempts are given to others, or they would be offered to it again.
+        let silence = self.app.config.patience.silence.min(self.app.config.lease_hard_limit / 2);
         loop {
             match timeout(silence, heard.message()).await {
                 Ok(Ok(Some(FromWorker { message: Some(message) }))) => {
@@ -179,7 +180,8 @@ impl Session {
     }
 
     async fn beat(&self) -> End {
-        let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
+        let every = ocelot_api::beat(self.app.config.lease_hard_limit);
+        let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         loop {
             beat.tick().await;
             if !send(&self.outbox, Down::Beat(Beat {})) {

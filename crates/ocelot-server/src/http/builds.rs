@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use ocelot_api::body as api;
 use ocelot_model::access::Action;
 use ocelot_model::{BuildNumber, EventKind, Status};
-use ocelot_store::{BuildFilter, Repo};
+use ocelot_store::{BuildFilter, Repo, crash};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -153,6 +153,7 @@ pub(super) async fn create(
 ) -> Answer<(StatusCode, Json<api::Build>)> {
     let repo = caller.repo(&app, &new.repo, Action::WriteRepo).await?;
     let detail = trigger::manual(&app, &repo, &new, &caller.0).await?;
+    crash::point("build-created");
     Ok((StatusCode::CREATED, Json(body::detail(detail))))
 }
 

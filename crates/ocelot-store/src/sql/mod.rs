@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 
 use super::{Db, READ, WRITE, notify, now};
 use crate::wake::Wakes;
-use crate::{EventBody, StoreError, Wake, secret};
+use crate::{EventBody, StoreError, Wake, crash, secret};
 
 type Conn = <Db as sqlx::Database>::Connection;
 
@@ -116,7 +116,9 @@ impl Core {
             let last = events::insert(&mut tx, &events, &self.wakes.events_prefix()).await?;
             wakes.push(Wake::Events(last));
         }
+        crash::point("before-commit");
         tx.commit().await?;
+        crash::point("after-commit");
         self.wakes.send(&wakes);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The executable from outside: what people and scripts see.
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there"))]
 
+mod chaos;
 mod cli;
 mod clone;
 mod e2e;
