@@ -49,7 +49,7 @@ server() { docker-compose exec -T -e OCELOT_TOKEN="$(cat "$folder/token")" serve
 
 healthy() { [[ $(docker inspect --format '{{.State.Health.Status}}' "$(docker-compose ps -q "$1")") == healthy ]]; }
 
-connected() { [[ $(server worker list --json | jq '[.[] | select(.state == "connected")] | length') == "$1" ]]; }
+connected() { [[ $(server worker list --json | jq '[.[] | select(.state == "idle" or .state == "busy")] | length') == "$1" ]]; }
 
 has_token() { docker-compose exec -T server cat /data/admin-token >"$folder/token"; }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use ocelot_model::access::Role;
 use ocelot_model::{EventKind, Status, WorkerId, pipeline};
-use ocelot_store::{Hello, NewBuild, NewRepo, Options, Plan, Repo, Store};
+use ocelot_store::{Hello, Identity, NewBuild, NewRepo, Options, Plan, Repo, Store};
 use ocelot_testkit::Postgres;
 use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
@@ -141,7 +141,7 @@ async fn repo(store: &Store, at: usize) -> Result<Repo> {
 async fn worker(store: &Store, os: &str) -> Result<WorkerId> {
     let (token, _) = store.create_token(os, Role::Worker, &[], None).await?;
     let hello = Hello {
-        token: token.id,
+        identity: Identity::Token(token.id),
         name: os.into(),
         labels: [("os".to_owned(), os.to_owned()), ("executor".to_owned(), "docker".to_owned())].into(),
         slots: 1,

@@ -109,7 +109,13 @@ impl Server {
     /// Waits until its worker is there.
     pub(crate) async fn has_worker(&self) -> Result<()> {
         let begin = Instant::now();
-        while self.client.workers().await?.iter().all(|worker| worker.state != "connected") {
+        while self
+            .client
+            .workers()
+            .await?
+            .iter()
+            .all(|worker| !["idle", "busy"].contains(&worker.state.as_str()))
+        {
             if begin.elapsed() > Duration::from_secs(20) {
                 bail!("no worker connected within 20 s");
             }

@@ -233,7 +233,7 @@ pub struct Worker {
     pub id: i64,
     /// Name.
     pub name: String,
-    /// `connected`, `unreachable` or `gone`.
+    /// `idle`, `busy`, `draining` (it gets no more jobs), `unreachable` (not heard for a minute) or `disconnected`.
     pub state: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -257,8 +257,63 @@ pub struct Worker {
     /// Last heartbeat.
     #[schema(value_type = String, format = DateTime)]
     pub last_seen_at: Timestamp,
+    /// Who drained it: it gets no more jobs until it is resumed, also after it was away.
+    #[serde(default)]
+    pub drained_by: Option<String>,
+    /// It has an identity of its own, by an enrolment token.
+    #[serde(default)]
+    pub enrolled: bool,
+    /// Otherwise the name of the token that it comes with; null when that was revoked.
+    #[serde(default)]
+    pub token: Option<String>,
     /// What it runs, as far as the caller may see.
     pub jobs: Vec<WorkerJob>,
+}
+
+/// A token with which new workers enrol. Its secret was shown when it was made.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct WorkerToken {
+    /// Id.
+    pub id: i64,
+    /// Labels that every worker has that came with it, whatever it says itself.
+    pub labels: BTreeMap<String, String>,
+    /// Workers that may come with it; null for any number.
+    pub uses: Option<u32>,
+    /// Workers that came with it.
+    pub used: u32,
+    /// Who made it.
+    pub created_by: String,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it ends.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Body of `POST /api/v1/worker-tokens`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewWorkerToken {
+    /// Labels for the workers that come with it.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Workers that may come with it; absent for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
+    /// Milliseconds until it ends; absent for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+}
+
+/// Answer of `POST /api/v1/worker-tokens`: the only time that the secret is shown.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct CreatedWorkerToken {
+    /// The token's row.
+    #[serde(flatten)]
+    pub token: WorkerToken,
+    /// The secret.
+    pub secret: String,
 }
 
 /// A job that a worker runs.

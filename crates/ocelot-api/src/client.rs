@@ -18,8 +18,8 @@ use futures_util::{Stream, StreamExt as _};
 use reqwest::Method;
 
 use crate::body::{
-    Build, CreatedToken, NewBuild, NewPause, NewRepo, NewToken, Page, PauseState, QueueItem, Repo,
-    RetryBuild, Token, WhoAmI, Worker,
+    Build, CreatedToken, CreatedWorkerToken, NewBuild, NewPause, NewRepo, NewToken, NewWorkerToken, Page,
+    PauseState, QueueItem, Repo, RetryBuild, Token, WhoAmI, Worker, WorkerToken,
 };
 
 /// Answers of this module.
@@ -183,6 +183,36 @@ impl Client {
         self.all("workers").await
     }
 
+    /// Gives a worker no more jobs.
+    pub async fn drain_worker(&self, id: i64) -> Result<Worker> {
+        self.send(Method::POST, &format!("workers/{id}/drain"), None::<&()>).await
+    }
+
+    /// Gives a worker jobs again.
+    pub async fn resume_worker(&self, id: i64) -> Result<Worker> {
+        self.send(Method::POST, &format!("workers/{id}/resume"), None::<&()>).await
+    }
+
+    /// Ends a worker's identity, and takes back what it holds.
+    pub async fn remove_worker(&self, id: i64) -> Result<()> {
+        self.delete(&format!("workers/{id}")).await
+    }
+
+    /// All enrolment tokens, without their secrets.
+    pub async fn worker_tokens(&self) -> Result<Vec<WorkerToken>> {
+        self.all("worker-tokens").await
+    }
+
+    /// Makes an enrolment token; the answer holds its secret, once.
+    pub async fn create_worker_token(&self, token: &NewWorkerToken) -> Result<CreatedWorkerToken> {
+        self.send(Method::POST, "worker-tokens", Some(token)).await
+    }
+
+    /// Ends an enrolment token.
+    pub async fn revoke_worker_token(&self, id: i64) -> Result<()> {
+        self.delete(&format!("worker-tokens/{id}")).await
+    }
+
     /// All waiting jobs, in the order in which they would start.
     pub async fn queue(&self) -> Result<Vec<QueueItem>> {
         self.all("queue").await
@@ -246,6 +276,11 @@ impl Client {
             cursor = page.next;
         }
     }
+}
+
+/// Refuses what can be no token, such as two lines that were copied together.
+pub fn check_token(token: &str) -> Result<()> {
+    http::check_token(token)
 }
 
 /// The causes of an error after its own words: `a: b: c`.

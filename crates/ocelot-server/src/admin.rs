@@ -1,5 +1,6 @@
 //! The first tokens: a new server writes them to files that only its owner can read.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -24,6 +25,20 @@ pub(crate) async fn ensure_token(store: &Store, file: &Path, name: &str, role: R
     Ok(secret)
 }
 
+/// Sees to a token in this file with which workers may come: a good one of either kind stays, else a new one for
+/// enrolling any number of workers is written.
+pub(crate) async fn ensure_enrolment(store: &Store, file: &Path) -> Result<()> {
+    if let Some(secret) = read(file)?
+        && (store.may_enrol(&secret).await? || store.find_token(&secret).await?.is_some())
+    {
+        return Ok(());
+    }
+    let (_, secret) = store.create_enrolment(&BTreeMap::new(), None, None, "the server").await?;
+    write(file, &secret).with_context(|| format!("{} cannot be written", file.display()))?;
+    tracing::info!(file = %file.display(), "wrote a new enrolment token");
+    Ok(())
+}
+
 /// The secret of a link that signs the admin in once.
 pub(crate) async fn sign_in_secret(store: &Store, data: &Path) -> Result<String> {
     let (token, _) =
@@ -32,13 +47,16 @@ pub(crate) async fn sign_in_secret(store: &Store, data: &Path) -> Result<String>
 }
 
 async fn stored(store: &Store, file: &Path) -> Result<Option<(Token, String)>> {
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", file.display())),
-    };
-    let secret = text.trim().to_owned();
+    let Some(secret) = read(file)? else { return Ok(None) };
     Ok(store.find_token(&secret).await?.map(|token| (token, secret)))
+}
+
+fn read(file: &Path) -> Result<Option<String>> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", file.display())),
+    }
 }
 
 /// A token of this name, or `name-2`, `name-3` … when an earlier one's file is lost.

@@ -35,7 +35,7 @@ pub struct Config {
     pub patience: Patience,
 }
 
-/// What is kept, and for how long after the end of a build.
+/// What is kept, and for how long: builds and logs after the end of the build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
     /// Logs; `None` for ever.
@@ -44,6 +44,8 @@ pub struct Keep {
     pub builds: Option<Duration>,
     /// So many of the last builds of each branch stay, however old they are.
     pub last: u32,
+    /// Workers that were not seen, and hold nothing, for so long; `None` for ever.
+    pub workers: Option<Duration>,
 }
 
 impl Default for Keep {
@@ -53,6 +55,7 @@ impl Default for Keep {
             logs: Some(Duration::from_hours(90 * DAY)),
             builds: Some(Duration::from_hours(2 * 365 * DAY)),
             last: 50,
+            workers: Some(Duration::from_hours(14 * DAY)),
         }
     }
 }

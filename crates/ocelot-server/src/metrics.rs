@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use ocelot_store::{Build, StoreError};
 
 use crate::App;
-use crate::builds::waiting::state;
+use crate::builds::waiting::{STATES, is_draining, is_there, state};
 
 /// Seconds from a blink to a long build.
 const LONG: [f64; 14] =
@@ -85,16 +85,21 @@ async fn fleet(app: &App) -> Result<(), StoreError> {
     metrics::gauge!("ocelot_queue_depth").set(app.store.queue_depth().await? as f64);
     let running: usize = workers.iter().map(|worker| worker.holds.len()).sum();
     metrics::gauge!("ocelot_jobs_running").set(running as f64);
-    for name in ["connected", "unreachable", "gone"] {
+    for name in STATES {
         let count = workers.iter().filter(|worker| state(worker) == name).count();
         metrics::gauge!("ocelot_workers", "state" => name).set(count as f64);
     }
-    let here = workers.iter().filter(|worker| state(worker) == "connected");
-    let (slots, busy) = here.fold((0, 0), |(slots, busy), worker| {
-        (slots + worker.slots, busy + worker.slots.min(worker.holds.len() as u32))
-    });
-    metrics::gauge!("ocelot_worker_slots", "state" => "busy").set(f64::from(busy));
-    metrics::gauge!("ocelot_worker_slots", "state" => "free").set(f64::from(slots - busy));
+    let mut slots = std::collections::BTreeMap::from([("busy", 0), ("free", 0), ("draining", 0)]);
+    for worker in workers.iter().filter(|worker| is_there(worker)) {
+        let busy = worker.slots.min(worker.holds.len() as u32);
+        // What is free on a draining worker is nobody's to have.
+        let rest = if is_draining(worker) { "draining" } else { "free" };
+        *slots.entry("busy").or_default() += busy;
+        *slots.entry(rest).or_default() += worker.slots - busy;
+    }
+    for (name, count) in slots {
+        metrics::gauge!("ocelot_worker_slots", "state" => name).set(f64::from(count));
+    }
     Ok(())
 }
 

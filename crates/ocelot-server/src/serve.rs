@@ -96,9 +96,9 @@ impl Server {
         admin::ensure_token(&self.app.store, &file, "worker", Role::Worker).await
     }
 
-    /// Writes the secret of a token for workers into `file`, unless a good one stands there.
+    /// Writes a token with which any number of workers enrol into `file`, unless a good one stands there.
     pub async fn write_worker_token(&self, file: &Path) -> Result<()> {
-        admin::ensure_token(&self.app.store, file, "workers", Role::Worker).await.map(drop)
+        admin::ensure_enrolment(&self.app.store, file).await
     }
 
     /// A link that signs the admin in, once, within an hour.

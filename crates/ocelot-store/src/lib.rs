@@ -52,6 +52,13 @@ macro_rules! token_columns {
     };
 }
 
+/// Columns for `raw::EnrolmentRow`.
+macro_rules! enrolment_columns {
+    () => {
+        "id, labels, uses, used, created_by, created_at, expires_at"
+    };
+}
+
 mod chunk;
 pub mod crash;
 mod error;
@@ -275,7 +282,7 @@ impl Store {
     }
 
     /// Leases that ran out.
-    pub async fn expired_leases(&self) -> Result<Vec<Held>, StoreError> {
+    pub async fn expired_leases(&self) -> Result<Vec<Lost>, StoreError> {
         each_again!(self, core => core.expired_leases())
     }
 
@@ -287,6 +294,16 @@ impl Store {
     /// Attempts of this build that workers hold.
     pub async fn held_by_build(&self, number: BuildNumber) -> Result<Vec<Held>, StoreError> {
         each!(self, core => core.held_by_build(number).await)
+    }
+
+    /// Attempts that this worker holds, unanswered offers among them.
+    pub async fn held_by_worker(&self, worker: WorkerId) -> Result<Vec<Held>, StoreError> {
+        each!(self, core => core.held_by_worker(worker).await)
+    }
+
+    /// Puts an offer that nobody answered back into the queue. False when it was accepted, or is over.
+    pub async fn withdraw_offer(&self, held: &Held) -> Result<bool, StoreError> {
+        each_again!(self, core => core.withdraw_offer(held))
     }
 
     /// Everything that waits, the oldest build first.
@@ -447,11 +464,6 @@ impl Store {
         each!(self, core => core.find_token(secret).await)
     }
 
-    /// Whether it was neither revoked nor has ended.
-    pub async fn token_lives(&self, id: TokenId) -> Result<bool, StoreError> {
-        each!(self, core => core.token_lives(id).await)
-    }
-
     /// All, by name.
     pub async fn list_tokens(&self) -> Result<Vec<Token>, StoreError> {
         each!(self, core => core.list_tokens().await)
@@ -491,7 +503,86 @@ impl Store {
         each!(self, core => core.redeem_sign_in_link(secret).await)
     }
 
+    // enrolments.rs
+    /// Makes an enrolment token; `None` for any number of uses, and for no end. Its secret is stored as SHA-256.
+    pub async fn create_enrolment(
+        &self,
+        labels: &BTreeMap<String, String>,
+        uses: Option<u32>,
+        expires: Option<Duration>,
+        by: &str,
+    ) -> Result<(Enrolment, String), StoreError> {
+        each!(self, core => core.create_enrolment(labels, uses, expires, by).await)
+    }
+
+    /// All, those that are used up or have ended too, in the order in which they were made.
+    pub async fn list_enrolments(&self) -> Result<Vec<Enrolment>, StoreError> {
+        each!(self, core => core.list_enrolments().await)
+    }
+
+    /// Nobody enrols with it any more. Who has enrolled stays.
+    pub async fn revoke_enrolment(&self, id: i64) -> Result<(), StoreError> {
+        each!(self, core => core.revoke_enrolment(id).await)
+    }
+
+    /// True when one more worker may come with this secret.
+    pub async fn may_enrol(&self, secret: &str) -> Result<bool, StoreError> {
+        each!(self, core => core.may_enrol(secret).await)
+    }
+
+    /// A worker comes with an enrolment token and the secret that it made itself; answers its name. Asked again with the
+    /// same secret, the answer is the same and nothing is used up. A removed worker is a [`StoreError::Conflict`].
+    pub async fn enrol(&self, token: &str, own: &str, name: &str) -> Result<String, StoreError> {
+        each_again!(self, core => core.enrol(token, own, name))
+    }
+
+    /// Forgets workers that were not seen since `before` and hold nothing, and enrolment tokens that ended before.
+    pub async fn expire_workers(&self, before: Timestamp) -> Result<u64, StoreError> {
+        each!(self, core => core.expire_workers(before).await)
+    }
+
     // workers.rs
+    /// The worker with this secret of its own.
+    pub async fn find_worker(&self, secret: &str) -> Result<Option<WorkerId>, StoreError> {
+        each!(self, core => core.find_worker(secret).await)
+    }
+
+    /// Whether a connected worker may go on.
+    pub async fn worker_standing(&self, id: WorkerId, identity: Identity) -> Result<Standing, StoreError> {
+        each!(self, core => core.worker_standing(id, identity).await)
+    }
+
+    /// True when this lease is good, but another worker's than the caller's.
+    pub async fn is_anothers(&self, lease: &Lease, caller: Identity) -> Result<bool, StoreError> {
+        each!(self, core => core.is_anothers(lease, caller).await)
+    }
+
+    /// It takes no more jobs, by its own word.
+    pub async fn worker_ends(&self, id: WorkerId) -> Result<(), StoreError> {
+        each!(self, core => core.worker_ends(id).await)
+    }
+
+    /// It gets no more jobs, as `by` wants; `None` undoes it.
+    pub async fn drain_worker(&self, id: WorkerId, by: Option<&str>) -> Result<(), StoreError> {
+        each!(self, core => core.drain_worker(id, by).await)
+    }
+
+    /// Ends its identity for good and gives it no more jobs. What it holds is the caller's to take back, and then to
+    /// delete the worker.
+    pub async fn bar_worker(&self, id: WorkerId, by: &str) -> Result<(), StoreError> {
+        each!(self, core => core.bar_worker(id, by).await)
+    }
+
+    /// Forgets the worker. That it is gone already is no error.
+    pub async fn delete_worker(&self, id: WorkerId) -> Result<(), StoreError> {
+        each!(self, core => core.delete_worker(id).await)
+    }
+
+    /// The workers that come with this token.
+    pub async fn workers_of_token(&self, token: TokenId) -> Result<Vec<WorkerId>, StoreError> {
+        each!(self, core => core.workers_of_token(token).await)
+    }
+
     /// Makes or finds the worker, marks it as connected.
     pub async fn worker_hello(&self, hello: &Hello) -> Result<WorkerId, StoreError> {
         each!(self, core => core.worker_hello(hello).await)

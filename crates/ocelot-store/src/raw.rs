@@ -12,7 +12,7 @@ use ocelot_model::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Attempt, Build, Held, Job, Repo, Stage, StoreError, Token};
+use crate::{Attempt, Build, Enrolment, Held, Job, Repo, Stage, StoreError, Token};
 
 /// A word of a closed set, as stored.
 pub(crate) fn read<T: FromStr>(text: &str) -> Result<T, StoreError>
@@ -243,6 +243,31 @@ impl TokenRow {
             created_at: time(self.created_at)?,
             expires_at: maybe_time(self.expires_at)?,
             last_used_at: maybe_time(self.last_used_at)?,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(crate) struct EnrolmentRow {
+    id: i64,
+    labels: String,
+    uses: Option<i64>,
+    used: i64,
+    created_by: String,
+    created_at: i64,
+    expires_at: Option<i64>,
+}
+
+impl EnrolmentRow {
+    pub(crate) fn into_enrolment(self) -> Result<Enrolment, StoreError> {
+        Ok(Enrolment {
+            id: self.id,
+            labels: labels(&self.labels)?,
+            uses: self.uses.map(|uses| uses as u32),
+            used: self.used as u32,
+            created_by: self.created_by,
+            created_at: time(self.created_at)?,
+            expires_at: maybe_time(self.expires_at)?,
         })
     }
 }

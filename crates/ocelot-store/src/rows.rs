@@ -297,6 +297,15 @@ pub struct Held {
     pub worker: WorkerId,
 }
 
+/// A held attempt whose lease ran out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// The attempt.
+    pub held: Held,
+    /// How long its worker was not heard; `None` when it is not known any more.
+    pub silent: Option<std::time::Duration>,
+}
+
 /// A waiting job, for those who look at the queue.
 #[derive(Debug, Clone)]
 pub struct Waiting {
@@ -453,12 +462,63 @@ pub struct Token {
     pub last_used_at: Option<Timestamp>,
 }
 
+/// What a worker is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// A token of role worker, which others may have as well: the name tells them apart.
+    Token(TokenId),
+    /// A secret of its own, from its enrolment.
+    Own(WorkerId),
+}
+
+/// How a connected worker stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It may work.
+    Good {
+        /// Its name.
+        name: String,
+        /// Its labels, those of its enrolment included.
+        labels: BTreeMap<String, String>,
+        /// It gets no more jobs.
+        drained: bool,
+    },
+    /// What it came with is no longer good.
+    Barred,
+    /// It was removed.
+    Removed,
+}
+
+/// A token with which new workers enrol, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolment {
+    /// Id.
+    pub id: i64,
+    /// Labels that every worker has that came with it.
+    pub labels: BTreeMap<String, String>,
+    /// Workers that may come with it; `None` for any number.
+    pub uses: Option<u32>,
+    /// Workers that came with it.
+    pub used: u32,
+    /// Who made it.
+    pub created_by: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Enrolment {
+    /// Its secret begins so, and no other's.
+    pub const PREFIX: &str = "oce_";
+}
+
 /// A worker that says hello.
 #[derive(Debug, Clone)]
 pub struct Hello {
-    /// The token it came with (role worker).
-    pub token: TokenId,
-    /// Its name; (token, name) is its identity.
+    /// What it came with.
+    pub identity: Identity,
+    /// Its name, as it wishes.
     pub name: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -504,6 +564,14 @@ pub struct Worker {
     pub silent_ms: i64,
     /// False after it said goodbye.
     pub connected: bool,
+    /// It has an identity of its own.
+    pub enrolled: bool,
+    /// Name of the token that it comes with, unless that was revoked.
+    pub token: Option<String>,
+    /// Who wants that it gets no more jobs.
+    pub drained_by: Option<String>,
+    /// It takes no more jobs, by its own word: it is about to end.
+    pub ending: bool,
     /// The attempts that it holds, with repository and job name.
     pub holds: Vec<(Held, Repo, String)>,
 }
@@ -577,6 +645,8 @@ pub enum Wake {
     Log(StageId),
     /// Someone asked to cancel this build.
     Cancel(BuildNumber),
+    /// This worker was drained, resumed or removed, or its token revoked.
+    Worker(WorkerId),
     /// Wake-ups may have been missed: look at everything.
     All,
 }

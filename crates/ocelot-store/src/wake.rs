@@ -2,7 +2,7 @@
 //!
 //! A wake-up says where to look, never what is there; losing one must only cost time.
 
-use ocelot_model::{BuildNumber, StageId};
+use ocelot_model::{BuildNumber, StageId, WorkerId};
 use tokio::sync::broadcast;
 
 use crate::{Wake, secret};
@@ -72,6 +72,7 @@ fn word(wake: Wake) -> String {
         Wake::Events(seq) => format!("e{seq}"),
         Wake::Log(stage) => format!("l{stage}"),
         Wake::Cancel(build) => format!("c{build}"),
+        Wake::Worker(id) => format!("w{id}"),
         Wake::All => "a".into(),
     }
 }
@@ -83,6 +84,7 @@ fn read_word(word: &str) -> Option<Wake> {
         "e" => Wake::Events(number.parse().ok()?),
         "l" => Wake::Log(StageId(number.parse().ok()?)),
         "c" => Wake::Cancel(BuildNumber(number.parse().ok()?)),
+        "w" => Wake::Worker(WorkerId(number.parse().ok()?)),
         _ => return None,
     })
 }
@@ -94,8 +96,14 @@ mod tests {
     #[test]
     fn texts_reach_others_and_not_oneself() {
         let (one, other) = (Wakes::new(), Wakes::new());
-        let wakes =
-            [Wake::Queue, Wake::Events(12), Wake::Log(StageId(3)), Wake::Cancel(BuildNumber(4)), Wake::All];
+        let wakes = [
+            Wake::Queue,
+            Wake::Events(12),
+            Wake::Log(StageId(3)),
+            Wake::Cancel(BuildNumber(4)),
+            Wake::Worker(WorkerId(5)),
+            Wake::All,
+        ];
         let texts = one.to_texts(&wakes);
         assert_eq!(texts.len(), 1);
         assert_eq!(other.read_text(&texts[0]), wakes);

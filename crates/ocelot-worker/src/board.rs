@@ -43,6 +43,8 @@ struct Inner {
     condition: Condition,
     /// What the server knows of it.
     told: Condition,
+    /// They never will be again.
+    ending: bool,
     out: Option<Out>,
 }
 
@@ -166,9 +168,19 @@ impl Board {
         inner.ready(inner.free());
     }
 
-    /// No new attempts from now on.
+    /// No new attempts from now on. The server is told, so that it offers none.
     pub(crate) fn close(&self) {
-        self.inner().open = false;
+        let mut inner = self.inner();
+        (inner.open, inner.ending) = (false, true);
+        if let Some(out) = &inner.out {
+            let beat = inner.heartbeat();
+            let _ = out.send(FromWorker { message: Some(Message::Heartbeat(beat)) });
+        }
+    }
+
+    /// What is said of the worker at each beat.
+    pub(crate) fn heartbeat(&self) -> Heartbeat {
+        self.inner().heartbeat()
     }
 
     /// Stops one attempt. False when it is not here.
@@ -202,13 +214,17 @@ impl Board {
 }
 
 impl Inner {
-    fn held(&self) -> usize {
-        self.slots.iter().flatten().count()
-    }
-
     fn holding(&self) -> Vec<Lease> {
         let held = |held: &Held| (*held.stop.borrow() != Stop::Drop).then(|| held.lease.clone());
         self.slots.iter().flatten().filter_map(held).collect()
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        Heartbeat { holding: self.holding(), ending: self.ending, ..Heartbeat::default() }
+    }
+
+    fn held(&self) -> usize {
+        self.slots.iter().flatten().count()
     }
 
     /// Tells the server how the machine is, when that is news to it. Under the board's lock, so that it never stands in
@@ -216,7 +232,7 @@ impl Inner {
     fn tell(&mut self) {
         let Some(out) = self.out.as_ref().filter(|_| self.condition.is_news(&self.told)) else { return };
         let condition = Some(self.condition.to_proto());
-        let beat = Heartbeat { holding: self.holding(), condition, ..Heartbeat::default() };
+        let beat = Heartbeat { condition, ..self.heartbeat() };
         // A session that has just ended is followed by another one, which is told anew.
         let _ = out.send(FromWorker { message: Some(Message::Heartbeat(beat)) });
         self.told = self.condition.clone();
@@ -295,6 +311,10 @@ mod tests {
         board.attach(out, &Condition::default());
         assert_eq!(readies(&mut inbox), [1]);
         board.close();
+        match inbox.try_recv().unwrap().message {
+            Some(Message::Heartbeat(beat)) => assert!(beat.ending && beat.holding.len() == 1, "{beat:?}"),
+            other => panic!("{other:?}"),
+        }
         board.release(1);
         assert!(readies(&mut inbox).is_empty());
     }

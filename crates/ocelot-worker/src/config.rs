@@ -12,7 +12,7 @@ use crate::condition::MinFree;
 pub struct Config {
     /// The server: `http://host:port` or `https://host[:port]`.
     pub server: String,
-    /// The worker's token.
+    /// A token of role worker, or one for enrolment. Empty when the worker has enrolled before.
     pub token: SecretString,
     /// Folder of its own: jobs, mirrors, its identity. Absolute, or below the current folder.
     pub data: PathBuf,

@@ -9,6 +9,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
+use crate::config::Config;
 use crate::error::WorkerError;
 
 /// Calls to the server. Cheap to clone; clones share one connection.
@@ -27,7 +28,8 @@ impl Interceptor for Bearer {
 
 /// Checks the address and the token, connects at the first call. Must be called within a tokio runtime;
 /// the connection lives in that runtime.
-pub(crate) fn client(server: &str, token: &SecretString) -> Result<Client, WorkerError> {
+pub(crate) fn client(config: &Config, token: &SecretString) -> Result<Client, WorkerError> {
+    let server = config.server.as_str();
     let unusable = |why: String| WorkerError::Address { address: server.to_owned(), why };
     let https = server.starts_with("https://");
     if !https && !server.starts_with("http://") {
@@ -81,12 +83,16 @@ pub(crate) fn deepest(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
 
+    fn config(server: &str) -> Config {
+        Config::new(server, SecretString::default(), "/".into(), "w")
+    }
+
     #[tokio::test]
     async fn a_port_where_nobody_listens_means_that_the_server_is_down() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        let mut client = client(&format!("http://{address}"), &"secret".to_owned().into()).unwrap();
+        let mut client = client(&config(&format!("http://{address}")), &"secret".to_owned().into()).unwrap();
         let status = client.finish_attempt(ocelot_api::proto::AttemptResult::default()).await.unwrap_err();
         assert!(is_server_down(&status), "{status:?}");
         assert!(deepest(&status).contains("refused"), "{status:?}");
@@ -95,7 +101,7 @@ mod tests {
     #[tokio::test]
     async fn addresses() {
         let check = |server: &str, want: bool| {
-            assert_eq!(client(server, &"secret".to_owned().into()).is_ok(), want, "{server}");
+            assert_eq!(client(&config(server), &"secret".to_owned().into()).is_ok(), want, "{server}");
         };
         check("http://localhost:8080", true);
         check("localhost:8080", false);

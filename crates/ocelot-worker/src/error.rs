@@ -15,9 +15,21 @@ pub enum WorkerError {
     },
     /// The token was refused. Trying again would not help.
     #[error(
-        "the server refused this worker: {0}. Make a token with `ocelot token create NAME --role worker` and give it in OCELOT_TOKEN"
+        "the server refused this worker: {0}. Make a token with `ocelot worker token create` and give it in OCELOT_TOKEN"
     )]
     Token(String),
+    /// The server does not know the worker's own secret (any more).
+    #[error(
+        "the server refused this worker: {0}. If it was removed by mistake, delete {1} and give it an enrolment token \
+         (`ocelot worker token create`): it comes back as a new worker"
+    )]
+    Unknown(String, String),
+    /// The server did not let the worker enrol.
+    #[error("this worker cannot enrol: {0}")]
+    Enrolment(String),
+    /// There is nothing to come with.
+    #[error("this worker has no token: give it one in OCELOT_TOKEN (`ocelot worker token create` makes one)")]
+    NoToken,
     /// Neither Docker nor the host executor could be set up.
     #[error(transparent)]
     Executor(#[from] ExecutorError),

@@ -11,7 +11,8 @@ use ocelot_api::proto::from_server::Message as Down;
 use ocelot_api::proto::from_worker::Message as Up;
 use ocelot_api::proto::worker_api_server::{WorkerApi, WorkerApiServer};
 use ocelot_api::proto::{
-    Ack, AttemptResult, FromServer, FromWorker, Lease, LogAck, LogChunk, Offer, StageReport, Welcome,
+    Ack, AttemptResult, Enrolled, Enrolment, FromServer, FromWorker, Lease, LogAck, LogChunk, Offer,
+    StageReport, Welcome,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
@@ -28,6 +29,8 @@ pub(crate) struct Heard {
     pub(crate) result: Option<AttemptResult>,
     pub(crate) ready: u32,
     pub(crate) stale: bool,
+    /// The worker takes no more jobs.
+    pub(crate) ending: bool,
 }
 
 impl Heard {
@@ -50,6 +53,14 @@ pub(crate) struct Fake {
     offer: Arc<Mutex<Option<Offer>>>,
     down: Arc<Mutex<Option<DownWay>>>,
     token: Arc<Mutex<&'static str>>,
+    enrolled: Arc<Mutex<Known>>,
+}
+
+/// A worker with a secret of its own.
+#[derive(Debug, Default)]
+struct Known {
+    secret: Option<String>,
+    asked: u32,
 }
 
 /// A fake that listens; dropped, all of its connections are cut.
@@ -65,6 +76,7 @@ impl Fake {
             offer: Arc::new(Mutex::new(Some(offer))),
             down: Arc::default(),
             token: Arc::new(Mutex::new("Bearer secret")),
+            enrolled: Arc::default(),
         }
     }
 
@@ -107,8 +119,16 @@ impl Fake {
 
     /// Tells the worker.
     pub(crate) fn tell(&self, message: Down) {
-        let down = self.down.lock().unwrap();
-        down.as_ref().unwrap().send(Ok(FromServer { message: Some(message) })).unwrap();
+        self.say(FromServer { message: Some(message) });
+    }
+
+    /// Something that this worker does not know yet.
+    pub(crate) fn tell_news(&self) {
+        self.say(FromServer { message: None });
+    }
+
+    fn say(&self, message: FromServer) {
+        self.down.lock().unwrap().as_ref().unwrap().send(Ok(message)).unwrap();
     }
 
     /// From now on the worker's token is not good any more.
@@ -128,6 +148,21 @@ impl Fake {
         Ok(())
     }
 
+    fn authenticate(&self, metadata: &tonic::metadata::MetadataMap) -> Result<(), Status> {
+        let secret = metadata.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let enrolled = self.enrolled.lock().unwrap();
+        let own = enrolled.secret.as_ref().is_some_and(|own| secret == format!("Bearer {own}"));
+        if own || secret == *self.token.lock().unwrap() {
+            return Ok(());
+        }
+        Err(Status::unauthenticated("no token has this secret"))
+    }
+
+    /// How often someone asked to enrol.
+    pub(crate) fn enrolments(&self) -> u32 {
+        self.enrolled.lock().unwrap().asked
+    }
+
     fn hear(&self, message: Up) {
         match message {
             Up::Ready(ready) => {
@@ -136,7 +171,8 @@ impl Fake {
                 }
                 self.heard.send_modify(|heard| heard.ready += ready.slots);
             }
-            Up::Hello(_) | Up::Heartbeat(_) | Up::Accept(_) => {}
+            Up::Hello(_) | Up::Accept(_) => {}
+            Up::Heartbeat(beat) => self.heard.send_modify(|heard| heard.ending |= beat.ending),
             Up::Refuse(refuse) => panic!("{refuse:?}"),
         }
     }
@@ -170,13 +206,26 @@ impl WorkerApi for Fake {
     type SessionStream = Answers<FromServer>;
     type ShipLogsStream = Answers<LogAck>;
 
+    async fn enrol(&self, request: Request<Enrolment>) -> Result<Response<Enrolled>, Status> {
+        let token = request.metadata().get("authorization").cloned();
+        let asked = request.into_inner();
+        let mut enrolled = self.enrolled.lock().unwrap();
+        enrolled.asked += 1;
+        if token.is_none_or(|token| token != "Bearer oce_good") {
+            return Err(Status::unauthenticated("the enrolment token is not known"));
+        }
+        if enrolled.secret.as_ref().is_some_and(|known| *known != asked.secret) {
+            return Err(Status::unauthenticated("the enrolment token is used up"));
+        }
+        enrolled.secret = Some(asked.secret);
+        Ok(Response::new(Enrolled { name: asked.name }))
+    }
+
     async fn session(
         &self,
         request: Request<Streaming<FromWorker>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        if request.metadata().get("authorization").is_none_or(|token| token != *self.token.lock().unwrap()) {
-            return Err(Status::unauthenticated("no token has this secret"));
-        }
+        self.authenticate(request.metadata())?;
         let mut said = request.into_inner();
         let (down, told) = mpsc::unbounded_channel();
         *self.down.lock().unwrap() = Some(down);
@@ -197,6 +246,7 @@ impl WorkerApi for Fake {
     }
 
     async fn report_stage(&self, request: Request<StageReport>) -> Result<Response<Ack>, Status> {
+        self.authenticate(request.metadata())?;
         let report = request.into_inner();
         self.check(report.lease.as_ref())?;
         self.heard.send_modify(|heard| heard.reports.push((report.stage_id, report.status.clone())));
@@ -204,6 +254,7 @@ impl WorkerApi for Fake {
     }
 
     async fn finish_attempt(&self, request: Request<AttemptResult>) -> Result<Response<Ack>, Status> {
+        self.authenticate(request.metadata())?;
         let result = request.into_inner();
         self.check(result.lease.as_ref())?;
         self.heard.send_modify(|heard| heard.result = Some(result));
@@ -214,6 +265,7 @@ impl WorkerApi for Fake {
         &self,
         request: Request<Streaming<LogChunk>>,
     ) -> Result<Response<Self::ShipLogsStream>, Status> {
+        self.authenticate(request.metadata())?;
         let mut chunks = request.into_inner();
         let (acks, answers) = mpsc::unbounded_channel();
         let fake = self.clone();

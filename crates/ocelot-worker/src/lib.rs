@@ -21,6 +21,7 @@ mod error;
 mod fake;
 mod folder;
 mod git;
+mod identity;
 #[cfg(test)]
 mod life;
 mod limit;
@@ -39,4 +40,5 @@ mod workspace;
 pub use condition::MinFree;
 pub use config::{Config, ExecutorKind};
 pub use error::WorkerError;
+pub use identity::file as identity_file;
 pub use work::{Shutdown, work};

@@ -308,3 +308,80 @@ async fn a_refused_token_ends_the_worker() {
     let error = work(config, CancellationToken::new()).await.unwrap_err();
     assert!(error.to_string().contains("no token has this secret"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_wrong_token_what_was_begun_is_left_as_it_is() {
+    let (mut case, mark) = counting_case().await;
+    case.kill_worker().await;
+    let config = Config { token: "wrong".to_owned().into(), ..case.config() };
+    let error = work(config, CancellationToken::new()).await.unwrap_err();
+    assert!(error.to_string().contains("no token has this secret"), "{error}");
+    // The stage still runs, and the worker goes on with it once its token is right.
+    fs::write(format!("{mark}.go"), "").unwrap();
+    case.start();
+    ended_once(case, &mark).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unary_call_with_a_revoked_token_is_not_made_for_ever() {
+    let case = Case::new(&[stage("a", "true", Value::Null)]).await;
+    case.finished().await;
+    case.fake.revoke();
+    let client = crate::connect::client(&case.config(), &case.config().token).unwrap();
+    let report = ocelot_api::proto::StageReport::default();
+    let told =
+        tokio::time::timeout(Duration::from_secs(20), crate::report::confirm(client.clone(), report)).await;
+    assert_eq!(told.expect("it is made again and again"), Err(crate::ship::Stale));
+    let shipper = crate::ship::Shipper::start(client);
+    shipper.push(ocelot_api::proto::LogChunk { data: "x".into(), ..Default::default() }).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), shipper.stale())
+        .await
+        .expect("logs are sent again and again");
+}
+
+/// The worker's folder, and what it comes with.
+fn enrolling(case: &Case, token: &str) -> Config {
+    Config { token: token.to_owned().into(), ..case.config() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_enrols_once_and_is_known_from_then_on() {
+    let mut case = Case::new(&[stage("a", "echo $$", Value::Null)]).await;
+    case.kill_worker().await;
+    let data = case.dir.path().join("other");
+    let config = Config { data: data.clone(), ..enrolling(&case, "oce_bad") };
+    let error = work(config.clone(), CancellationToken::new()).await.unwrap_err();
+    assert!(error.to_string().contains("cannot enrol: the enrolment token is not known"), "{error}");
+    let made = fs::read_to_string(data.join("identity")).unwrap();
+    // As after a kill between the two: the same secret again.
+    for token in ["oce_good", "oce_good", "", "oce_used_up_long_ago"] {
+        let drain = CancellationToken::new();
+        let config = Config { token: token.to_owned().into(), ..config.clone() };
+        let ready = case.fake.wait("the time before", |_| true).await.ready;
+        let worker = tokio::spawn(work(config, drain.clone()));
+        case.fake.wait("a slot", |heard| heard.ready > ready).await;
+        drain.cancel();
+        worker.await.unwrap().unwrap();
+    }
+    assert_eq!(fs::read_to_string(data.join("identity")).unwrap(), made);
+    assert_eq!(case.fake.enrolments(), 2, "one with the bad token, one with the good one");
+    let config = Config { data: case.dir.path().join("third"), ..config };
+    let config = Config { token: String::new().into(), ..config };
+    let error = work(config, CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(error, WorkerError::NoToken), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_ends_says_so_and_finishes_its_job() {
+    let (case, mark) = counting_case().await;
+    case.drain.cancel();
+    case.fake.wait("its word", |heard| heard.ending).await;
+    // What it does not know is passed over.
+    case.fake.tell_news();
+    fs::write(format!("{mark}.go"), "").unwrap();
+    let heard = case.finished().await;
+    assert_eq!(heard.stages(), ["10 passed", "11 passed", "12 passed"]);
+    fs::remove_dir_all(std::path::Path::new(&mark).parent().unwrap()).unwrap();
+    let Case { worker, .. } = case;
+    worker.unwrap().await.unwrap().unwrap();
+}

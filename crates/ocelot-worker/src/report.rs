@@ -124,7 +124,9 @@ async fn deliver(
             return Ok(());
         };
         let code = status.code();
-        if code == Code::FailedPrecondition {
+        // The lease is over, or we are nobody (any more): then the session hears it too, and says so.
+        if matches!(code, Code::FailedPrecondition | Code::Unauthenticated | Code::PermissionDenied) {
+            tracing::debug!("the server does not take it that {what}: {}", status.message());
             return Err(Stale);
         }
         if matches!(code, Code::InvalidArgument | Code::NotFound | Code::Unimplemented) {

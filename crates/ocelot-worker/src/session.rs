@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use ocelot_api::proto::from_server::Message as Down;
 use ocelot_api::proto::from_worker::Message as Up;
-use ocelot_api::proto::{Accept, FromWorker, Heartbeat, Hello, Mirrors, Offer, Refuse, Welcome};
+use ocelot_api::proto::{Accept, Enrolment, FromWorker, Heartbeat, Hello, Mirrors, Offer, Refuse, Welcome};
 use ocelot_api::{PROTOCOL_MAX, PROTOCOL_MIN};
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -24,6 +25,7 @@ use crate::connect::{self, Client, deepest, is_server_down};
 use crate::contact::Contact;
 use crate::error::WorkerError;
 use crate::folder::{Folder, State, boot_ms};
+use crate::identity::{self, Identity};
 use crate::mirror;
 
 /// A connection on which nothing was heard for so long is given up.
@@ -37,6 +39,7 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) config: Config,
+    pub(crate) identity: Identity,
     pub(crate) board: Arc<Board>,
     /// Attempts to begin with.
     pub(crate) starts: mpsc::UnboundedSender<Start>,
@@ -55,9 +58,17 @@ enum End {
     Broken,
 }
 
+/// Why enrolment did not work.
+enum Enrolling {
+    /// It will not work later either.
+    No(WorkerError),
+    /// The server is not there, or too old.
+    Later(String),
+}
+
 /// Keeps a session until `stop`. Ends by itself only when the token is refused.
 pub(crate) async fn keep(session: Session, stop: CancellationToken) -> Result<(), WorkerError> {
-    let client = connect::client(&session.config.server, &session.config.token)?;
+    let client = connect::client(&session.config, &session.identity.secret)?;
     let contact = std::sync::Mutex::new(Contact::new(Instant::now()));
     tokio::select! {
         () = stop.cancelled() => Ok(()),
@@ -90,11 +101,23 @@ async fn guard(board: &Board, contact: &Shared) {
 
 async fn come_back(session: &Session, client: Client, contact: &Shared) -> WorkerError {
     let mut backoff = Backoff::new();
+    let mut enrolled = false;
     loop {
         let end = once(session, client.clone(), contact, &mut backoff).await;
         session.board.detach();
         match end {
-            End::Refused(why) => return WorkerError::Token(why),
+            End::Refused(why) => {
+                let enrolment = session.identity.enrolment.as_ref().filter(|_| !enrolled);
+                let Some(enrolment) = enrolment else { return session.refused(why) };
+                match session.enrol(enrolment).await {
+                    Ok(()) => {
+                        enrolled = true;
+                        continue;
+                    }
+                    Err(Enrolling::No(error)) => return error,
+                    Err(Enrolling::Later(why)) => tracing::warn!("this worker cannot enrol yet: {why}"),
+                }
+            }
             End::Away(after) => tokio::time::sleep(after).await,
             End::Broken => {}
         }
@@ -156,6 +179,11 @@ fn ended(status: &tonic::Status, contact: &Shared) -> End {
     if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) {
         return End::Refused(status.message().to_owned());
     }
+    if status.code() == Code::FailedPrecondition {
+        // No version in common. Either side may be brought up to date, so the worker stays and says it each time.
+        tracing::error!("the server does not take this worker: {}", status.message());
+        return End::Broken;
+    }
     if is_server_down(status) {
         with(contact, |contact| contact.refused(Instant::now()));
     }
@@ -191,8 +219,38 @@ impl Session {
         ocelot_api::beat(Duration::from_millis(limit.map_or(u64::MAX, u64::from)))
     }
 
+    /// Makes the worker's own secret known to the server. May be done again.
+    async fn enrol(&self, token: &SecretString) -> Result<(), Enrolling> {
+        let mut client = connect::client(&self.config, token).map_err(Enrolling::No)?;
+        let secret = self.identity.secret.expose_secret().to_owned();
+        let call = client.enrol(Enrolment { name: self.config.name.clone(), secret });
+        let late = |_| tonic::Status::deadline_exceeded("no answer");
+        match tokio::time::timeout(HELLO, call).await.map_err(late).flatten() {
+            Ok(answer) => {
+                tracing::info!("enrolled as worker {}", answer.into_inner().name);
+                Ok(())
+            }
+            Err(status) => Err(match status.code() {
+                Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument => {
+                    Enrolling::No(WorkerError::Enrolment(status.message().to_owned()))
+                }
+                Code::AlreadyExists => Enrolling::No(self.refused(status.message().to_owned())),
+                Code::Unimplemented => Enrolling::Later("the server is too old for it".to_owned()),
+                _ => Enrolling::Later(deepest(&status)),
+            }),
+        }
+    }
+
+    fn refused(&self, why: String) -> WorkerError {
+        if self.identity.own {
+            WorkerError::Unknown(why, identity::file(&self.config.data).display().to_string())
+        } else {
+            WorkerError::Token(why)
+        }
+    }
+
     fn heartbeat(&self) -> Heartbeat {
-        Heartbeat { holding: self.board.holding(), ..Heartbeat::default() }
+        self.board.heartbeat()
     }
 
     fn mirrors(&self) -> Vec<String> {
@@ -205,8 +263,10 @@ impl Session {
                 backoff.reset();
                 let hard = Duration::from_millis(u64::from(welcome.lease_hard_limit_ms));
                 with(contact, |contact| contact.limit(hard));
+                // A server of the version before tells no name.
+                let name = if welcome.name.is_empty() { &self.config.name } else { &welcome.name };
                 tracing::info!(
-                    "connected to Ocelot {} as worker {}",
+                    "connected to Ocelot {} as worker {name} ({})",
                     welcome.server_version,
                     welcome.worker_id
                 );

@@ -97,8 +97,10 @@ async fn send_all(shared: Arc<Shared>, client: Client) {
     loop {
         let status = send(&shared, client.clone(), &mut backoff).await;
         // Stale, or nothing that a server would ever take.
-        if matches!(status.code(), Code::FailedPrecondition | Code::PermissionDenied | Code::InvalidArgument)
-        {
+        if matches!(
+            status.code(),
+            Code::FailedPrecondition | Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument
+        ) {
             tracing::debug!("logs are refused: {}", status.message());
             shared.queue().stale = true;
             shared.acked.send_replace(());

@@ -20,6 +20,7 @@ use crate::connect;
 use crate::error::WorkerError;
 use crate::executor::{DockerConfig, Executor, HostConfig, Place, Sharing};
 use crate::folder::{Cancel, Folder, State, lease};
+use crate::identity::{self, Identity};
 use crate::mirror::Mirrors;
 use crate::session::{Session, keep};
 use crate::watch::Watch;
@@ -52,6 +53,9 @@ impl From<CancellationToken> for Shutdown {
 pub async fn work(config: Config, shutdown: impl Into<Shutdown>) -> Result<(), WorkerError> {
     let shutdown = shutdown.into();
     let config = Config { data: prepare(&config)?, ..config };
+    let identity = identity::of(&config.data, &config.token)
+        .map_err(WorkerError::io("cannot use the file with the worker's identity"))?
+        .ok_or(WorkerError::NoToken)?;
     let board = Arc::new(Board::new(config.slots));
     let (whole, torn) =
         Folder::list(&config.jobs()).map_err(WorkerError::io("cannot read the folder of jobs"))?;
@@ -66,6 +70,7 @@ pub async fn work(config: Config, shutdown: impl Into<Shutdown>) -> Result<(), W
     });
     let session = Session {
         config: config.clone(),
+        identity: identity.clone(),
         board: Arc::clone(&board),
         starts,
         welcome: welcome.clone(),
@@ -75,13 +80,17 @@ pub async fn work(config: Config, shutdown: impl Into<Shutdown>) -> Result<(), W
     let _end = end.clone().drop_guard();
     let mut session = thread(session, end)?;
     let shutdown = Shutdown { drain: shutdown.drain.child_token(), cancel: shutdown.cancel };
-    let worker = Worker { config, board: Arc::clone(&board), shutdown: shutdown.clone(), sharing };
+    let worker = Worker { config, identity, board: Arc::clone(&board), shutdown: shutdown.clone(), sharing };
     let mut live = pin!(worker.live(old, torn, inbox, welcome.subscribe()));
     let refused = tokio::select! {
         biased;
         refused = &mut session => refused.map_err(|_| stopped()).flatten(),
         done = &mut live => return done,
     };
+    if welcome.borrow().is_none() {
+        // Nothing was begun, and what an earlier life began is as it was.
+        return refused;
+    }
     // Others are given what runs here, so it must not go on.
     shutdown.drain.cancel();
     board.stop_all(Stop::Drop);
@@ -93,6 +102,7 @@ pub async fn work(config: Config, shutdown: impl Into<Shutdown>) -> Result<(), W
 
 struct Worker {
     config: Config,
+    identity: Identity,
     board: Arc<Board>,
     shutdown: Shutdown,
     sharing: watch::Sender<String>,
@@ -106,6 +116,8 @@ impl Worker {
         mut inbox: mpsc::UnboundedReceiver<Start>,
         mut welcome: watch::Receiver<Option<Welcome>>,
     ) -> Result<(), WorkerError> {
+        // What an earlier life began is touched only when the server has taken us in: it may have been given to others, and
+        // with a wrong token it would be lost.
         let instance = tokio::select! {
             instance = self.instance(&mut welcome) => instance?,
             () = self.shutdown.drain.cancelled() => return Ok(()),
@@ -129,7 +141,7 @@ impl Worker {
         }
         let shop = Arc::new(Shop {
             executor: executor.clone(),
-            client: connect::client(&self.config.server, &self.config.token)?,
+            client: connect::client(&self.config, &self.identity.secret)?,
             mirrors: Mirrors::new(self.config.data.join("mirrors")),
             known_hosts: self.config.data.join("known_hosts"),
             log_cap: self.config.log_cap_bytes,
@@ -192,16 +204,16 @@ impl Worker {
         });
     }
 
-    /// What the server calls itself on labels: known from an earlier life, else from its greeting.
+    /// What the server calls itself on labels: as in an earlier life, else as in its greeting, which is waited for.
     async fn instance(&self, welcome: &mut watch::Receiver<Option<Welcome>>) -> Result<String, WorkerError> {
+        let Ok(greeting) = welcome.wait_for(Option::is_some).await else { return Err(stopped()) };
+        let instance = greeting.as_ref().map(|welcome| welcome.instance.clone()).unwrap_or_default();
         let path = self.config.data.join("instance");
         if let Ok(known) = fs::read_to_string(&path)
             && !known.is_empty()
         {
             return Ok(known);
         }
-        let Ok(greeting) = welcome.wait_for(Option::is_some).await else { return Err(stopped()) };
-        let instance = greeting.as_ref().map(|welcome| welcome.instance.clone()).unwrap_or_default();
         fs::write(path, &instance).map_err(WorkerError::io("cannot write to the worker's folder"))?;
         Ok(instance)
     }

@@ -87,7 +87,7 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
         |e: &ClientError| matches!(e, ClientError::Unreachable { .. } | ClientError::Strange { .. });
     if error.is::<Usage>()
         || error.is::<clap::Error>()
-        || matches!(client(error), Some(ClientError::BadUrl(_)))
+        || matches!(client(error), Some(ClientError::BadUrl(_) | ClientError::BadToken(_)))
     {
         USAGE
     } else if error.is::<Interrupted>() {

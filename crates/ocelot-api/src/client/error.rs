@@ -27,6 +27,9 @@ pub enum ClientError {
     /// The address is no `http://` or `https://` address.
     #[error("`{0}` is no address of a server; write for example http://127.0.0.1:8080")]
     BadUrl(String),
+    /// The token cannot be one: it would never reach the server.
+    #[error("the token {0}; a token is one line of letters, digits, `_` and `-`: copy it again")]
+    BadToken(&'static str),
 }
 
 impl ClientError {
@@ -34,7 +37,10 @@ impl ClientError {
     pub fn status(&self) -> Option<u16> {
         match self {
             ClientError::Refused(problem) => Some(problem.status),
-            ClientError::Unreachable { .. } | ClientError::Strange { .. } | ClientError::BadUrl(_) => None,
+            ClientError::Unreachable { .. }
+            | ClientError::Strange { .. }
+            | ClientError::BadUrl(_)
+            | ClientError::BadToken(_) => None,
         }
     }
 
@@ -43,7 +49,7 @@ impl ClientError {
         match self {
             ClientError::Unreachable { .. } => true,
             ClientError::Refused(problem) => problem.status >= 500 || problem.status == 429,
-            ClientError::Strange { .. } | ClientError::BadUrl(_) => false,
+            ClientError::Strange { .. } | ClientError::BadUrl(_) | ClientError::BadToken(_) => false,
         }
     }
 }

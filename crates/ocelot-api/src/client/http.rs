@@ -22,6 +22,7 @@ pub(super) fn client(url: &str, token: Option<&str>) -> Result<Client> {
     if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none_or(str::is_empty) {
         return Err(bad());
     }
+    token.map_or(Ok(()), check_token)?;
     base.set_query(None);
     base.set_fragment(None);
     // Without roots of our own no client can be made on a machine without a certificate store,
@@ -38,6 +39,22 @@ pub(super) fn client(url: &str, token: Option<&str>) -> Result<Client> {
         .build()
         .map_err(|error| ClientError::Strange { url: url.to_owned(), cause: chain(&error) })?;
     Ok(Client { http, base, token: token.map(str::to_owned) })
+}
+
+/// See [`super::check_token`].
+pub(super) fn check_token(token: &str) -> Result<()> {
+    let fault = if token.is_empty() {
+        "is empty"
+    } else if token.contains(['\r', '\n']) {
+        "has a line break in it"
+    } else if !token.is_ascii() {
+        "has a character in it that is not ASCII"
+    } else if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        "has a blank or a control character in it"
+    } else {
+        return Ok(());
+    };
+    Err(ClientError::BadToken(fault))
 }
 
 impl Client {
@@ -189,6 +206,21 @@ mod tests {
         check("http://h:1/", "repos/git/a", "http://h:1/api/v1/repos/git/a");
         check("http://h:1/ci/", "repos/git/a", "http://h:1/ci/api/v1/repos/git/a");
         check("http://h:1", "repos/../../x?y=1", "http://h:1/api/v1/repos/x%3Fy=1");
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_one_is_refused() {
+        let check = |token: &str, want: &str| {
+            let error = Client::new("http://h", Some(token)).expect_err("a client");
+            assert!(matches!(error, ClientError::BadToken(_)) && error.to_string().contains(want), "{error}");
+            assert!(!error.to_string().contains("ocl_"), "a secret is shown: {error}");
+        };
+        check("ocl_a\nb", "line break");
+        check("ocl_a\r", "line break");
+        check("ocl_\u{e9}", "not ASCII");
+        check("ocl_a b", "blank");
+        check("", "empty");
+        assert!(Client::new("http://h", Some("ocl_aB3-_")).is_ok());
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod advance;
 pub mod cancel;
 pub(crate) mod concurrency;
 mod facts;
+pub mod fence;
 pub mod retry;
 pub mod trigger;
 pub(crate) mod waiting;

@@ -15,13 +15,28 @@ const SILENT_MS: i64 = 60_000;
 /// Workers that are unwell and named in one sentence, at most.
 const NAMED: usize = 3;
 
-/// `connected`, `unreachable` or `gone`.
+/// All that [`state`] says.
+pub(crate) const STATES: [&str; 5] = ["idle", "busy", "draining", "unreachable", "disconnected"];
+
+/// How a worker stands, in one of [`STATES`].
 pub(crate) fn state(worker: &Worker) -> &'static str {
     match (worker.connected, worker.silent_ms > SILENT_MS) {
-        (true, false) => "connected",
+        (true, false) if is_draining(worker) => "draining",
+        (true, false) if worker.holds.is_empty() => "idle",
+        (true, false) => "busy",
         (true, true) => "unreachable",
-        (false, _) => "gone",
+        (false, _) => "disconnected",
     }
+}
+
+/// True when it is heard.
+pub(crate) fn is_there(worker: &Worker) -> bool {
+    worker.connected && worker.silent_ms <= SILENT_MS
+}
+
+/// True when it gets no more jobs.
+pub(crate) fn is_draining(worker: &Worker) -> bool {
+    worker.drained_by.is_some() || worker.ending
 }
 
 /// The queue and the fleet at one time.
@@ -47,10 +62,10 @@ impl Picture {
     }
 
     fn new(queue: Vec<Waiting>, mut workers: Vec<Worker>, now: Timestamp) -> Picture {
-        workers.retain(|worker| state(worker) == "connected");
+        workers.retain(is_there);
         let mut picture = Picture { queue, workers, now, paused: None, lines: HashMap::new() };
         // First what a worker may take, in turn; then what none has the labels for; then what is not ready.
-        let mut order = picture.line(&picture.workers);
+        let mut order = picture.line(picture.workers.iter().filter(|worker| !is_draining(worker)));
         let mut listed = vec![false; picture.queue.len()];
         order.iter().for_each(|at| listed[*at] = true);
         for ready in [true, false] {
@@ -87,6 +102,11 @@ impl Picture {
         if matching.is_empty() {
             return nobody_has(&self.workers, &job.labels);
         }
+        let (draining, matching): (Vec<_>, Vec<_>) =
+            matching.into_iter().partition(|worker| is_draining(worker));
+        if matching.is_empty() {
+            return all_drain(&draining);
+        }
         let well: Vec<&Worker> = matching.iter().filter(|w| w.condition.unwell.is_none()).copied().collect();
         if well.is_empty() {
             return unwell(&matching);
@@ -105,7 +125,8 @@ impl Picture {
     fn place(&mut self, at: usize) -> String {
         let labels = self.queue[at].labels.clone();
         if !self.lines.contains_key(&labels) {
-            let line = self.line(self.workers.iter().filter(|worker| has(worker, &labels)));
+            let line =
+                self.line(self.workers.iter().filter(|worker| has(worker, &labels) && !is_draining(worker)));
             self.lines.insert(labels.clone(), line);
         }
         let line = &self.lines[&labels];
@@ -173,6 +194,18 @@ fn in_the_way(group: &Group) -> String {
             let numbers: Vec<String> = several.iter().map(ToString::to_string).collect();
             format!("concurrency group {name} held by builds {}", numbers.join(", "))
         }
+    }
+}
+
+fn all_drain(workers: &[&Worker]) -> String {
+    // Enough to know what to do about it.
+    let names: Vec<&str> = workers.iter().take(5).map(|worker| worker.name.as_str()).collect();
+    match (workers.len(), names.join(", ")) {
+        (1, name) => format!("the only worker that may take it is draining: {name}"),
+        (count, names) if count > 5 => {
+            format!("all workers that may take it are draining: {names} and others")
+        }
+        (_, names) => format!("all workers that may take it are draining: {names}"),
     }
 }
 
@@ -259,6 +292,10 @@ mod tests {
             last_seen_at: Timestamp::UNIX_EPOCH,
             silent_ms: 10,
             connected: true,
+            enrolled: true,
+            token: None,
+            drained_by: None,
+            ending: false,
             holds: (0..i64::from(busy)).map(|n| (held(n), repo(), "default".to_owned())).collect(),
         }
     }
@@ -279,6 +316,11 @@ mod tests {
             &[worker("a=1", 1, 0), worker("b=2", 1, 0)],
             "no worker has all the labels a=1, b=2",
         );
+        let drained = || Worker { drained_by: Some("ann".to_owned()), ..worker("os=linux", 1, 0) };
+        check(&[job("os=linux")], &[drained()], "the only worker that may take it is draining: w");
+        let ending = Worker { ending: true, ..worker("", 1, 1) };
+        check(&[job("")], &[drained(), ending], "all workers that may take it are draining: w, w");
+        check(&[job("")], &[drained(), worker("", 2, 2)], "2 of 2 slots busy, 1st in line");
         check(&[job("")], &[worker("", 2, 1)], "a worker is about to take it (1st in line)");
         check(&[job("")], &[worker("", 1, 1)], "1 of 1 slots busy, 1st in line");
         let last = Waiting { job_id: JobId(2), ..job("os=linux") };
@@ -307,6 +349,16 @@ mod tests {
         check(&[held(&[])], &[], "is about to get its place in concurrency group deploy");
         let later = Waiting { not_before: Some(Timestamp::from_second(3_605).expect("a time")), ..job("") };
         check(&[later], &[], "waits until 01:00:05 UTC for its next attempt");
+    }
+
+    #[test]
+    fn states() {
+        let away = |worker: Worker| Worker { connected: false, ..worker };
+        let silent = |worker: Worker| Worker { silent_ms: 70_000, ..worker };
+        let drained = |worker: Worker| Worker { drained_by: Some("ann".to_owned()), ..worker };
+        let (idle, busy) = (|| worker("", 2, 0), || worker("", 2, 1));
+        let all = [idle(), busy(), drained(busy()), silent(drained(busy())), away(silent(idle()))];
+        assert_eq!(all.map(|worker| state(&worker)), STATES);
     }
 
     #[test]

@@ -32,7 +32,11 @@ pub async fn dispatch(app: App) -> anyhow::Result<()> {
             wake = wakes.recv() => match wake {
                 Ok(Wake::Queue) => {}
                 Ok(Wake::Cancel(build)) => { tell_to_stop(&app, build).await; continue }
-                Ok(Wake::All) | Err(RecvError::Lagged(_)) => remind_of_cancels(&app).await,
+                Ok(Wake::Worker(worker)) => { app.fleet.look(Some(worker)); continue }
+                Ok(Wake::All) | Err(RecvError::Lagged(_)) => {
+                    app.fleet.look(None);
+                    remind_of_cancels(&app).await;
+                }
                 Ok(Wake::Events(_) | Wake::Log(_)) => continue,
                 Err(RecvError::Closed) => anyhow::bail!("the store sends no wake-ups any more"),
             },

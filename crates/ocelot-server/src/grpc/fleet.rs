@@ -60,12 +60,20 @@ struct Seat {
     /// False while it says that its machine is unwell.
     well: bool,
     stock: Stock,
+    /// It gets no more jobs.
+    closed: bool,
     cancelled: HashSet<AttemptId>,
+    /// Makes its session look how the worker stands.
+    look: Arc<Notify>,
     /// Ends the session.
     over: CancellationToken,
 }
 
 impl Seat {
+    fn is_idle(&self) -> bool {
+        self.credit > 0 && !self.closed
+    }
+
     fn unanswered(self) -> Vec<Lease> {
         self.offered.into_values().map(|(lease, _)| lease).collect()
     }
@@ -89,6 +97,10 @@ pub(super) struct Seated {
     pub(super) session: u64,
     /// Cancelled when another session of the same worker takes its place.
     pub(super) over: CancellationToken,
+    /// Something about the worker has changed.
+    pub(super) look: Arc<Notify>,
+    /// It was connected here already.
+    pub(super) again: bool,
     /// Offers that the session before it left unanswered.
     pub(super) unanswered: Vec<Lease>,
 }
@@ -121,6 +133,7 @@ impl Fleet {
         state.sessions += 1;
         let (session, turn) = (state.sessions, state.turns);
         let over = CancellationToken::new();
+        let look = Arc::<Notify>::default();
         let seat = Seat {
             session,
             labels,
@@ -132,15 +145,18 @@ impl Fleet {
             leaving: 0,
             well: true,
             stock,
+            closed: false,
             cancelled: HashSet::new(),
+            look: Arc::clone(&look),
             over: over.clone(),
         };
         let before = state.seats.insert(worker, seat);
         if let Some(before) = &before {
             before.over.cancel();
         }
+        let again = before.is_some();
         let unanswered = before.map(Seat::unanswered).unwrap_or_default();
-        Seated { session, over, unanswered }
+        Seated { session, over, look, again, unanswered }
     }
 
     /// Ends a session. Answers the offers that nobody took, or `None` when another session has the seat.
@@ -164,14 +180,29 @@ impl Fleet {
     /// Workers that may get a job now, with their labels; who got none for the longest time comes first.
     pub(super) fn idle(&self) -> Vec<(WorkerId, Labels)> {
         let state = self.state();
-        let mut idle: Vec<_> = state.seats.iter().filter(|(_, seat)| seat.credit > 0).collect();
+        let mut idle: Vec<_> = state.seats.iter().filter(|(_, seat)| seat.is_idle()).collect();
         idle.sort_unstable_by_key(|(id, seat)| (seat.turn, **id));
         idle.into_iter().map(|(id, seat)| (*id, Arc::clone(&seat.labels))).collect()
     }
 
     /// True when this worker may get a job now.
     pub(super) fn is_idle(&self, worker: WorkerId) -> bool {
-        self.state().seats.get(&worker).is_some_and(|seat| seat.credit > 0)
+        self.state().seats.get(&worker).is_some_and(Seat::is_idle)
+    }
+
+    /// Says whether this worker gets no more jobs.
+    pub(super) fn close(&self, worker: WorkerId, session: u64, closed: bool) {
+        if let Some(seat) = self.state().seats.get_mut(&worker).filter(|seat| seat.session == session) {
+            seat.closed = closed;
+        }
+        self.wake();
+    }
+
+    /// Makes the session of this worker, or with `None` all of them, look how it stands.
+    pub(super) fn look(&self, worker: Option<WorkerId>) {
+        let state = self.state();
+        let looks = state.seats.iter().filter(|(id, _)| worker.is_none_or(|worker| worker == **id));
+        looks.for_each(|(_, seat)| seat.look.notify_one());
     }
 
     /// Takes one credit and notes the offer; the way to the worker, or `None` when it is gone.
@@ -179,7 +210,7 @@ impl Fleet {
         let mut state = self.state();
         state.turns += 1;
         let turn = state.turns;
-        let seat = state.seats.get_mut(&worker).filter(|seat| seat.credit > 0)?;
+        let seat = state.seats.get_mut(&worker).filter(|seat| seat.is_idle())?;
         seat.credit -= 1;
         seat.turn = turn;
         seat.offered.insert(lease.attempt_id, (lease.clone(), need));
@@ -224,14 +255,19 @@ impl Fleet {
     /// True when another worker than this one could get a job now or soon.
     pub(super) fn has_choice(&self, worker: WorkerId) -> bool {
         let state = self.state();
-        state.seats.iter().any(|(id, seat)| *id != worker && (seat.credit > 0 || seat.leaving > 0))
+        state
+            .seats
+            .iter()
+            .any(|(id, seat)| *id != worker && !seat.closed && (seat.credit > 0 || seat.leaving > 0))
     }
 
     /// Who should get a job that this idle worker could have: the idle one with most of what the job needs at hand, or
     /// nobody yet when one that has its mirror will be free in a moment.
     pub(super) fn best(&self, worker: WorkerId, labels: &BTreeMap<String, String>, need: &Need) -> Best {
         let state = self.state();
-        let suits = |seat: &Seat| labels.iter().all(|(key, value)| seat.labels.get(key) == Some(value));
+        let suits = |seat: &Seat| {
+            !seat.closed && labels.iter().all(|(key, value)| seat.labels.get(key) == Some(value))
+        };
         let suiting = || state.seats.iter().filter(|(_, seat)| suits(seat));
         let idle = suiting().filter(|(_, seat)| seat.credit > 0);
         // With nothing between them, it is the one that asks.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ocelot_api::proto::{Condition, Hello};
 use ocelot_api::{PROTOCOL_MAX, PROTOCOL_MIN};
-use ocelot_store::Token;
+use ocelot_store::Identity;
 use tonic::Status;
 
 /// Slots of one worker at most.
@@ -23,23 +23,37 @@ pub(super) fn check(hello: &Hello) -> Result<u32, Status> {
             hello.protocol_min, hello.protocol_max
         )));
     }
-    let named =
-        !hello.name.is_empty() && hello.name.len() <= 100 && !hello.name.chars().any(char::is_control);
+    check_name(&hello.name)?;
     let small = hello.labels.len() <= LABELS_MAX
         && hello.labels.iter().all(|(key, value)| !key.is_empty() && key.len() <= 100 && value.len() <= 200);
-    if !named || !small {
-        return Err(Status::invalid_argument(
-            "a worker needs a name of 1 to 100 characters and at most 64 labels of 100 and 200 characters",
-        ));
+    if !small {
+        return Err(Status::invalid_argument("a worker has at most 64 labels of 100 and 200 characters"));
     }
     Ok(PROTOCOL_MAX.min(hello.protocol_max))
 }
 
+/// A name that people can read.
+pub(super) fn check_name(name: &str) -> Result<(), Status> {
+    if name.is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
+        return Err(Status::invalid_argument("a worker needs a name of 1 to 100 characters"));
+    }
+    Ok(())
+}
+
+/// A secret that a worker made: no token can be one, and nobody can guess it.
+pub(super) fn check_secret(secret: &str) -> Result<(), Status> {
+    let good = |rest: &str| rest.len() == 64 && rest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match secret.strip_prefix("ocw_") {
+        Some(rest) if good(rest) => Ok(()),
+        _ => Err(Status::invalid_argument("a worker's own secret is `ocw_` and 64 hexadecimal digits")),
+    }
+}
+
 /// What the store keeps of it.
-pub(super) fn greeting(token: &Token, hello: &Hello) -> ocelot_store::Hello {
+pub(super) fn greeting(identity: Identity, hello: &Hello) -> ocelot_store::Hello {
     let labels: BTreeMap<_, _> = hello.labels.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
     ocelot_store::Hello {
-        token: token.id,
+        identity,
         name: hello.name.clone(),
         labels,
         slots: hello.slots.min(SLOTS_MAX),

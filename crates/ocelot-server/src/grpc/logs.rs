@@ -26,10 +26,10 @@ const SMALL: usize = 256 << 10;
 pub(super) type Acks = mpsc::Sender<Result<LogAck, Status>>;
 
 /// Reads chunks until the stream ends; each stage has a queue of its own.
-pub(super) async fn receive(app: App, chunks: Streaming<LogChunk>, acks: Acks) {
+pub(super) async fn receive(app: App, rights: Rights, chunks: Streaming<LogChunk>, acks: Acks) {
     let mut stages = JoinSet::new();
     let end = tokio::select! {
-        end = read(&app, chunks, &acks, &mut stages) => end,
+        end = read(&app, rights, chunks, &acks, &mut stages) => end,
         () = acks.closed() => return,
         () = app.shutdown.cancelled() => Err(Status::unavailable("the server stops; send the rest to the next one")),
     };
@@ -42,11 +42,11 @@ pub(super) async fn receive(app: App, chunks: Streaming<LogChunk>, acks: Acks) {
 
 async fn read(
     app: &App,
+    mut rights: Rights,
     mut chunks: Streaming<LogChunk>,
     acks: &Acks,
     stages: &mut JoinSet<()>,
 ) -> Result<(), Status> {
-    let mut rights = Rights::default();
     let mut queues: HashMap<i64, mpsc::Sender<LogChunk>> = HashMap::new();
     loop {
         let chunk = tokio::select! {

@@ -5,19 +5,20 @@ use std::time::{Duration, Instant};
 
 use ocelot_api::proto::LogChunk;
 use ocelot_model::AttemptId;
-use ocelot_store::Lease;
+use ocelot_store::{Identity, Lease};
 use tonic::Status;
 
-use super::refusal;
 use super::session::from_proto;
+use super::{auth, refusal};
 use crate::App;
 
 /// A lease that was good a moment ago is not asked about again for each chunk.
 const TRUSTED_FOR: Duration = Duration::from_secs(3);
 
 /// The attempts that a stream wrote about so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Rights {
+    caller: Identity,
     known: HashMap<AttemptId, Right>,
 }
 
@@ -29,6 +30,11 @@ struct Right {
 }
 
 impl Rights {
+    /// Of this caller; nothing is known yet.
+    pub(super) fn new(caller: Identity) -> Rights {
+        Rights { caller, known: HashMap::new() }
+    }
+
     /// Refuses a chunk whose lease is over or whose stage is another attempt's.
     pub(super) async fn check(&mut self, app: &App, chunk: &LogChunk) -> Result<(), Status> {
         let lease =
@@ -42,6 +48,7 @@ impl Rights {
                 right
             }
             None => {
+                auth::check_own(app, self.caller, &lease).await?;
                 let id = lease.attempt_id;
                 let right = Right::of(app, lease).await?;
                 self.known.entry(id).insert_entry(right).into_mut()

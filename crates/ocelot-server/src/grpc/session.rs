@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ocelot_api::proto::from_server::Message as Down;
 use ocelot_api::proto::from_worker::Message as Up;
 use ocelot_api::proto::{Beat, FromServer, FromWorker, Lease as ProtoLease, Welcome};
-use ocelot_model::{AttemptId, TokenId, WorkerId};
-use ocelot_store::{Held, Lease, StoreError, Token};
-use tokio::sync::mpsc;
+use ocelot_model::{AttemptId, WorkerId};
+use ocelot_store::{Held, Identity, Lease, Standing, StoreError};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Duration, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -18,6 +18,7 @@ use super::fleet::{Outbox, send};
 use super::stock::Stock;
 use super::{hello, refusal};
 use crate::App;
+use crate::builds::fence::{fence, take_back};
 
 /// The first message must come within this time.
 const HELLO: Duration = Duration::from_secs(10);
@@ -30,12 +31,25 @@ pub(super) type Told = mpsc::Receiver<Result<FromServer, Status>>;
 struct Session {
     app: App,
     /// What it came with.
-    token: TokenId,
+    identity: Identity,
     worker: WorkerId,
+    name: String,
     number: u64,
     outbox: Outbox,
     /// It holds an attempt, as far as it said.
     busy: AtomicBool,
+    /// It takes no more jobs, as it said.
+    ending: AtomicBool,
+}
+
+/// What was before this stream.
+struct Before {
+    /// What the worker says that it holds.
+    holding: Vec<ProtoLease>,
+    /// Offers that another stream of it left unanswered.
+    unanswered: Vec<Lease>,
+    /// What the store says that it holds.
+    held: Vec<Held>,
 }
 
 /// Why a stream ended.
@@ -47,7 +61,11 @@ enum End {
 }
 
 /// Greets a worker and goes on with it in the background.
-pub(super) async fn begin(app: App, token: Token, mut heard: Streaming<FromWorker>) -> Result<Told, Status> {
+pub(super) async fn begin(
+    app: App,
+    identity: Identity,
+    mut heard: Streaming<FromWorker>,
+) -> Result<Told, Status> {
     let first = timeout(HELLO, heard.message()).await;
     let Some(FromWorker { message: Some(Up::Hello(hello)) }) =
         first.map_err(|_| Status::deadline_exceeded("no hello within 10 s"))??
@@ -55,8 +73,12 @@ pub(super) async fn begin(app: App, token: Token, mut heard: Streaming<FromWorke
         return Err(Status::invalid_argument("the first message must be a hello"));
     };
     let protocol = hello::check(&hello)?;
-    let greeting = hello::greeting(&token, &hello);
+    let greeting = hello::greeting(identity, &hello);
     let worker = app.store.worker_hello(&greeting).await.map_err(|e| refusal(&e))?;
+    let standing = app.store.worker_standing(worker, identity).await.map_err(|e| refusal(&e))?;
+    let Standing::Good { name, labels, drained } = standing else { return Err(super::auth::unknown()) };
+    // Before it can be offered anything new.
+    let held = app.store.held_by_worker(worker).await.map_err(|e| refusal(&e))?;
     let (outbox, told) = mpsc::channel(OUTBOX);
     let welcome = Welcome {
         worker_id: worker.0,
@@ -64,17 +86,31 @@ pub(super) async fn begin(app: App, token: Token, mut heard: Streaming<FromWorke
         protocol,
         instance: app.store.instance().to_owned(),
         lease_hard_limit_ms: u32::try_from(app.config.lease_hard_limit.as_millis()).unwrap_or(u32::MAX),
+        name: name.clone(),
     };
     send(&outbox, Down::Welcome(welcome));
     let mut stock = Stock::default();
     stock.set_mirrors(hello.mirrors.map(|it| it.names).unwrap_or_default());
-    let seat = app.fleet.sit(worker, Arc::new(greeting.labels), greeting.slots, stock, outbox.clone());
+    let seat = app.fleet.sit(worker, Arc::new(labels), greeting.slots, stock, outbox.clone());
+    app.fleet.close(worker, seat.session, drained);
     let well = greeting.condition.is_none_or(|condition| condition.unwell.is_none());
     app.fleet.set_well(worker, seat.session, well);
-    tracing::info!(%worker, name = hello.name, slots = hello.slots, version = hello.version, "worker connected");
-    let session =
-        Session { app, token: token.id, worker, number: seat.session, outbox, busy: AtomicBool::new(false) };
-    tokio::spawn(session.live(hello.holding, seat.unanswered, heard, seat.over));
+    tracing::info!(%worker, name, slots = hello.slots, version = hello.version, "worker connected");
+    let session = Session {
+        app,
+        identity,
+        worker,
+        name,
+        number: seat.session,
+        outbox,
+        busy: AtomicBool::new(false),
+        ending: AtomicBool::new(false),
+    };
+    // One that was connected here may be another process of the same name, or its own stream that has not ended yet:
+    // what it holds is left to its lease.
+    let held = if seat.again { Vec::new() } else { held };
+    let before = Before { holding: hello.holding, unanswered: seat.unanswered, held };
+    tokio::spawn(session.live(before, heard, seat.over, seat.look));
     Ok(told)
 }
 
@@ -97,13 +133,14 @@ pub(super) async fn remind_when_cancelled(app: &App, held: &Held) {
 impl Session {
     async fn live(
         self,
-        holding: Vec<ProtoLease>,
-        unanswered: Vec<Lease>,
+        before: Before,
         heard: Streaming<FromWorker>,
         over: CancellationToken,
+        look: Arc<Notify>,
     ) {
         let end = tokio::select! {
-            end = self.listen(&holding, &unanswered, heard) => end,
+            end = self.listen(&before, heard) => end,
+            end = self.stand(&look) => end,
             end = self.beat() => end,
             () = self.outbox.closed() => End::Left("the connection ended".to_owned()),
             () = over.cancelled() => End::Back("it connected again".to_owned()),
@@ -122,13 +159,8 @@ impl Session {
         }
     }
 
-    async fn listen(
-        &self,
-        holding: &[ProtoLease],
-        unanswered: &[Lease],
-        mut heard: Streaming<FromWorker>,
-    ) -> End {
-        if let Err(error) = self.resume(holding, unanswered).await {
+    async fn listen(&self, before: &Before, mut heard: Streaming<FromWorker>) -> End {
+        if let Err(error) = self.resume(before).await {
             return self.give_up(&error).await;
         }
         // Before its attempts are given to others, or they would be offered to it again.
@@ -138,7 +170,7 @@ impl Session {
                 Ok(Ok(Some(FromWorker { message: Some(message) }))) => {
                     // At each beat: whoever is not trusted any more must not go on until it happens to come back.
                     if matches!(message, Up::Heartbeat(_))
-                        && let Some(end) = self.token_ended().await
+                        && let Some(end) = self.barred().await
                     {
                         return end;
                     }
@@ -158,13 +190,42 @@ impl Session {
         }
     }
 
-    /// The end, when the token is no longer good. A database that does not answer is no reason for one.
-    async fn token_ended(&self) -> Option<End> {
-        if self.app.store.token_lives(self.token).await.unwrap_or(true) {
-            return None;
+    /// Ends when the worker may not go on; looks whenever something about it has changed.
+    async fn stand(&self, look: &Notify) -> End {
+        loop {
+            look.notified().await;
+            if let Some(end) = self.barred().await {
+                return end;
+            }
         }
-        let _ = self.outbox.send(Err(super::auth::no_token())).await;
-        Some(End::Left("its token was revoked or has ended".to_owned()))
+    }
+
+    /// The end, when what it came with is no longer good: what it holds goes to others at once. Otherwise notes whether
+    /// it is drained. A database that does not answer is no reason for anything.
+    async fn barred(&self) -> Option<End> {
+        let (why, status) = match self.app.store.worker_standing(self.worker, self.identity).await.ok()? {
+            Standing::Good { drained, .. } => {
+                self.app.fleet.close(
+                    self.worker,
+                    self.number,
+                    drained || self.ending.load(Ordering::Relaxed),
+                );
+                return None;
+            }
+            // Who comes with a token that is good may come back, as a new worker.
+            Standing::Removed if matches!(self.identity, Identity::Token(_)) => {
+                ("it was removed", Status::aborted("this worker was removed from the list; it may come back"))
+            }
+            Standing::Removed => ("it was removed", Status::unauthenticated("this worker was removed")),
+            Standing::Barred => ("its token was revoked or has ended", super::auth::unknown()),
+        };
+        let reason = format!("the worker {}: {why}", self.name);
+        if let Err(error) = fence(&self.app, self.worker, &reason).await {
+            tracing::warn!(%error, worker = %self.worker, "attempts cannot be taken back now; their leases will end");
+        }
+        self.busy.store(false, Ordering::Relaxed);
+        let _ = self.outbox.send(Err(status)).await;
+        Some(End::Left(why.to_owned()))
     }
 
     /// Worker and server begin anew on another stream.
@@ -190,9 +251,10 @@ impl Session {
         }
     }
 
-    /// What it holds since before this stream goes on; what it was offered and does not hold goes to others.
-    async fn resume(&self, holding: &[ProtoLease], unanswered: &[Lease]) -> Result<(), StoreError> {
-        let leases: Vec<Lease> = holding.iter().map(from_proto).collect();
+    /// What it holds since before this stream goes on. What it was offered and does not hold goes to others, and so does
+    /// what it had begun with and has lost: there is nothing to wait for.
+    async fn resume(&self, before: &Before) -> Result<(), StoreError> {
+        let leases: Vec<Lease> = before.holding.iter().map(from_proto).collect();
         let stale = self.renew(&leases).await?;
         for lease in leases.iter().filter(|lease| !stale.contains(lease)) {
             // Its answer may have been lost with the stream before.
@@ -207,8 +269,14 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
-        for lease in unanswered.iter().filter(|lease| !leases.contains(lease)) {
+        for lease in before.unanswered.iter().filter(|lease| !leases.contains(lease)) {
             give_back(&self.app, lease, Duration::ZERO).await;
+        }
+        let holds = |held: &&Held| !leases.iter().any(|lease| lease.attempt_id == held.attempt_id);
+        for held in before.held.iter().filter(holds) {
+            let reason = format!("the worker {} came back without it", self.name);
+            tracing::warn!(worker = %self.worker, build = %held.build, attempt = %held.attempt_id, reason);
+            take_back(&self.app, held, &reason).await?;
         }
         Ok(())
     }
@@ -219,6 +287,10 @@ impl Session {
             Up::Heartbeat(beat) => {
                 if let Some(mirrors) = beat.mirrors {
                     self.app.fleet.set_mirrors(self.worker, self.number, mirrors.names);
+                }
+                if beat.ending && !self.ending.swap(true, Ordering::Relaxed) {
+                    self.app.fleet.close(self.worker, self.number, true);
+                    self.app.store.worker_ends(self.worker).await?;
                 }
                 let leases: Vec<Lease> = beat.holding.iter().map(from_proto).collect();
                 match self.renew(&leases).await {

@@ -238,7 +238,9 @@ async fn follow_build(mut watch: Watch, out: Out, number: BuildNumber, log: LogW
                     Wake::Events(seq) if seq > follow.seq() => follow.events(&out).await?,
                     Wake::Log(stage) if follow.has(stage) => follow.log(&out, stage).await?,
                     Wake::All => follow.everything(&out).await?,
-                    Wake::Events(_) | Wake::Log(_) | Wake::Queue | Wake::Cancel(_) => continue,
+                    Wake::Events(_) | Wake::Log(_) | Wake::Queue | Wake::Cancel(_) | Wake::Worker(_) => {
+                        continue;
+                    }
                 }
                 break;
             }
@@ -270,7 +272,7 @@ async fn follow_all(mut watch: Watch, out: Out, mut seq: i64) {
                         names.clear();
                         break;
                     }
-                    Wake::Events(_) | Wake::Log(_) | Wake::Queue | Wake::Cancel(_) => {}
+                    Wake::Events(_) | Wake::Log(_) | Wake::Queue | Wake::Cancel(_) | Wake::Worker(_) => {}
                 }
             }
         }

@@ -27,7 +27,7 @@ pub(super) async fn workers(
     Ok(Json(page.page(items)?))
 }
 
-fn worker(caller: &Caller, row: Worker) -> api::Worker {
+pub(super) fn worker(caller: &Caller, row: Worker) -> api::Worker {
     let state = state(&row).to_owned();
     let (disk_free_bytes, disk_total_bytes) = row.condition.disk.unzip();
     let jobs: Vec<api::WorkerJob> = row
@@ -53,6 +53,9 @@ fn worker(caller: &Caller, row: Worker) -> api::Worker {
         disk_total_bytes,
         unwell: row.condition.unwell,
         last_seen_at: row.last_seen_at,
+        drained_by: row.drained_by,
+        enrolled: row.enrolled,
+        token: row.token,
         jobs,
     }
 }

@@ -25,6 +25,7 @@ pub mod router;
 mod session;
 mod status;
 mod tokens;
+mod workers;
 
 pub(crate) use extract::{Segments, build_number};
 pub use guard::Right;

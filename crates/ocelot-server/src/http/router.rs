@@ -14,7 +14,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 use utoipa_axum::routes;
 
 use super::guard::{Gate, Right, guard};
-use super::{builds, events, fleet, logs, middleware, pause, repos, session, status, tokens};
+use super::{builds, events, fleet, logs, middleware, pause, repos, session, status, tokens, workers};
 use crate::App;
 use crate::site;
 
@@ -87,6 +87,12 @@ fn api_table() -> Vec<Route> {
         api(DELETE, "/api/v1/repos/{*handle}",                  Right::Repo,     routes!(repos::remove)),
         api(GET,    "/api/v1/forges",                           Right::SignedIn, routes!(fleet::forges)),
         api(GET,    "/api/v1/workers",                          FLEET,           routes!(fleet::workers)),
+        api(DELETE, "/api/v1/workers/{id}",                     ADMIN,           routes!(workers::remove)),
+        api(POST,   "/api/v1/workers/{id}/drain",               ADMIN,           routes!(workers::drain)),
+        api(POST,   "/api/v1/workers/{id}/resume",              ADMIN,           routes!(workers::resume)),
+        api(GET,    "/api/v1/worker-tokens",                    ADMIN,           routes!(workers::tokens)),
+        api(POST,   "/api/v1/worker-tokens",                    ADMIN,           routes!(workers::create_token)),
+        api(DELETE, "/api/v1/worker-tokens/{id}",               ADMIN,           routes!(workers::revoke_token)),
         api(GET,    "/api/v1/queue",                            FLEET,           routes!(fleet::queue)),
         api(GET,    "/api/v1/pause",                            FLEET,           routes!(pause::show)),
         api(POST,   "/api/v1/pause",                            ADMIN,           routes!(pause::pause)),

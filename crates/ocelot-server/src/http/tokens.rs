@@ -15,6 +15,7 @@ use super::body;
 use super::extract::{self, NoQuery, PageQuery, Query, Segments, number};
 use super::problem::{Answer, Refusal};
 use crate::App;
+use crate::builds::fence::fence;
 
 /// A token lives ten years at most, or for ever.
 const DAYS_MAX: u32 = 3650;
@@ -77,7 +78,7 @@ fn is_scope(entry: &str) -> bool {
     }
 }
 
-/// Ends a token and the sessions that began with it. The last admin's cannot be ended.
+/// Ends a token and the sessions that began with it; what its workers hold gets a new attempt at once. The last admin's cannot be ended.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path, description = "Token id")),
     responses((status = 204), (status = 409, description = "It is the last admin's: nobody could make another one")))]
 pub(super) async fn revoke(
@@ -87,7 +88,11 @@ pub(super) async fn revoke(
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Answer<StatusCode> {
     let id = number(&id).map(TokenId).ok_or_else(Refusal::not_found)?;
+    let workers = app.store.workers_of_token(id).await?;
     app.store.revoke_token(id).await?;
+    for worker in workers {
+        fence(&app, worker, &format!("the token of its worker was revoked by {}", caller.name())).await?;
+    }
     tracing::info!(token = id.0, by = %caller.name(), "token {id} revoked");
     Ok(StatusCode::NO_CONTENT)
 }

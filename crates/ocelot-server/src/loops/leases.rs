@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ocelot_store::StoreError;
+use ocelot_store::{Lost, StoreError};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::App;
@@ -32,6 +32,25 @@ pub(super) async fn leases(app: App) -> anyhow::Result<()> {
     }
 }
 
+/// What was measured, not what is allowed.
+fn reason(silent: Option<Duration>, limit: Duration) -> String {
+    match silent {
+        Some(silent) if silent >= limit => {
+            format!("its worker was silent for {} and is taken as lost", words(silent))
+        }
+        Some(_) => format!("its worker is there, but did not say for {} that it still has it", words(limit)),
+        None => "its worker is not known any more and is taken as lost".to_owned(),
+    }
+}
+
+fn words(time: Duration) -> String {
+    if time < Duration::from_secs(10) {
+        format!("{:.1} s", time.as_secs_f64())
+    } else {
+        format!("{} s", time.as_secs())
+    }
+}
+
 async fn look(app: &App, last: Instant) -> Result<(), StoreError> {
     let expired = app.store.expired_leases().await?;
     // The answer itself may have taken long.
@@ -43,10 +62,8 @@ async fn look(app: &App, last: Instant) -> Result<(), StoreError> {
         );
         return app.store.extend_all_leases(app.config.lease_grace).await;
     }
-    for held in expired {
-        let limit = app.config.lease_hard_limit;
-        let reason =
-            format!("its worker was silent for more than {} s and is taken as lost", limit.as_secs());
+    for Lost { held, silent } in expired {
+        let reason = reason(silent, app.config.lease_hard_limit);
         tracing::warn!(build = %held.build, attempt = held.attempt, worker = %held.worker, "worker lost");
         match advance::lost(app, &held, reason).await {
             // It reported in the same moment.
@@ -55,4 +72,23 @@ async fn look(app: &App, last: Instant) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_silence_is_told_as_it_was_measured() {
+        let check = |silent: Option<u64>, want: &str| {
+            let said = reason(silent.map(Duration::from_millis), Duration::from_mins(3));
+            assert!(said.contains(want), "{said}");
+        };
+        check(Some(194_800), "silent for 194 s");
+        check(Some(3_000), "is there, but did not say for 180 s");
+        check(None, "not known any more");
+        assert!(
+            reason(Some(Duration::from_millis(1_250)), Duration::from_secs(1)).contains("silent for 1.2 s")
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! Removes old logs and builds, a few at a time. Of several servers one does it.
+//! Removes old logs, builds and workers, a few at a time. Of several servers one does it.
 
 use std::time::Duration;
 
@@ -45,6 +45,12 @@ async fn look(app: &App) -> Result<(), StoreError> {
 async fn remove(app: &App, until: Instant) -> Result<(), StoreError> {
     let (keep, now) = (&app.config.keep, app.store.now().await?);
     let goes_on = || Instant::now() < until && !app.shutdown.is_cancelled();
+    if let Some((before, age)) = limit(now, keep.workers) {
+        let gone = app.store.expire_workers(before).await?;
+        if gone > 0 {
+            tracing::info!(gone, "{gone} workers were not seen for {} and are forgotten", words(age));
+        }
+    }
     if let Some((before, age)) = limit(now, keep.logs) {
         let note = format!("[log removed after {}]", words(age));
         while app.store.expire_logs(before, &note, BATCH).await? == BATCH as usize && goes_on() {}

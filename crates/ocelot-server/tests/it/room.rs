@@ -10,7 +10,7 @@ use ocelot_model::access::Role;
 use ocelot_model::build::{Happening, Outcome};
 use ocelot_model::{BuildNumber, StageId, Status, WorkerId};
 use ocelot_server::{App, Config};
-use ocelot_store::{Claimed, Hello, Options, StageUpdate, Store};
+use ocelot_store::{Claimed, Hello, Identity, Options, StageUpdate, Store};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -135,7 +135,7 @@ impl Room {
     pub(crate) async fn worker(&self) -> WorkerId {
         let (token, _) = self.app.store.create_token("workers", Role::Worker, &[], None).await.unwrap();
         let hello = Hello {
-            token: token.id,
+            identity: Identity::Token(token.id),
             name: "w1".to_owned(),
             labels: [("executor".to_owned(), "docker".to_owned())].into(),
             slots: 4,

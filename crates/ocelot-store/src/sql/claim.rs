@@ -44,16 +44,16 @@ impl Core {
         let mut tx = self.pools.write.begin_with(WRITE).await?;
         let row: Option<(String, String, i64, bool, i64)> = sqlx::query_as(concat!(
             "SELECT name, labels, (SELECT count(*) FROM label_sets),
-                    EXISTS (SELECT 1 FROM settings WHERE key = 'paused'), ",
+                    EXISTS (SELECT 1 FROM settings WHERE key = 'paused') OR drained_by IS NOT NULL OR ending, ",
             now_us!(),
             " FROM workers WHERE id = $1"
         ))
         .bind(worker.0)
         .fetch_optional(&mut *tx)
         .await?;
-        let (name, labels, sets, paused, now) =
+        let (name, labels, sets, closed, now) =
             row.ok_or_else(|| StoreError::NotFound(format!("worker {worker}")))?;
-        if paused {
+        if closed {
             return Ok(None);
         }
         let mut tx = Tx::new(tx, now);

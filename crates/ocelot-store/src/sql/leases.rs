@@ -9,7 +9,15 @@ use super::advance::advance_in;
 use super::claim::OFFER_US;
 use super::{Conn, Core, Tx, queue, state};
 use crate::raw::{HeldRow, us};
-use crate::{EventBody, Held, Lease, StoreError, Wake};
+use crate::{EventBody, Held, Lease, Lost, StoreError, Wake};
+
+#[derive(sqlx::FromRow)]
+struct LostRow {
+    /// `None` when the worker is not known any more.
+    last_seen_at: Option<i64>,
+    #[sqlx(flatten)]
+    held: HeldRow,
+}
 
 impl Core {
     pub(crate) async fn accept(&self, lease: &Lease) -> Result<(), StoreError> {
@@ -97,7 +105,7 @@ impl Core {
         row.map(HeldRow::into_held).ok_or(StoreError::Stale)
     }
 
-    pub(crate) async fn expired_leases(&self) -> Result<Vec<Held>, StoreError> {
+    pub(crate) async fn expired_leases(&self) -> Result<Vec<Lost>, StoreError> {
         let now = self.now().await?;
         let offers: Vec<HeldRow> = sqlx::query_as(concat!(
             "SELECT ",
@@ -110,32 +118,55 @@ impl Core {
         for offer in offers {
             self.withdraw(&offer.into_held(), now).await?;
         }
-        let rows: Vec<HeldRow> = sqlx::query_as(concat!(
-            "SELECT ",
+        let rows: Vec<LostRow> = sqlx::query_as(concat!(
+            "SELECT w.last_seen_at, ",
             held_columns!(),
-            " FROM attempts a WHERE a.lease_until <= $1 AND a.accepted ORDER BY a.lease_until, a.id"
+            " FROM attempts a LEFT JOIN workers w ON w.id = a.worker_id
+              WHERE a.lease_until <= $1 AND a.accepted ORDER BY a.lease_until, a.id"
         ))
         .bind(now)
         .fetch_all(&self.pools.read)
         .await?;
-        Ok(rows.into_iter().map(HeldRow::into_held).collect())
+        let silent = |seen: i64| Duration::from_micros((now - seen).max(0) as u64);
+        let lost = |row: LostRow| Lost { held: row.held.into_held(), silent: row.last_seen_at.map(silent) };
+        Ok(rows.into_iter().map(lost).collect())
     }
 
-    /// An offer that nobody answered costs the job no attempt.
-    async fn withdraw(&self, held: &Held, now: i64) -> Result<(), StoreError> {
+    /// Puts an offer that nobody answered back, if its time is over at `now`. It costs the job no attempt.
+    async fn withdraw(&self, held: &Held, now: i64) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
         state::lock(tx.conn(), held.build).await?;
         let still: Option<i64> = sqlx::query_scalar(
-            "SELECT id FROM attempts WHERE id = $1 AND lease_until <= $2 AND NOT accepted",
+            "SELECT id FROM attempts
+             WHERE id = $1 AND number = $2 AND worker_id = $3 AND lease_until <= $4 AND NOT accepted",
         )
         .bind(held.attempt_id.0)
+        .bind(i64::from(held.attempt))
+        .bind(held.worker.0)
         .bind(now)
         .fetch_optional(tx.conn())
         .await?;
         if still.is_some() {
             give_back_in(&mut tx, held, Duration::ZERO).await?;
         }
-        self.commit(tx).await
+        self.commit(tx).await?;
+        Ok(still.is_some())
+    }
+
+    pub(crate) async fn withdraw_offer(&self, held: &Held) -> Result<bool, StoreError> {
+        self.withdraw(held, i64::MAX).await
+    }
+
+    pub(crate) async fn held_by_worker(&self, worker: WorkerId) -> Result<Vec<Held>, StoreError> {
+        let rows: Vec<HeldRow> = sqlx::query_as(concat!(
+            "SELECT ",
+            held_columns!(),
+            " FROM attempts a WHERE a.worker_id = $1 AND a.lease_until IS NOT NULL ORDER BY a.id"
+        ))
+        .bind(worker.0)
+        .fetch_all(&self.pools.read)
+        .await?;
+        Ok(rows.into_iter().map(HeldRow::into_held).collect())
     }
 
     pub(crate) async fn extend_all_leases(&self, grace: Duration) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ mod claim;
 mod concurrency;
 mod create;
 mod detail;
+mod enrolments;
 mod events;
 mod leases;
 mod log_writer;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use ocelot_model::TokenId;
 use ocelot_model::access::Role;
+use ocelot_model::{TokenId, WorkerId};
 
 use super::Core;
 use crate::raw::{TokenRow, clean, to_json, us};
-use crate::{StoreError, Token, secret};
+use crate::{StoreError, Token, Wake, secret};
 
 /// How exactly the last use of a token is noted.
 const MINUTE_US: i64 = 60_000_000;
@@ -65,13 +65,6 @@ impl Core {
         Ok(Some(token))
     }
 
-    pub(crate) async fn token_lives(&self, id: TokenId) -> Result<bool, StoreError> {
-        let now = self.now().await?;
-        let sql = "SELECT count(*) FROM tokens WHERE id = $1 AND (expires_at IS NULL OR expires_at > $2)";
-        let count: i64 = sqlx::query_scalar(sql).bind(id.0).bind(now).fetch_one(&self.pools.read).await?;
-        Ok(count > 0)
-    }
-
     async fn note_use(&self, id: TokenId, now: i64) -> Result<(), StoreError> {
         sqlx::query("UPDATE tokens SET last_used_at = $1 WHERE id = $2")
             .bind(now)
@@ -110,6 +103,11 @@ impl Core {
         if gone.rows_affected() == 0 {
             return Err(missing(id));
         }
+        let workers: Vec<i64> = sqlx::query_scalar("SELECT id FROM workers WHERE token_id = $1")
+            .bind(id.0)
+            .fetch_all(tx.conn())
+            .await?;
+        workers.into_iter().for_each(|worker| tx.wake(Wake::Worker(WorkerId(worker))));
         self.commit(tx).await
     }
 }

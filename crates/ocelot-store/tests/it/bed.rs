@@ -11,7 +11,7 @@ use ocelot_model::pipeline::{
 };
 use ocelot_model::turns::places;
 use ocelot_model::{BuildNumber, EventKind, StageId, Status, TokenId, WorkerId};
-use ocelot_store::{BuildDetail, Claimed, Hello, NewBuild, NewRepo, Options, Plan, Repo, Store};
+use ocelot_store::{BuildDetail, Claimed, Hello, Identity, NewBuild, NewRepo, Options, Plan, Repo, Store};
 use sqlx::Connection as _;
 use tempfile::TempDir;
 
@@ -148,7 +148,7 @@ pub(crate) fn pairs(text: &str) -> BTreeMap<String, String> {
 
 pub(crate) fn hello(token: TokenId, name: &str, labels: &str) -> Hello {
     Hello {
-        token,
+        identity: Identity::Token(token),
         name: name.into(),
         labels: pairs(labels),
         slots: 2,

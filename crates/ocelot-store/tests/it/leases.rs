@@ -85,7 +85,9 @@ async fn leases_are_renewed_and_run_out(bed: Bed) {
     assert!(bed.store.renew(worker, &holding[..1], Duration::ZERO).await.unwrap().is_empty());
     let expired = bed.store.expired_leases().await.unwrap();
     assert_eq!(expired.len(), 1);
-    assert_eq!((expired[0].job_id, expired[0].build, expired[0].worker), (a.job_id, number, worker));
+    let held = &expired[0].held;
+    assert_eq!((held.job_id, held.build, held.worker), (a.job_id, number, worker));
+    assert!(expired[0].silent.is_some_and(|silent| silent < LONG), "{expired:?}");
     bed.store.extend_all_leases(LONG).await.unwrap();
     assert!(bed.store.expired_leases().await.unwrap().is_empty());
     bed.store.advance(number, finished(&b, Status::Passed)).await.unwrap();

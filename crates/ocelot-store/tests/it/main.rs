@@ -33,3 +33,4 @@ mod races;
 mod retention;
 #[cfg(not(debug_assertions))]
 mod speed;
+mod workers;

@@ -19,7 +19,8 @@ pub(crate) struct Options {
         value_parser = database
     )]
     database_url: Option<String>,
-    /// Write a token for workers into this file, for those that read it from there (`ocelot worker --token-file`).
+    /// Write a token with which any number of workers enrol into this file, for those that read it from there
+    /// (`ocelot worker --token-file`).
     #[arg(long, value_name = "FILE", env = "OCELOT_WORKER_TOKEN_FILE")]
     worker_token_file: Option<PathBuf>,
     #[command(flatten)]

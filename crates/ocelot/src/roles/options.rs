@@ -50,6 +50,9 @@ pub(crate) struct ServerOptions {
     /// The last N builds of each branch are kept, however old they are [default: 50].
     #[arg(long, value_name = "N", env = "OCELOT_KEEP_LAST", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     keep_last: Option<u32>,
+    /// Workers that nobody has seen for so long are forgotten [default: 14d].
+    #[arg(long, value_name = "AGE", env = "OCELOT_KEEP_WORKERS", value_parser = age)]
+    keep_workers: Option<Age>,
     /// Let repositories be local folders of this machine (file://).
     #[arg(long, env = "OCELOT_ALLOW_LOCAL_REPOS")]
     allow_local_repos: bool,
@@ -95,6 +98,7 @@ impl ServerOptions {
             logs: self.keep_logs.map_or(default.logs, |Age(age)| age),
             builds: self.keep_builds.map_or(default.builds, |Age(age)| age),
             last: self.keep_last.unwrap_or(default.last),
+            workers: self.keep_workers.map_or(default.workers, |Age(age)| age),
         }
     }
 }

@@ -22,7 +22,7 @@ async fn a_worker_waits_for_its_token() {
     let admin = app.admin();
     let connected = async || {
         let workers = admin.workers().await.ok()?;
-        workers.iter().any(|worker| worker.name == "late" && worker.state == "connected").then_some(())
+        workers.iter().any(|worker| worker.name == "late" && worker.state == "idle").then_some(())
     };
     wait_for("the worker", connected).await;
 }

@@ -18,7 +18,7 @@ fn server() -> Fake {
                 "clone_url": format!("https://h/{name}.git"), "default_branch": "main", "public": false})
         };
         let worker = |name: &str, slots: u32| {
-            json!({"id": 1, "name": name, "state": "connected", "labels": {"os": "linux"}, "slots": slots, "busy": 0,
+            json!({"id": 1, "name": name, "state": "idle", "labels": {"os": "linux"}, "slots": slots, "busy": 0,
                 "version": "1", "sharing": "paths", "last_seen_at": NOW, "jobs": []})
         };
         let token = |id: i64, name: &str| {

@@ -8,4 +8,5 @@ mod queue;
 mod reports;
 mod retention;
 mod start;
+mod workers;
 mod world;

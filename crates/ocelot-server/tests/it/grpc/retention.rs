@@ -10,7 +10,8 @@ use super::world::World;
 #[tokio::test]
 async fn a_server_removes_old_logs_and_builds() {
     const SHORT: Option<Duration> = Some(Duration::from_millis(1));
-    let world = World::with(|config| config.keep = Keep { logs: SHORT, builds: SHORT, last: 1 }).await;
+    let world =
+        World::with(|config| config.keep = Keep { logs: SHORT, builds: SHORT, last: 1, workers: None }).await;
     let (mut worker, offer, first) = world.working("w1").await;
     worker.finish(&offer, "passed").await.unwrap();
     let second = world.build().await;

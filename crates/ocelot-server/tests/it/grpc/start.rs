@@ -104,22 +104,3 @@ async fn what_a_worker_finds_out_later_is_known_at_once() {
     drop(world.worker("w2", 1).await);
     assert_eq!(shown().await, "archive");
 }
-
-#[tokio::test]
-async fn a_token_that_is_revoked_ends_the_session_at_the_next_beat() {
-    let world = World::new().await;
-    let store = &world.app().store;
-    let mut worker = world.greet(hello("w1", 1)).await.unwrap();
-    worker.beat(&[]);
-    let token = store.find_token(&world.secret).await.unwrap().unwrap();
-    store.revoke_token(token.id).await.unwrap();
-    worker.beat(&[]);
-    let error = loop {
-        match tokio::time::timeout(DEADLINE, worker.down.message()).await.expect("the server is silent") {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("the session ended without a word"),
-            Err(status) => break status,
-        }
-    };
-    assert_eq!(error.code(), Code::Unauthenticated, "{error}");
-}

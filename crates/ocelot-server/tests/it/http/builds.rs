@@ -190,7 +190,7 @@ async fn numbers_for_prometheus() {
     for line in [
         "ocelot_queue_depth 1",
         "ocelot_jobs_running 0",
-        "ocelot_workers{state=\"connected\"} 1",
+        "ocelot_workers{state=\"idle\"} 1",
         "ocelot_worker_slots{state=\"free\"} 4",
         "ocelot_http_request_duration_seconds_bucket{route=\"/api/v1/builds\",status=\"201\"",
         "process_resident_memory_bytes ",

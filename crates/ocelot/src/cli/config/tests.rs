@@ -11,6 +11,7 @@ const SAMPLES: &[(&str, [&str; 3])] = &[
     ("keep_builds", ["1y", "3y", "forever"]),
     ("keep_last", ["1", "0", "3"]),
     ("keep_logs", ["1d", "36h", "0"]),
+    ("keep_workers", ["1d", "2w", "forever"]),
     ("label", ["from=flag", "from=variable", "from=file"]),
     ("lease_grace", ["1s", "2s", "3s"]),
     ("lease_hard_limit", ["1m", "2m", "3m"]),

@@ -22,7 +22,12 @@ pub(crate) async fn list(options: Options) -> anyhow::Result<u8> {
         return Ok(0);
     }
     let rows = workers.into_iter().map(|worker| {
-        let labels: Vec<String> = worker.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        // Also of one that is away: it will get no jobs when it comes back.
+        let state = match worker.drained_by {
+            Some(by) if worker.state == "draining" => format!("draining (by {by})"),
+            Some(by) => format!("{} (drained by {by})", worker.state),
+            None => worker.state,
+        };
         let slots = format!("{}/{}", worker.busy, worker.slots);
         let seen = show::time(worker.last_seen_at);
         let free = worker.disk_free_bytes.zip(worker.disk_total_bytes);
@@ -31,8 +36,8 @@ pub(crate) async fn list(options: Options) -> anyhow::Result<u8> {
             |(free, all)| format!("{} of {}", size::words(free), size::words(all)),
         );
         let unwell = worker.unwell.unwrap_or_default();
-        let labels = labels.join(" ");
-        [worker.name, worker.state, slots, free, labels, worker.sharing, worker.version, seen, unwell]
+        let labels = super::pairs(&worker.labels);
+        [worker.name, state, slots, free, labels, worker.sharing, worker.version, seen, unwell]
     });
     let headings =
         ["WORKER", "STATE", "BUSY", "FREE", "LABELS", "FILES", "VERSION", "LAST SEEN", "TAKES NO JOBS"];
