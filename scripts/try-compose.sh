@@ -84,6 +84,8 @@ grep -q 'built beside the workers' "$folder/log" || die "the log is not there"
 heading "Five workers, and a server that restarts"
 docker-compose up -d --scale worker=5
 wait_until 90 connected 5 || { server worker list; die "five workers do not connect"; }
+[[ $(server worker list --json | jq '[.[] | select(.enrolled) | .name] | unique | length') == 5 ]] ||
+    { server worker list; die "five workers that came with one token are not five identities"; }
 docker-compose restart server
 wait_until 120 healthy server || die "the server does not come back"
 wait_until 90 connected 5 || { server worker list; die "the workers do not come back"; }

@@ -12,6 +12,8 @@ pub use error::ClientError;
 pub use events::{Events, Happened};
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -37,6 +39,15 @@ impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("base", &self.base.as_str()).finish_non_exhaustive()
     }
+}
+
+/// How to get to a server, beside its address.
+#[derive(Debug, Clone, Default)]
+pub struct Way {
+    /// PEM file with a further authority whose certificates are believed.
+    pub ca_cert: Option<PathBuf>,
+    /// This host is at this address, whatever the resolver says.
+    pub host_at: Option<(String, SocketAddr)>,
 }
 
 /// Which builds to list; all fields are optional.
@@ -70,7 +81,12 @@ pub struct LogQuery {
 impl Client {
     /// A client of the server at `url` (`http://host:port`, a path in front is fine).
     pub fn new(url: &str, token: Option<&str>) -> Result<Client> {
-        http::client(url, token)
+        Client::by(url, token, &Way::default())
+    }
+
+    /// The same, by a way of one's own.
+    pub fn by(url: &str, token: Option<&str>, way: &Way) -> Result<Client> {
+        http::client(url, token, way)
     }
 
     /// Address of the server, without a slash at the end.

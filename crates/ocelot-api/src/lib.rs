@@ -4,6 +4,7 @@
 pub mod body;
 pub mod client;
 pub mod problem;
+pub mod tls;
 
 use std::time::Duration;
 

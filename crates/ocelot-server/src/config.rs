@@ -13,8 +13,10 @@ pub struct Config {
     pub database_url: String,
     /// Folder of the server's own files (`logs.db`, mirrors, `admin-token`).
     pub data: PathBuf,
-    /// Address that people and forges use; default: `http://` and the listen address.
+    /// Address that people and forges use; default: the listen address.
     pub public_url: Option<String>,
+    /// Certificate and key; without them the server speaks plain HTTP.
+    pub tls: Option<Tls>,
     /// Proxies whose `X-Forwarded-*` headers are believed: addresses or `address/bits`.
     pub trusted_proxies: Vec<String>,
     /// A second listener that serves `/metrics` alone, without a token.
@@ -33,6 +35,15 @@ pub struct Config {
     pub keep: Keep,
     /// How patient the server is with workers.
     pub patience: Patience,
+}
+
+/// Files in PEM, which are read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The server's certificate, then those that signed it.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// What is kept, and for how long: builds and logs after the end of the build.

@@ -12,7 +12,6 @@ use std::task::{Context, Poll};
 
 use http::{Request, header};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// As much of what was said last as the headers of a request may have.
 const HEAD_MAX: usize = 64 << 10;
@@ -54,19 +53,19 @@ fn names_a_length(heard: &[u8]) -> bool {
 
 /// A connection that is heard.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    socket: TcpStream,
+pub(crate) struct Connection<S> {
+    socket: S,
     heard: Option<Heard>,
 }
 
-impl Connection {
+impl<S> Connection<S> {
     /// Without `heard`, nobody listens.
-    pub(crate) fn new(socket: TcpStream, heard: Option<Heard>) -> Connection {
+    pub(crate) fn new(socket: S, heard: Option<Heard>) -> Connection<S> {
         Connection { socket, heard }
     }
 }
 
-impl AsyncRead for Connection {
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
@@ -77,7 +76,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
         Pin::new(&mut self.socket).poll_write(cx, buf)
     }

@@ -7,11 +7,13 @@ pub mod config;
 pub mod grpc;
 mod heads;
 pub mod http;
+mod listen;
 pub mod loops;
 pub mod metrics;
 mod serve;
 mod site;
+mod tls;
 
 pub use app::App;
-pub use config::{Config, Keep, Patience};
+pub use config::{Config, Keep, Patience, Tls};
 pub use serve::{Server, start};

@@ -1,36 +1,25 @@
 //! Start and stop: the store, one port for HTTP and gRPC, the loops.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use axum::Router;
-use axum::extract::ConnectInfo;
-use http::Request;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use ocelot_model::access::Role;
 use ocelot_store::{Options, Store, StoreError};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
 use crate::grpc::Fleet;
-use crate::heads::{Connection, Heard};
+use crate::listen::{GOODBYE, accept};
+use crate::tls::{self, Certificates};
 use crate::{App, Config, admin, grpc, loops};
 
 /// A database that is not there yet is waited for so long.
 const DATABASE_WAIT: Duration = Duration::from_mins(1);
-/// Connections get so long to end by themselves when the server stops.
-const GOODBYE: Duration = Duration::from_secs(5);
-/// A client must send its headers within this time.
-const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A server that runs.
 #[derive(Debug)]
@@ -47,6 +36,7 @@ pub async fn start(config: Config) -> Result<Server> {
         .map_err(|words| anyhow!("--trusted-proxy: {words}"))?;
     std::fs::create_dir_all(&config.data)
         .with_context(|| format!("the folder {} cannot be made", config.data.display()))?;
+    let certificates = config.tls.as_ref().map(Certificates::load).transpose()?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}; another program may have the port", config.listen))?;
@@ -58,7 +48,9 @@ pub async fn start(config: Config) -> Result<Server> {
         None => None,
     };
     let store = open(&config).await?;
-    let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{}", reachable(address)));
+    let scheme = if certificates.is_some() { "https" } else { "http" };
+    let public_url =
+        config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", reachable(address)));
     let app = App {
         git: ocelot_forge::Git::with_http(&config.data, config.allow_local_repos, config.insecure_http),
         public_url: Arc::from(public_url.trim_end_matches('/')),
@@ -70,10 +62,13 @@ pub async fn start(config: Config) -> Result<Server> {
     admin::ensure_token(&app.store, &app.config.data.join("admin-token"), "admin", Role::Admin).await?;
     let mut parts = Parts::new(app.shutdown.clone());
     loops::start(&app, &mut parts);
-    parts.spawn("listening", accept(listener, router(&app), app.shutdown.clone()));
+    parts.spawn("listening", accept(listener, router(&app), certificates.clone(), app.shutdown.clone()));
+    if let Some(certificates) = certificates {
+        parts.spawn("looking at the certificate", tls::watch(certificates, app.shutdown.clone()));
+    }
     if let Some(listener) = metrics_listener {
         let router = crate::http::metrics_router(app.clone());
-        parts.spawn("listening for metrics", accept(listener, router, app.shutdown.clone()));
+        parts.spawn("listening for metrics", accept(listener, router, None, app.shutdown.clone()));
     }
     tracing::info!(%address, url = %app.public_url, "server started");
     Ok(Server { address, app, parts })
@@ -88,6 +83,24 @@ impl Server {
     /// Address that people use.
     pub fn public_url(&self) -> &str {
         &self.app.public_url
+    }
+
+    /// True when it speaks TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.app.config.tls.is_some()
+    }
+
+    /// Where a worker in this process gets to it without TLS: the certificate is for the name that others use. With TLS
+    /// that is a port of its own, which only this machine reaches.
+    pub async fn plain_address(&mut self) -> Result<SocketAddr> {
+        if !self.is_encrypted() {
+            return Ok(self.address);
+        }
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let (router, shutdown) = (router(&self.app), self.app.shutdown.clone());
+        self.parts.spawn("listening for the worker beside", accept(listener, router, None, shutdown));
+        Ok(address)
     }
 
     /// Secret of the token that the worker beside this server uses.
@@ -195,95 +208,4 @@ fn router(app: &App) -> Router {
     let mut grpc = tonic::service::Routes::new(grpc::service(app.clone())).into_axum_router();
     grpc = grpc.reset_fallback();
     crate::http::router(app.clone()).merge(grpc)
-}
-
-/// Serves HTTP/1.1 and HTTP/2 (with prior knowledge, as gRPC and proxies speak it) until the server stops.
-async fn accept(listener: TcpListener, router: Router, shutdown: CancellationToken) -> Result<()> {
-    let graceful = GracefulShutdown::new();
-    let builder = builder();
-    loop {
-        let (socket, peer) = tokio::select! {
-            () = shutdown.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, most likely: it passes.
-                    tracing::warn!(%error, "a connection cannot be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-        };
-        let _ = socket.set_nodelay(true);
-        let heard = Heard::default();
-        let hears = heard.clone();
-        let service = router.clone().map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            hears.mark(&mut request);
-            request
-        });
-        let service = TowerToHyperService::new(service);
-        let (builder, watcher, shutdown) = (builder.clone(), graceful.watcher(), shutdown.clone());
-        tokio::spawn(async move {
-            let speaks = tokio::time::timeout(HEADERS_WITHIN, says_something(&socket));
-            let speaks = tokio::select! {
-                () = shutdown.cancelled() => return,
-                speaks = speaks => speaks,
-            };
-            let Ok(Ok(Some(protocol))) = speaks else { return };
-            // Frames of HTTP/2 say themselves how long they are.
-            let heard = (protocol == Protocol::Http1).then_some(heard);
-            let connection = Connection::new(socket, heard);
-            let connection = builder.serve_connection(TokioIo::new(connection), service);
-            if let Err(error) = watcher.watch(connection.into_owned()).await {
-                tracing::debug!(%error, %peer, "a connection ended badly");
-            }
-        });
-    }
-    drop(listener);
-    let _ = tokio::time::timeout(GOODBYE, graceful.shutdown()).await;
-    Ok(())
-}
-
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).max_buf_size(64 << 10);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20))
-        .max_header_list_size(64 << 10)
-        .max_concurrent_streams(1000)
-        .initial_stream_window_size(4 << 20)
-        .initial_connection_window_size(16 << 20);
-    builder
-}
-
-/// What a connection speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    Http1,
-    Http2,
-}
-
-/// Waits until it is certain which protocol a connection speaks, without taking anything from it: what comes after this
-/// has limits of its own. `None` when it was closed.
-async fn says_something(socket: &TcpStream) -> std::io::Result<Option<Protocol>> {
-    const HTTP2: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let mut seen = [0; HTTP2.len()];
-    loop {
-        let have = socket.peek(&mut seen).await?;
-        if have == 0 {
-            return Ok(None);
-        }
-        if seen[..have] != HTTP2[..have] {
-            return Ok(Some(Protocol::Http1));
-        }
-        if have == seen.len() {
-            return Ok(Some(Protocol::Http2));
-        }
-        // A half greeting stays readable, so there is nothing to be woken by.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

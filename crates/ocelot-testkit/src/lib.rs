@@ -4,6 +4,7 @@
 //! What goes wrong here panics, with the words that a developer needs.
 
 mod app;
+mod authority;
 mod cli;
 mod docker;
 mod island;
@@ -16,6 +17,7 @@ mod web;
 mod wire;
 
 pub use app::{Environment, Setup, Stages, TestApp};
+pub use authority::Authority;
 pub use cli::{Output, ocelot};
 pub use docker::{BUSYBOX, containers, docker_image_busybox, nothing_left, remove_containers};
 pub use island::Island;

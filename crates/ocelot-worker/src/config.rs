@@ -14,6 +14,8 @@ pub struct Config {
     pub server: String,
     /// A token of role worker, or one for enrolment. Empty when the worker has enrolled before.
     pub token: SecretString,
+    /// PEM file with a further authority whose certificates are believed.
+    pub ca_cert: Option<PathBuf>,
     /// Folder of its own: jobs, mirrors, its identity. Absolute, or below the current folder.
     pub data: PathBuf,
     /// The name under which people see it; unique among the workers of one server.
@@ -55,6 +57,7 @@ impl Config {
         Config {
             server: server.into(),
             token,
+            ca_cert: None,
             data,
             name: name.into(),
             labels: BTreeMap::new(),

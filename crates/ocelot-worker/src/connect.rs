@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use ocelot_api::proto::worker_api_client::WorkerApiClient;
+use ocelot_api::tls;
 use secrecy::{ExposeSecret, SecretString};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use crate::config::Config;
 use crate::error::WorkerError;
@@ -46,7 +47,11 @@ pub(crate) fn client(config: &Config, token: &SecretString) -> Result<Client, Wo
         .initial_connection_window_size(4 << 20)
         .tcp_nodelay(true);
     if https {
-        endpoint = endpoint.tls_config(ClientTlsConfig::new().with_enabled_roots()).map_err(words)?;
+        let mut trust = ClientTlsConfig::new().with_enabled_roots();
+        if let Some(path) = &config.ca_cert {
+            trust = trust.ca_certificate(Certificate::from_pem(tls::read_ca(path).map_err(WorkerError::Ca)?));
+        }
+        endpoint = endpoint.tls_config(trust).map_err(words)?;
     }
     let value = format!("Bearer {}", token.expose_secret());
     let mut value =
@@ -77,6 +82,19 @@ pub(crate) fn deepest(error: &dyn std::error::Error) -> String {
         at = source;
     }
     at.to_string()
+}
+
+/// Why a call failed, and what to do about it where that is known.
+pub(crate) fn why(status: &tonic::Status) -> String {
+    let deepest = deepest(status);
+    if let Some(advice) = tls::advice(status) {
+        return format!("{deepest}: {advice}");
+    }
+    // How the answer of a server looks that speaks TLS, or no HTTP/2, to one that expects frames.
+    if deepest.contains("frame with invalid size") || deepest.contains("FRAME_SIZE_ERROR") {
+        return format!("{deepest}: the other side may speak TLS, then its address begins with https://");
+    }
+    deepest
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ pub enum WorkerError {
         /// What is wrong with it.
         why: String,
     },
+    /// The file with a certificate authority cannot be used.
+    #[error("{0}")]
+    Ca(String),
     /// The token was refused. Trying again would not help.
     #[error(
         "the server refused this worker: {0}. Make a token with `ocelot worker token create` and give it in OCELOT_TOKEN"

@@ -21,7 +21,7 @@ use crate::attempt::Start;
 use crate::backoff::Backoff;
 use crate::board::{Board, Out, Stop, Taken};
 use crate::config::Config;
-use crate::connect::{self, Client, deepest, is_server_down};
+use crate::connect::{self, Client, is_server_down};
 use crate::contact::Contact;
 use crate::error::WorkerError;
 use crate::folder::{Folder, State, boot_ms};
@@ -187,7 +187,7 @@ fn ended(status: &tonic::Status, contact: &Shared) -> End {
     if is_server_down(status) {
         with(contact, |contact| contact.refused(Instant::now()));
     }
-    let why = deepest(status);
+    let why = connect::why(status);
     tracing::warn!("no session with the server: {}: {why}", status.code());
     End::Broken
 }
@@ -236,7 +236,7 @@ impl Session {
                 }
                 Code::AlreadyExists => Enrolling::No(self.refused(status.message().to_owned())),
                 Code::Unimplemented => Enrolling::Later("the server is too old for it".to_owned()),
-                _ => Enrolling::Later(deepest(&status)),
+                _ => Enrolling::Later(connect::why(&status)),
             }),
         }
     }

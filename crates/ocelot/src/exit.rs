@@ -87,7 +87,10 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
         |e: &ClientError| matches!(e, ClientError::Unreachable { .. } | ClientError::Strange { .. });
     if error.is::<Usage>()
         || error.is::<clap::Error>()
-        || matches!(client(error), Some(ClientError::BadUrl(_) | ClientError::BadToken(_)))
+        || matches!(
+            client(error),
+            Some(ClientError::BadUrl(_) | ClientError::BadToken(_) | ClientError::BadCa(_))
+        )
     {
         USAGE
     } else if error.is::<Interrupted>() {
@@ -101,6 +104,8 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
 
 fn advice(error: &anyhow::Error) -> &'static str {
     match client(error) {
+        // Then the cause itself says what to do.
+        Some(ClientError::Unreachable { cause, .. }) if cause.contains('\n') => "",
         Some(ClientError::Unreachable { .. }) => {
             "\nIs it running? Set OCELOT_URL, or name it once with `ocelot login URL`; `ocelot up` starts one here."
         }

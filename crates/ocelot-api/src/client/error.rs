@@ -30,6 +30,9 @@ pub enum ClientError {
     /// The token cannot be one: it would never reach the server.
     #[error("the token {0}; a token is one line of letters, digits, `_` and `-`: copy it again")]
     BadToken(&'static str),
+    /// The file with a certificate authority cannot be used.
+    #[error("{0}")]
+    BadCa(String),
 }
 
 impl ClientError {
@@ -40,7 +43,8 @@ impl ClientError {
             ClientError::Unreachable { .. }
             | ClientError::Strange { .. }
             | ClientError::BadUrl(_)
-            | ClientError::BadToken(_) => None,
+            | ClientError::BadToken(_)
+            | ClientError::BadCa(_) => None,
         }
     }
 
@@ -49,7 +53,10 @@ impl ClientError {
         match self {
             ClientError::Unreachable { .. } => true,
             ClientError::Refused(problem) => problem.status >= 500 || problem.status == 429,
-            ClientError::Strange { .. } | ClientError::BadUrl(_) | ClientError::BadToken(_) => false,
+            ClientError::Strange { .. }
+            | ClientError::BadUrl(_)
+            | ClientError::BadToken(_)
+            | ClientError::BadCa(_) => false,
         }
     }
 }

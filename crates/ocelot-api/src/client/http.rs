@@ -6,8 +6,8 @@ use reqwest::{Method, RequestBuilder, Response, Url, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Client, ClientError, Result, chain};
-use crate::Problem;
+use super::{Client, ClientError, Result, Way, chain};
+use crate::{Problem, tls};
 
 /// An event stream is silent for 15 s at most; three times that, and the connection is dead.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -16,7 +16,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const STRANGE_MAX: usize = 200;
 
 /// See [`Client::new`].
-pub(super) fn client(url: &str, token: Option<&str>) -> Result<Client> {
+pub(super) fn client(url: &str, token: Option<&str>, way: &Way) -> Result<Client> {
     let bad = || ClientError::BadUrl(url.to_owned());
     let mut base = Url::parse(url).map_err(|_| bad())?;
     if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none_or(str::is_empty) {
@@ -30,15 +30,30 @@ pub(super) fn client(url: &str, token: Option<&str>) -> Result<Client> {
     let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS
         .iter()
         .filter_map(|der| reqwest::Certificate::from_der(der).ok());
-    let http = reqwest::Client::builder()
+    let own = match &way.ca_cert {
+        Some(path) => authorities(path)?,
+        None => Vec::new(),
+    };
+    let mut builder = reqwest::Client::builder()
         .user_agent(concat!("ocelot/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT)
         .read_timeout(SILENCE)
         .tcp_nodelay(true)
-        .tls_certs_merge(roots)
+        .tls_certs_merge(roots.chain(own));
+    if let Some((host, address)) = &way.host_at {
+        builder = builder.resolve(host, *address);
+    }
+    let http = builder
         .build()
         .map_err(|error| ClientError::Strange { url: url.to_owned(), cause: chain(&error) })?;
     Ok(Client { http, base, token: token.map(str::to_owned) })
+}
+
+fn authorities(path: &std::path::Path) -> Result<Vec<reqwest::Certificate>> {
+    let text = tls::read_ca(path).map_err(ClientError::BadCa)?;
+    let unusable =
+        |error| ClientError::BadCa(format!("the CA file {} cannot be used: {error}", path.display()));
+    reqwest::Certificate::from_pem_bundle(&text).map_err(unusable)
 }
 
 /// See [`super::check_token`].
@@ -135,7 +150,10 @@ impl Client {
     pub(super) fn broken(&self, error: &reqwest::Error) -> ClientError {
         let cause = match error.without_url_words() {
             words if error.is_timeout() => format!("no answer in time ({words})"),
-            words => words,
+            words => match tls::advice(error) {
+                Some(advice) => format!("{words}\n{advice}"),
+                None => words,
+            },
         };
         ClientError::Unreachable { url: self.url().to_owned(), cause }
     }

@@ -5,7 +5,7 @@ use ocelot_store::{Enrolment, Identity, Lease};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
-use super::refusal;
+use super::{hello, refusal};
 use crate::App;
 
 /// The secret of a call.
@@ -20,8 +20,11 @@ pub(super) fn secret(metadata: &MetadataMap) -> Result<&str, Status> {
 /// The worker, or the token of role `worker`, that a call came with.
 pub(super) async fn caller(app: &App, metadata: &MetadataMap) -> Result<Identity, Status> {
     let secret = secret(metadata)?;
-    if let Some(worker) = app.store.find_worker(secret).await.map_err(|error| refusal(&error))? {
-        return Ok(Identity::Own(worker));
+    if secret.starts_with(hello::OWN) {
+        let worker = app.store.find_worker(secret).await.map_err(|error| refusal(&error))?;
+        return worker
+            .map(Identity::Own)
+            .ok_or_else(|| Status::unauthenticated("no worker has this identity (any more)"));
     }
     match app.store.find_token(secret).await.map_err(|error| refusal(&error))? {
         Some(token) if token.role == Role::Worker => Ok(Identity::Token(token.id)),

@@ -13,6 +13,8 @@ const SLOTS_MAX: u32 = 10_000;
 const LABELS_MAX: usize = 64;
 /// Characters in which a worker says why it takes no jobs.
 const UNWELL_MAX: usize = 500;
+/// A worker's own secret begins so, and no token's does.
+pub(super) const OWN: &str = "ocw_";
 
 /// The protocol to speak, when both sides know one and the worker's words are sound.
 pub(super) fn check(hello: &Hello) -> Result<u32, Status> {
@@ -43,7 +45,7 @@ pub(super) fn check_name(name: &str) -> Result<(), Status> {
 /// A secret that a worker made: no token can be one, and nobody can guess it.
 pub(super) fn check_secret(secret: &str) -> Result<(), Status> {
     let good = |rest: &str| rest.len() == 64 && rest.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match secret.strip_prefix("ocw_") {
+    match secret.strip_prefix(OWN) {
         Some(rest) if good(rest) => Ok(()),
         _ => Err(Status::invalid_argument("a worker's own secret is `ocw_` and 64 hexadecimal digits")),
     }

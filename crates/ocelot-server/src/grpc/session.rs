@@ -36,8 +36,6 @@ struct Session {
     name: String,
     number: u64,
     outbox: Outbox,
-    /// It holds an attempt, as far as it said.
-    busy: AtomicBool,
     /// It takes no more jobs, as it said.
     ending: AtomicBool,
 }
@@ -96,16 +94,8 @@ pub(super) async fn begin(
     let well = greeting.condition.is_none_or(|condition| condition.unwell.is_none());
     app.fleet.set_well(worker, seat.session, well);
     tracing::info!(%worker, name, slots = hello.slots, version = hello.version, "worker connected");
-    let session = Session {
-        app,
-        identity,
-        worker,
-        name,
-        number: seat.session,
-        outbox,
-        busy: AtomicBool::new(false),
-        ending: AtomicBool::new(false),
-    };
+    let session =
+        Session { app, identity, worker, name, number: seat.session, outbox, ending: AtomicBool::new(false) };
     // One that was connected here may be another process of the same name, or its own stream that has not ended yet:
     // what it holds is left to its lease.
     let held = if seat.again { Vec::new() } else { held };
@@ -154,7 +144,7 @@ impl Session {
             give_back(&self.app, &lease, Duration::ZERO).await;
         }
         // One that has work to report is waited for: it is seen as unreachable, not as gone.
-        if matches!(end, End::Left(_)) && !self.busy.load(Ordering::Relaxed) {
+        if matches!(end, End::Left(_)) && !self.holds_something().await {
             self.goodbye().await;
         }
     }
@@ -223,7 +213,6 @@ impl Session {
         if let Err(error) = fence(&self.app, self.worker, &reason).await {
             tracing::warn!(%error, worker = %self.worker, "attempts cannot be taken back now; their leases will end");
         }
-        self.busy.store(false, Ordering::Relaxed);
         let _ = self.outbox.send(Err(status)).await;
         Some(End::Left(why.to_owned()))
     }
@@ -232,6 +221,11 @@ impl Session {
     async fn give_up(&self, error: &StoreError) -> End {
         let _ = self.outbox.send(Err(refusal(error))).await;
         End::Back(format!("a message of it failed: {error}"))
+    }
+
+    /// When that is not known, it is waited for.
+    async fn holds_something(&self) -> bool {
+        self.app.store.held_by_worker(self.worker).await.map_or(true, |held| !held.is_empty())
     }
 
     async fn goodbye(&self) {
@@ -327,9 +321,6 @@ impl Session {
         let Some(lease) = lease.map(from_proto) else { return Ok(()) };
         let in_time = self.app.fleet.take_offer(self.worker, &lease);
         let stored = if in_time { self.app.store.accept(&lease).await } else { Err(StoreError::Stale) };
-        if stored.is_ok() {
-            self.busy.store(true, Ordering::Relaxed);
-        }
         match stored {
             // Too late, or taken away in the meantime: the worker lets go of it.
             Err(StoreError::Stale) => {
@@ -342,7 +333,6 @@ impl Session {
 
     /// Renews what the worker holds and tells it what it no longer may; answers that.
     async fn renew(&self, leases: &[Lease]) -> Result<Vec<Lease>, StoreError> {
-        self.busy.store(!leases.is_empty(), Ordering::Relaxed);
         let stale = self.app.store.renew(self.worker, leases, self.app.config.lease_hard_limit).await?;
         for lease in &stale {
             self.app.fleet.drop_attempt(self.worker, lease.attempt_id);

@@ -41,6 +41,7 @@ pub(crate) fn config(folder: &Path) -> Config {
         database_url: format!("sqlite://{}/ocelot.db", folder.display()),
         data: folder.to_owned(),
         public_url: None,
+        tls: None,
         trusted_proxies: Vec::new(),
         metrics_listen: None,
         allow_local_repos: true,

@@ -20,7 +20,7 @@ use file::File;
 const ROLES: [&str; 3] = ["up", "server", "worker"];
 /// What client commands take from a file, and only from one that was named: they run in checkouts of other people's
 /// work, whose files must not say where a token is sent.
-const FOR_CLIENTS: [&str; 2] = ["url", "token"];
+const FOR_CLIENTS: [&str; 3] = ["url", "token", "ca_cert"];
 /// Where a role looks when no file was named.
 const USUAL: [&str; 2] = ["ocelot.toml", "/etc/ocelot/ocelot.toml"];
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use ocelot_api::client::Client;
+use ocelot_api::client::{Client, Way};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{account, ask, show};
@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// Read the token from this file, `-` for standard input. Without it you are asked.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Believe certificates of the authority in this PEM file, too; remembered for this server.
+    #[arg(long, value_name = "FILE", env = "OCELOT_CA_CERT")]
+    ca_cert: Option<PathBuf>,
 }
 
 pub(crate) async fn login(options: Options) -> anyhow::Result<u8> {
@@ -39,9 +42,11 @@ pub(crate) async fn login(options: Options) -> anyhow::Result<u8> {
             "no token was given; the first start of a server writes one to `admin-token` in its data folder"
         );
     }
-    let client = Client::new(&options.url, Some(token.expose_secret()))?;
+    let ca_cert = options.ca_cert.as_deref().map(std::path::absolute).transpose()?;
+    let way = Way { ca_cert: ca_cert.clone(), ..Way::default() };
+    let client = Client::by(&options.url, Some(token.expose_secret()), &way)?;
     let me = client.whoami().await.context("the server did not take the token")?;
-    let path = account::store(client.url(), &token)?;
+    let path = account::store(client.url(), &token, ca_cert)?;
     show::line(format_args!(
         "Signed in to {} as {} ({}). The token is in {}.",
         client.url(),

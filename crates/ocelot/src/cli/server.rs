@@ -39,9 +39,9 @@ pub(crate) async fn server(options: Options) -> anyhow::Result<u8> {
     options.log.begin();
     let _lock = roles::lock::lock(&data)?;
     let ending = roles::signals::listen(false)?;
-    let mut server = ocelot_server::start(options.config(data.clone(), database)).await?;
+    let mut server = ocelot_server::start(options.config(data.clone(), database)?).await?;
     if let Some(path) = &options.address_file {
-        roles::write_address(path, server.address)?;
+        roles::write_address(path, &server)?;
     }
     if let Some(path) = &worker_token_file {
         server.write_worker_token(path).await?;

@@ -35,14 +35,18 @@ pub(crate) async fn up(options: Options) -> anyhow::Result<u8> {
     let _lock = roles::lock::lock(&data)?;
     let ending = roles::signals::listen(slots > 0)?;
     let database = format!("sqlite://{}", data.join("ocelot.db").display());
-    let mut server = ocelot_server::start(options.config(data.clone(), database)).await?;
+    let mut server = ocelot_server::start(options.config(data.clone(), database)?).await?;
     if let Some(path) = &options.address_file {
-        roles::write_address(path, server.address)?;
+        roles::write_address(path, &server)?;
     }
     greet(&server, &data).await?;
     let token = server.local_worker_token().await?;
-    let mut config =
-        Config::new(local_url(server.address), token.into(), data.join("worker"), roles::machine());
+    let mut config = Config::new(
+        local_url("http", server.plain_address().await?),
+        token.into(),
+        data.join("worker"),
+        roles::machine(),
+    );
     config.slots = slots;
     work.apply(&mut config);
     tokio::select! {

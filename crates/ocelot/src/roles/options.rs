@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::log::LogOptions;
 use super::read::{Age, address, age, duration, network, web_address};
+use crate::exit::usage;
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const HARD_LIMIT: Duration = Duration::from_mins(3);
@@ -26,6 +27,13 @@ pub(crate) struct ServerOptions {
     /// Address under which people and forges reach the server [default: that of --listen].
     #[arg(long, value_name = "URL", env = "OCELOT_PUBLIC_URL", value_parser = web_address)]
     public_url: Option<String>,
+    /// Speak HTTPS with the certificate in this PEM file, with those that signed it after it. It is read again when it
+    /// changes.
+    #[arg(long, value_name = "FILE", env = "OCELOT_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    #[arg(long, value_name = "FILE", env = "OCELOT_TLS_KEY")]
+    tls_key: Option<PathBuf>,
     /// A proxy whose X-Forwarded headers are believed; may be given several times.
     #[arg(long, value_name = "CIDR", env = "OCELOT_TRUSTED_PROXY", value_delimiter = ',', value_parser = network)]
     trusted_proxy: Vec<String>,
@@ -74,8 +82,23 @@ impl ServerOptions {
     }
 
     /// The server's configuration.
-    pub(crate) fn config(&self, data: PathBuf, database_url: String) -> ocelot_server::Config {
-        ocelot_server::Config {
+    pub(crate) fn config(
+        &self,
+        data: PathBuf,
+        database_url: String,
+    ) -> anyhow::Result<ocelot_server::Config> {
+        let tls = match (self.tls_cert.clone(), self.tls_key.clone()) {
+            (Some(cert), Some(key)) => Some(ocelot_server::Tls { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => {
+                return Err(usage("--tls-cert needs --tls-key, the file with the certificate's private key"));
+            }
+            (None, Some(_)) => {
+                return Err(usage("--tls-key needs --tls-cert, the file with the certificate"));
+            }
+        };
+        Ok(ocelot_server::Config {
+            tls,
             listen: self.listen.unwrap_or(LISTEN),
             database_url,
             data,
@@ -89,7 +112,7 @@ impl ServerOptions {
             queue_timeout: self.queue_timeout.unwrap_or(QUEUE_TIMEOUT),
             keep: self.keep(),
             patience: ocelot_server::Patience::default(),
-        }
+        })
     }
 
     fn keep(&self) -> ocelot_server::Keep {

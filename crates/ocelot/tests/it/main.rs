@@ -4,6 +4,7 @@
 mod chaos;
 mod cli;
 mod clone;
+mod drain;
 mod e2e;
 mod fake;
 mod follow;
@@ -14,5 +15,6 @@ mod registry;
 mod restart;
 mod site;
 mod terminal;
+mod tls;
 
 const OCELOT: &str = env!("CARGO_BIN_EXE_ocelot");

@@ -5,6 +5,7 @@ use super::*;
 /// A good value of each option that takes one, three times over.
 const SAMPLES: &[(&str, [&str; 3])] = &[
     ("address_file", ["/a/flag", "/a/variable", "/a/file"]),
+    ("ca_cert", ["/c/flag", "/c/variable", "/c/file"]),
     ("data", ["/d/flag", "/d/variable", "/d/file"]),
     ("database_url", ["sqlite:///flag.db", "postgres://variable/d", "sqlite:///file.db"]),
     ("executor", ["host", "docker", "host"]),
@@ -24,6 +25,8 @@ const SAMPLES: &[(&str, [&str; 3])] = &[
     ("queue_timeout", ["1h", "2h", "3h"]),
     ("server", ["http://flag", "https://variable", "https://file"]),
     ("slots", ["1", "2", "3"]),
+    ("tls_cert", ["/tc/flag", "/tc/variable", "/tc/file"]),
+    ("tls_key", ["/tk/flag", "/tk/variable", "/tk/file"]),
     ("token", ["flag", "variable", "file"]),
     ("token_file", ["/t/flag", "/t/variable", "/t/file"]),
     ("trusted_proxy", ["10.0.0.1", "10.0.0.2/31", "::1"]),

@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// writes it). Goes before --token.
     #[arg(long, value_name = "FILE", env = "OCELOT_TOKEN_FILE")]
     token_file: Option<PathBuf>,
+    /// Believe certificates of the authority in this PEM file, too.
+    #[arg(long, value_name = "FILE", env = "OCELOT_CA_CERT")]
+    ca_cert: Option<PathBuf>,
     /// Folder for jobs and copies of repositories [default: ./worker-data].
     #[arg(long, value_name = "DIR", env = "OCELOT_DATA")]
     data: Option<PathBuf>,
@@ -77,6 +80,7 @@ fn config(options: Options) -> anyhow::Result<Config> {
     let token = options.token.filter(|_| options.token_file.is_none()).unwrap_or_default();
     let data = std::path::absolute(options.data.unwrap_or_else(|| PathBuf::from("worker-data")))?;
     let mut config = Config::new(server, token, data, options.name.unwrap_or_else(roles::machine));
+    config.ca_cert = options.ca_cert;
     config.slots = options.slots.unwrap_or(config.slots);
     options.work.apply(&mut config);
     if config.token.expose_secret().is_empty() && options.token_file.is_none() && !is_enrolled(&config) {
