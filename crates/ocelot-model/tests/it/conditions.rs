@@ -141,6 +141,7 @@ fn directives_have_precedence_parentheses_not_and_quotes() {
     check(r"not \branch main", "x", true);
     check(r"NOT (\branch main or \branch x)", "x", false);
     check(r"not \text :)", "x", true);
+    check(r"not(\text nothing)and(\branch x)", "x", true);
     check(r"(\branch (x|y)) and \text force", "y", true);
     check(r"(\branch x\)) or \text force", "y", true);
     check("\\text \"Add a page\"", "x", true);

@@ -225,7 +225,7 @@ fn any_soup_of_words_is_answered() {
     ];
     let mut dice = Dice(7);
     let mut good = 0;
-    for round in 0..5_000 {
+    for round in 0..3_000 {
         let pieces: &[&str] = if round % 2 == 0 { &WHEN } else { &LINE };
         let length = 1 + dice.roll(9);
         let soup: Vec<&str> = (0..length).map(|_| dice.pick(pieces)).collect();
@@ -246,7 +246,7 @@ fn any_soup_of_words_is_answered() {
             }
         }
     }
-    assert!(good > 50, "the soup is too wild: only {good} were good");
+    assert!(good > 30, "the soup is too wild: only {good} were good");
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn logic_is_logic_even_without_knowledge() {
     }
     let unknown = Facts { files: Files::unknown("new"), ..facts("main") };
     let mut dice = Dice(1);
-    for round in 0..100 {
+    for round in 0..60 {
         let facts = if round % 2 == 0 { facts("main") } else { unknown.clone() };
         let (a, b) = (tree(&mut dice, 4), tree(&mut dice, 4));
         let same = |one: &str, other: &str| {

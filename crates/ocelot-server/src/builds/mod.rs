@@ -4,8 +4,8 @@
 
 pub mod advance;
 pub mod cancel;
+mod changed;
 pub(crate) mod concurrency;
-mod facts;
 pub mod fence;
 pub mod retry;
 pub mod trigger;

@@ -3,11 +3,11 @@
 use ocelot_api::body::NewBuild;
 use ocelot_forge::{GitError, Snapshot, git};
 use ocelot_model::access::Actor;
-use ocelot_model::pipeline::{self, Job, Pipeline, branch_matches, decide};
+use ocelot_model::pipeline::{self, Facts, Job, Pipeline, branch_matches, decide};
 use ocelot_model::{BuildNumber, EventKind, Status};
 use ocelot_store::{BuildDetail, ConfigProblem, NewBuild as NewRow, Plan, Repo, StoreError};
 
-use super::{concurrency, facts, name_of};
+use super::{changed, concurrency, name_of};
 use crate::App;
 
 /// The file that says how to build.
@@ -103,7 +103,11 @@ async fn from_snapshot(
     let (plan, concurrency) = match pipeline::parse(&file) {
         Ok(mut pipeline) => {
             check_branch(&pipeline, branch, origin.force)?;
-            let facts = facts::of(app, repo, &pipeline, origin.event, branch, commit, &message).await?;
+            let mut facts = Facts::of_branch(origin.event, branch);
+            facts.messages.push(message.clone());
+            if pipeline.asks_for_files() {
+                facts.files = changed::since_it_passed(app, repo, branch, commit).await?;
+            }
             decide(&mut pipeline.jobs, &facts);
             let group = pipeline.concurrency.take();
             (

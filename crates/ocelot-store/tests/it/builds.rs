@@ -2,6 +2,7 @@
 
 use ocelot_model::Status;
 use ocelot_model::build::Happening;
+use ocelot_model::pipeline::Decided;
 use ocelot_store::{ConfigProblem, EventBody, Plan, StageUpdate, Store, StoreError};
 
 use crate::bed::{Bed, cancel, finished, jobs, new_build};
@@ -11,6 +12,8 @@ both!(
     needs_wait_and_failures_skip,
     a_broken_plan_is_an_error_at_once,
     what_passed_before_is_carried_over,
+    what_was_decided_holds_for_every_attempt,
+    nothing_to_run_is_the_end_of_it,
     cancel_of_what_waits_and_of_what_runs,
     a_lost_worker_gives_a_new_attempt,
     numbers_only_rise,
@@ -156,6 +159,61 @@ async fn what_passed_before_is_carried_over(bed: Bed) {
     assert!(carried.stages.iter().all(|stage| stage.status == Status::Passed));
     assert_eq!(bed.claim(worker).await.unwrap().spec.name, "b");
     assert!(bed.claim(worker).await.is_none());
+}
+
+async fn what_was_decided_holds_for_every_attempt(bed: Bed) {
+    let worker = bed.worker("w", "").await;
+    let repo = bed.build("x").await.build.repo;
+    let mut new = new_build(&repo, "");
+    let mut plan = jobs("a^9");
+    plan[0].0.stages[0].decided = Some(Decided::Run("nobody knows".into()));
+    plan[0].0.stages[1].decided = Some(Decided::Skip("not today".into()));
+    new.plan = Plan::Jobs(plan);
+    let number = bed.store.create_build(&new).await.unwrap().build.number;
+    let want = [("setup", None), ("compile", Some("nobody knows")), ("test", Some("not today"))];
+    for attempt in 1..=2 {
+        let job = bed.store.find_build_detail(number).await.unwrap().unwrap().jobs.remove(0);
+        let stages = &job.attempts.last().unwrap().stages;
+        let found: Vec<_> =
+            stages.iter().map(|stage| (stage.name.as_str(), stage.reason.as_deref())).collect();
+        assert_eq!(found, want, "attempt {attempt}");
+        let statuses: Vec<Status> = stages.iter().map(|stage| stage.status).collect();
+        assert_eq!(statuses, [Status::Queued, Status::Queued, Status::Skipped], "attempt {attempt}");
+        let claimed = bed.claim(worker).await.unwrap();
+        bed.store.accept(&claimed.lease).await.unwrap();
+        // What a worker says of the one that is skipped comes too late, and the note of the other one stays.
+        let (compile, test) = (claimed.stages[1].0, claimed.stages[2].0);
+        for (stage, status) in
+            [(test, Status::Running), (compile, Status::Running), (compile, Status::Passed)]
+        {
+            bed.store.set_stage(&claimed.lease, &update(stage, status)).await.unwrap();
+        }
+        let lost = Happening::Lost { job: claimed.job_id, attempt, reason: "gone".into() };
+        bed.store.advance(number, lost).await.unwrap();
+        let job = bed.store.find_build_detail(number).await.unwrap().unwrap().jobs.remove(0);
+        let stages = &job.attempts[attempt as usize - 1].stages;
+        let found: Vec<_> = stages.iter().map(|stage| (stage.status, stage.reason.as_deref())).collect();
+        let want = [(Status::Skipped, None), (Status::Passed, want[1].1), (Status::Skipped, want[2].1)];
+        assert_eq!(found, want, "attempt {attempt}");
+    }
+}
+
+async fn nothing_to_run_is_the_end_of_it(bed: Bed) {
+    let repo = bed.build("x").await.build.repo;
+    let mut new = new_build(&repo, "");
+    let mut plan = jobs("a b<a");
+    for (job, status) in &mut plan {
+        job.stages.iter_mut().for_each(|stage| stage.decided = Some(Decided::Skip("not today".into())));
+        *status = Status::Skipped;
+    }
+    new.plan = Plan::Jobs(plan);
+    let made = bed.store.create_build(&new).await.unwrap();
+    assert_eq!(bed.picture(made.build.number).await, "skipped: a skipped, b skipped");
+    assert_eq!(made.build.reason.as_deref(), Some("job a: not today (and 1 more job)"));
+    assert!(made.build.finished_at.is_some() && made.build.started_at.is_none());
+    let why = |job: &ocelot_store::Job| (job.reason.clone(), job.attempts[0].reason.clone());
+    assert!(made.jobs.iter().all(|job| why(job) == (Some("not today".into()), Some("not today".into()))));
+    assert_eq!(bed.order().await, ["x"]);
 }
 
 async fn cancel_of_what_waits_and_of_what_runs(bed: Bed) {

@@ -74,17 +74,19 @@ impl<'t> Reader<'t> {
         Span { start: self.at, end: self.at + self.word().len() }
     }
 
-    /// True when exactly this word stands here. Looks no further than the word is long: lines may be long.
-    fn is_word(&self, word: &str) -> bool {
+    /// True when this word stands here, and a blank or one of `may_follow` after it. Looks no further than
+    /// the word is long: lines may be long.
+    fn is_word(&self, word: &str, may_follow: &[char]) -> bool {
         let rest = self.rest();
         let next = || rest[word.len()..].chars().next();
         let same = rest.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
-        same && next().is_none_or(|c| c.is_whitespace() || (self.open > 0 && c == ')'))
+        let closes = |c: char| self.open > 0 && c == ')';
+        same && next().is_none_or(|c| c.is_whitespace() || closes(c) || may_follow.contains(&c))
     }
 
     fn take_word(&mut self, word: &str) -> bool {
         self.blanks();
-        let found = self.is_word(word);
+        let found = self.is_word(word, &['(']);
         self.at += if found { word.len() } else { 0 };
         found
     }
@@ -213,11 +215,11 @@ impl<'t> Reader<'t> {
         Ok((values, sign.unwrap_or(Sign::Or)))
     }
 
-    /// True where no further value of this directive stands.
+    /// True where no further value of this directive stands; `and(` is a value.
     fn ends(&self) -> bool {
         let rest = self.rest();
         let closed = self.open > 0 && rest.starts_with(')');
-        rest.is_empty() || closed || self.is_word("and") || self.is_word("or")
+        rest.is_empty() || closed || self.is_word("and", &[]) || self.is_word("or", &[])
     }
 
     fn value(&mut self) -> Result<(Span, String), Wrong> {

@@ -1,33 +1,19 @@
-//! What is known of a commit when its build is made: the facts that conditions are decided on.
+//! Which files a commit changed, for conditions that ask for them.
 
 use ocelot_forge::GitError;
-use ocelot_model::pipeline::{Facts, Files, Pipeline};
-use ocelot_model::{EventKind, Status};
+use ocelot_model::Status;
+use ocelot_model::pipeline::Files;
 use ocelot_store::{BuildFilter, Repo, StoreError};
 
 use crate::App;
 
-/// The facts of a commit of a plain git repository. Which files changed is found out only when the file asks
-/// for it.
-pub(super) async fn of(
+/// The files that differ from the branch's last passed build. That they cannot be told fails no build.
+pub(super) async fn since_it_passed(
     app: &App,
     repo: &Repo,
-    pipeline: &Pipeline,
-    event: EventKind,
     branch: &str,
     commit: &str,
-    message: &str,
-) -> Result<Facts, StoreError> {
-    let mut facts = Facts::of_branch(event, branch);
-    facts.messages = vec![message.to_owned()];
-    if pipeline.asks_for_files() {
-        facts.files = changed(app, repo, branch, commit).await?;
-    }
-    Ok(facts)
-}
-
-/// The files that differ from the branch's last passed build. That they cannot be told fails no build.
-async fn changed(app: &App, repo: &Repo, branch: &str, commit: &str) -> Result<Files, StoreError> {
+) -> Result<Files, StoreError> {
     let last_good = BuildFilter {
         repo: Some(repo.id),
         branch: Some(branch.to_owned()),
