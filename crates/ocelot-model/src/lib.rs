@@ -7,6 +7,7 @@ pub mod access;
 pub mod build;
 pub mod concurrency;
 pub mod event;
+pub mod forge;
 pub mod git;
 pub mod id;
 pub mod pipeline;
@@ -15,7 +16,8 @@ pub mod size;
 pub mod status;
 pub mod turns;
 
-pub use event::EventKind;
+pub use event::{Event, EventKind};
+pub use forge::{ForgeKind, RemoteId};
 pub use id::{AttemptId, BuildNumber, ForgeId, JobId, RepoId, StageId, TokenId, WorkerId};
 pub use repo::RepoName;
 pub use status::Status;
