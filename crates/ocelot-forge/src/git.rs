@@ -9,14 +9,15 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use ocelot_model::event::is_commit;
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 use crate::batch;
 use crate::error::GitError;
-use crate::process;
 use crate::url::{self, Allowed, CloneUrl};
+use crate::{hex, process};
 
 /// The largest file that is read of a commit; one byte more is read to show that there is more.
 pub const FILE_MAX: usize = 256 << 10;
@@ -381,18 +382,9 @@ async fn is_there(cache: &Path) -> bool {
     tokio::fs::try_exists(cache.join("HEAD")).await.unwrap_or(false)
 }
 
-/// True for a whole commit id: 40 or 64 hexadecimal digits, small letters.
-pub fn is_commit(text: &str) -> bool {
-    matches!(text.len(), 40 | 64) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
 /// Name of the cache of a URL.
 fn key(url: &CloneUrl) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(url.as_str()).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(&Sha256::digest(url.as_str()))
 }
 
 /// Ids and names of what `ls-remote` printed; a tag's own object is shown by its commit (`^{}`).

@@ -1,5 +1,6 @@
 //! For tests only: the real `ocelot` executable in folders of its own, real git repositories, real images,
-//! and the actors that use them. Nothing here knows how Ocelot works inside, and nothing is faked.
+//! and the actors that use them. Nothing here knows how Ocelot works inside. Only forges are faked ([`FakeForge`]): nobody
+//! can run theirs.
 //!
 //! What goes wrong here panics, with the words that a developer needs.
 
@@ -7,6 +8,7 @@ mod app;
 mod authority;
 mod cli;
 mod docker;
+pub mod forge;
 mod island;
 mod postgres;
 mod process;
@@ -20,6 +22,7 @@ pub use app::{Environment, Setup, Stages, TestApp};
 pub use authority::Authority;
 pub use cli::{Output, ocelot};
 pub use docker::{BUSYBOX, containers, docker_image_busybox, nothing_left, remove_containers};
+pub use forge::{FakeForge, Fault};
 pub use island::Island;
 pub use postgres::Postgres;
 pub use process::Process;

@@ -1,5 +1,4 @@
 //! Git against real repositories on this machine's disk.
-#![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
 
 use std::path::Path;
 use std::process::Command;
