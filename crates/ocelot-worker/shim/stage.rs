@@ -40,6 +40,7 @@ pub fn run(dir: &Path, owner: Owner) -> io::Result<()> {
     drop(bytes);
     control.set_nonblocking(true)?;
 
+    reserve_exit(dir, &order.key, owner);
     let began = Instant::now();
     let ended = match start(dir, &order, owner) {
         Ok(stage) => stage.watch(&mut control)?,
@@ -56,12 +57,28 @@ pub fn run(dir: &Path, owner: Owner) -> io::Result<()> {
     control.write_all(&[SAID_ENDED])
 }
 
-/// Writes the exit file whole or not at all.
+/// Takes the room that an exit file needs, before the stage may fill the disk. Without it, it is tried again at the end.
+fn reserve_exit(dir: &Path, key: &str, owner: Owner) {
+    let fresh = dir.join(format!("{key}.exit.new"));
+    if create(&fresh).and_then(|mut file| file.write_all(&[b' '; 4096])).is_ok() {
+        owner.own(&fresh);
+    }
+}
+
+/// Writes the exit file whole or not at all: into the room that was taken for it, if it is there.
 pub fn write_exit(dir: &Path, key: &str, ended: &Ended, owner: Owner) -> io::Result<()> {
     let fresh = dir.join(format!("{key}.exit.new"));
-    let _ = fs::remove_file(&fresh);
-    create(&fresh)?.write_all(ended.encode().as_bytes())?;
-    owner.own(&fresh);
+    let text = ended.encode();
+    let reserved = OpenOptions::new().write(true).custom_flags(O_NONBLOCK | O_NOFOLLOW).open(&fresh);
+    let reserved = reserved.and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.set_len(text.len() as u64)
+    });
+    if reserved.is_err() {
+        let _ = fs::remove_file(&fresh);
+        create(&fresh)?.write_all(text.as_bytes())?;
+        owner.own(&fresh);
+    }
     fs::rename(&fresh, dir.join(Kind::Exit.file(key)))
 }
 
@@ -72,11 +89,11 @@ pub fn create(path: &Path) -> io::Result<File> {
 
 /// A regular file and nothing else, without waiting: a stage may have put a pipe or a link there.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    const O_NONBLOCK: i32 = 0o4000;
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOFOLLOW).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
+const O_NONBLOCK: i32 = 0o4000;
 #[cfg(any(target_arch = "aarch64", target_arch = "arm"))]
 const O_NOFOLLOW: i32 = 0o100_000;
 #[cfg(not(any(target_arch = "aarch64", target_arch = "arm")))]

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::board::{Stop, at_least};
 use crate::chunk::Chunker;
 use crate::connect::Client;
+use crate::contact::Shared;
 use crate::executor::{Executor, Place, Room};
 use crate::folder::{Cancel, Current, Ended, Folder, Outcome, State, boot_ms, lease};
 use crate::mirror::Mirrors;
@@ -23,6 +24,7 @@ use crate::plan::{self, Mood, Next, Planned};
 use crate::pump::{Source, pump};
 use crate::report::{self, Reporter};
 use crate::ship::{Shipper, Stale};
+use crate::watch::Health;
 
 /// What all attempts of a worker use.
 #[derive(Debug)]
@@ -32,6 +34,10 @@ pub(crate) struct Shop {
     pub(crate) mirrors: Mirrors,
     /// Keys of the hosts that were met over ssh.
     pub(crate) known_hosts: PathBuf,
+    /// What jobs tell of this machine.
+    pub(crate) health: Arc<Health>,
+    /// Whether the attempts can still be this worker's.
+    pub(crate) contact: Shared,
     /// Bytes of log that a stage may write.
     pub(crate) log_cap: u64,
 }
@@ -256,7 +262,7 @@ impl Attempt {
         let cancel = match level {
             Stop::No => None,
             Stop::Gently => Some(Cancel::Gently),
-            Stop::Force | Stop::Drop => Some(Cancel::Force),
+            Stop::Force | Stop::Halt | Stop::Drop => Some(Cancel::Force),
         };
         if cancel.is_some() && cancel != self.state.cancel {
             self.state.cancel = cancel;

@@ -15,8 +15,10 @@ pub(crate) enum Stop {
     No,
     /// Cancelled; `always` stages still run.
     Gently,
-    /// Cancelled; nothing runs any more.
+    /// Cancelled again; nothing runs any more.
     Force,
+    /// The worker was told to end at once; nothing runs any more.
+    Halt,
     /// Not ours any more: end everything, report nothing.
     Drop,
 }
@@ -45,6 +47,8 @@ struct Inner {
     told: Condition,
     /// They never will be again.
     ending: bool,
+    /// Only one job is to be tried, and it has not been taken.
+    untried: bool,
     out: Option<Out>,
 }
 
@@ -107,12 +111,16 @@ impl Board {
         if !inner.open {
             return Taken::No("the worker takes no jobs now".to_owned());
         }
+        if inner.condition.trial.is_some() && !inner.untried {
+            return Taken::No("the worker tries one job first".to_owned());
+        }
         let wanted = inner.wanted;
         let Some(slot) = inner.slots.iter().take(wanted).position(Option::is_none) else {
             return Taken::No("no slot is free".to_owned());
         };
         let (stop, stopped) = watch::channel(Stop::No);
         inner.slots[slot] = Some(Held { lease: lease.clone(), stop });
+        inner.untried = false;
         self.held.send_replace(inner.held());
         Taken::Slot(slot as u32, stopped)
     }
@@ -148,10 +156,12 @@ impl Board {
     /// How the machine is from now on. When it is well again, the free slots are told anew: the server has forgotten them.
     pub(crate) fn set_condition(&self, condition: Condition) {
         let mut inner = self.inner();
-        let heals = inner.condition.unwell.is_some() && condition.unwell.is_none();
-        inner.condition = condition;
+        let was = std::mem::replace(&mut inner.condition, condition);
         inner.tell();
+        let (now, tried) = (inner.condition.trial, was.trial);
+        let heals = inner.condition.unwell.is_none() && (was.unwell.is_some() || now != tried);
         if heals {
+            inner.untried = now.is_some();
             inner.ready(inner.free());
         }
     }
@@ -251,6 +261,7 @@ impl Inner {
     }
 
     fn ready(&self, slots: usize) {
+        let slots = if self.condition.trial.is_some() { slots.min(usize::from(self.untried)) } else { slots };
         if let Some(out) = self.out.as_ref().filter(|_| self.takes_jobs() && slots > 0) {
             // A session that has just ended is followed by another one, which is told anew.
             let _ = out.send(FromWorker { message: Some(Message::Ready(Ready { slots: slots as u32 })) });
@@ -327,7 +338,7 @@ mod tests {
         board.open();
         let Taken::Slot(slot, _) = board.take(&lease(1)) else { panic!("not taken") };
         assert_eq!(readies(&mut inbox), [2]);
-        let unwell = Condition { disk: None, unwell: Some("no room".into()) };
+        let unwell = Condition { unwell: Some("no room".into()), ..Condition::default() };
         let told = |inbox: &mut mpsc::UnboundedReceiver<FromWorker>| match inbox.try_recv().unwrap().message {
             Some(Message::Heartbeat(beat)) => (beat.holding.len(), beat.condition.unwrap().unwell),
             other => panic!("{other:?}"),
@@ -345,6 +356,34 @@ mod tests {
         board.set_condition(Condition::default());
         assert_eq!(told(&mut inbox), (0, String::new()));
         assert_eq!(readies(&mut inbox), [2]);
+    }
+
+    #[test]
+    fn one_job_is_tried_before_others_are_taken() {
+        let board = Board::new(2);
+        let (out, mut inbox) = mpsc::unbounded_channel();
+        board.attach(out, &Condition::default());
+        board.open();
+        board.set_condition(Condition { unwell: Some("bad".into()), ..Condition::default() });
+        let try_one = |number| Condition { trial: Some(number), ..Condition::default() };
+        let slots = |inbox: &mut mpsc::UnboundedReceiver<FromWorker>| -> Vec<u32> {
+            let told = std::iter::from_fn(|| inbox.try_recv().ok()?.message);
+            told.filter_map(|it| if let Message::Ready(ready) = it { Some(ready.slots) } else { None })
+                .collect()
+        };
+        slots(&mut inbox);
+        board.set_condition(try_one(1));
+        board.set_condition(try_one(1));
+        assert_eq!(slots(&mut inbox), [1]);
+        let Taken::Slot(slot, _) = board.take(&lease(1)) else { panic!("not taken") };
+        assert!(matches!(board.take(&lease(2)), Taken::No(_)));
+        board.set_condition(try_one(1));
+        board.release(slot);
+        assert!(slots(&mut inbox).is_empty());
+        board.set_condition(try_one(2));
+        assert_eq!(slots(&mut inbox), [1]);
+        board.set_condition(Condition::default());
+        assert_eq!(slots(&mut inbox), [2]);
     }
 
     #[test]

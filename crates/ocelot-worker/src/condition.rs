@@ -1,11 +1,11 @@
-//! Whether this machine is fit for jobs, and why not: how much room its disks have. Only looks; what makes room is
-//! [`crate::keep`]'s.
+//! How this machine is, as the server is told, and how much room its disks must have.
 
 use std::io;
 use std::path::Path;
 
 use ocelot_api::proto;
 use ocelot_model::size;
+use rustix::fs::StatVfs;
 
 /// How this machine is, as the server is told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(crate) struct Condition {
     pub(crate) disk: Option<Disk>,
     /// Why no jobs are taken.
     pub(crate) unwell: Option<String>,
+    /// One job is taken, to see whether all is well again; the number tells one try from the next.
+    pub(crate) trial: Option<u64>,
 }
 
 impl Condition {
@@ -38,6 +40,9 @@ impl Condition {
     }
 }
 
+/// A file system with less than this is taken as full: who finds no room for a file leaves a rest.
+const FULL: u64 = 1 << 20;
+
 /// A file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Disk {
@@ -50,11 +55,21 @@ pub(crate) struct Disk {
 impl Disk {
     /// The one that holds this path.
     pub(crate) fn of(path: &Path) -> io::Result<Disk> {
-        let told = rustix::fs::statvfs(path)?;
-        Ok(Disk {
+        Ok(rustix::fs::statvfs(path)?.into())
+    }
+
+    /// True when nothing of any size can be written.
+    pub(crate) fn is_full(self) -> bool {
+        self.free < FULL
+    }
+}
+
+impl From<StatVfs> for Disk {
+    fn from(told: StatVfs) -> Disk {
+        Disk {
             free: told.f_bavail.saturating_mul(told.f_frsize),
             total: told.f_blocks.saturating_mul(told.f_frsize),
-        })
+        }
     }
 }
 
@@ -144,6 +159,7 @@ mod tests {
         let at = |free, unwell: Option<&str>| Condition {
             disk: Some(disk(free, 1000)),
             unwell: unwell.map(str::to_owned),
+            trial: None,
         };
         let check = |now: &Condition, then: &Condition, want| assert_eq!(now.is_news(then), want);
         check(&at(500, None), &at(509, None), false);

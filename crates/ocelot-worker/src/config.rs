@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub log_cap_bytes: u64,
     /// With less room on its disks it takes no jobs.
     pub min_free: MinFree,
+    /// How often it looks whether its machine is fit for jobs.
+    pub look: Duration,
 }
 
 /// How stages are run.
@@ -66,6 +69,7 @@ impl Config {
             docker_host: None,
             log_cap_bytes: Self::LOG_CAP,
             min_free: MinFree::default(),
+            look: Duration::from_secs(10),
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use ocelot_api::proto::from_server::Message as Down;
 use ocelot_api::proto::from_worker::Message as Up;
 use ocelot_api::proto::worker_api_server::{WorkerApi, WorkerApiServer};
 use ocelot_api::proto::{
-    Ack, AttemptResult, Enrolled, Enrolment, FromServer, FromWorker, Lease, LogAck, LogChunk, Offer,
+    Ack, AttemptResult, Condition, Enrolled, Enrolment, FromServer, FromWorker, Lease, LogAck, LogChunk, Offer,
     StageReport, Welcome,
 };
 use sha2::{Digest, Sha256};
@@ -28,6 +29,8 @@ pub(crate) struct Heard {
     pub(crate) complete: Vec<i64>,
     pub(crate) result: Option<AttemptResult>,
     pub(crate) ready: u32,
+    /// Why it takes no jobs, each time it was said; empty when it takes them.
+    pub(crate) unwell: Vec<String>,
     pub(crate) stale: bool,
     /// The worker takes no more jobs.
     pub(crate) ending: bool,
@@ -54,6 +57,7 @@ pub(crate) struct Fake {
     down: Arc<Mutex<Option<DownWay>>>,
     token: Arc<Mutex<&'static str>>,
     enrolled: Arc<Mutex<Known>>,
+    limit_ms: Arc<AtomicU32>,
 }
 
 /// A worker with a secret of its own.
@@ -77,6 +81,7 @@ impl Fake {
             down: Arc::default(),
             token: Arc::new(Mutex::new("Bearer secret")),
             enrolled: Arc::default(),
+            limit_ms: Arc::new(60_000.into()),
         }
     }
 
@@ -131,6 +136,11 @@ impl Fake {
         self.down.lock().unwrap().as_ref().unwrap().send(Ok(message)).unwrap();
     }
 
+    /// From the next greeting on, leases run out after so long.
+    pub(crate) fn limit(&self, ms: u32) {
+        self.limit_ms.store(ms, Ordering::Relaxed);
+    }
+
     /// From now on the worker's token is not good any more.
     pub(crate) fn revoke(&self) {
         *self.token.lock().unwrap() = "Bearer other";
@@ -171,10 +181,19 @@ impl Fake {
                 }
                 self.heard.send_modify(|heard| heard.ready += ready.slots);
             }
-            Up::Hello(_) | Up::Accept(_) => {}
-            Up::Heartbeat(beat) => self.heard.send_modify(|heard| heard.ending |= beat.ending),
+            Up::Hello(hello) => self.condition(hello.condition),
+            Up::Heartbeat(beat) => {
+                self.heard.send_modify(|heard| heard.ending |= beat.ending);
+                self.condition(beat.condition);
+            }
+            Up::Accept(_) => {}
             Up::Refuse(refuse) => panic!("{refuse:?}"),
         }
+    }
+
+    fn condition(&self, condition: Option<Condition>) {
+        let Some(condition) = condition else { return };
+        self.heard.send_modify(|heard| heard.unwell.push(condition.unwell));
     }
 
     fn store(&self, chunk: &LogChunk) -> Result<LogAck, Status> {
@@ -233,7 +252,7 @@ impl WorkerApi for Fake {
         self.tell(Down::Welcome(Welcome {
             instance,
             protocol: 1,
-            lease_hard_limit_ms: 60_000,
+            lease_hard_limit_ms: self.limit_ms.load(Ordering::Relaxed),
             ..Welcome::default()
         }));
         let fake = self.clone();

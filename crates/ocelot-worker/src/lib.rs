@@ -1,6 +1,6 @@
 //! The worker: claims jobs from a server and runs them through an executor.
 //!
-//! [`session`] talks to the server and fills the slots of the [`board`]; [`attempt`] works on one job: [`setup`]
+//! [`watch`] looks whether the machine is fit for jobs. [`session`] talks to the server and fills the slots of the [`board`]; [`attempt`] works on one job: [`setup`]
 //! (rooms, and the checkout by [`mirror`] and [`workspace`]), one [`stage`] after the other, [`pump`] and [`ship`] for
 //! the logs, [`report`] for the results. [`folder`] keeps what a worker that was killed must find again. Nothing here
 //! knows Docker; that is the [`executor`]'s.
@@ -10,6 +10,7 @@ pub mod executor;
 mod attempt;
 mod backoff;
 mod board;
+mod breaker;
 mod chunk;
 mod condition;
 mod config;

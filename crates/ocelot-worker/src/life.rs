@@ -1,5 +1,7 @@
 //! Tests of a worker's whole life on the host executor, against a far side that speaks the real protocol.
 
+mod machine;
+
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,9 @@ struct Case {
     server: Option<Running>,
     drain: CancellationToken,
     worker: Option<JoinHandle<Result<(), WorkerError>>>,
+    min_free: crate::MinFree,
+    /// A worker with Docker instead of the host, and where its engine is.
+    docker_host: Option<String>,
 }
 
 fn git(folder: &std::path::Path, args: &[&str]) -> String {
@@ -53,6 +58,13 @@ fn job(stages: &[Value]) -> Value {
 
 impl Case {
     async fn new(stages: &[Value]) -> Case {
+        let mut case = Case::empty(stages).await;
+        case.start();
+        case
+    }
+
+    /// Its worker is still to be started.
+    async fn empty(stages: &[Value]) -> Case {
         let dir = tempfile::tempdir().unwrap();
         let repo = dir.path().join("repo");
         fs::create_dir(&repo).unwrap();
@@ -64,17 +76,20 @@ impl Case {
         let fake = Fake::new(offer(&repo, &commit, &job(stages)));
         let server = fake.listen("127.0.0.1:0".parse().unwrap()).await;
         let (drain, server) = (CancellationToken::new(), Some(server));
-        let mut case = Case { dir, fake, server, drain, worker: None };
-        case.start();
-        case
+        let min_free = crate::MinFree::NONE;
+        Case { dir, fake, server, drain, worker: None, min_free, docker_host: None }
     }
 
     fn config(&self) -> Config {
         let server = format!("http://{}", self.server.as_ref().unwrap().address);
         let mut config = Config::new(server, "secret".to_owned().into(), self.dir.path().join("data"), "w1");
-        config.executor = ExecutorKind::Host;
+        config.docker_host.clone_from(&self.docker_host);
+        if self.docker_host.is_none() {
+            config.executor = ExecutorKind::Host;
+        }
         config.slots = 1;
-        config.min_free = crate::MinFree::NONE;
+        config.min_free = self.min_free;
+        config.look = Duration::from_millis(100);
         config
     }
 
@@ -217,6 +232,49 @@ async fn a_cancel_ends_what_runs_and_lets_clean_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_cancel_ends_what_cleans_up_and_says_so() {
+    let case = Case::new(&[
+        stage("a", "echo begun; sleep 60", Value::Null),
+        stage("b", "echo cleaning; sleep 60", json!({"always": true})),
+        stage("c", "true", json!({"always": true})),
+        stage("d", "true", Value::Null),
+    ])
+    .await;
+    for (stage, word, force) in [(11, "begun\n", false), (12, "cleaning\n", true)] {
+        case.fake.wait("output", |heard| heard.log(stage).contains(word)).await;
+        case.fake.tell(Down::Cancel(Cancel { attempt_id: 7, force }));
+    }
+    let heard = case.finished().await;
+    let again = "cancelled it was cancelled again";
+    let want = ["10 passed", "11 cancelled", &format!("12 {again}"), &format!("13 {again}"), "14 cancelled"];
+    assert_eq!(heard.stages(), want);
+    case.end().await;
+}
+
+/// The process of the one stage, which has written its number.
+async fn process(case: &Case) -> String {
+    // The line of the script is shown first.
+    let number = |log: &str| log.lines().find_map(|line| line.parse::<u32>().ok());
+    let heard = case.fake.wait("output", |heard| number(&heard.log(11)).is_some()).await;
+    let process = format!("/proc/{}", number(&heard.log(11)).unwrap());
+    assert!(std::path::Path::new(&process).exists());
+    process
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_is_ended_before_others_may_begin_with_it() {
+    let mut case = Case::new(&[stage("a", "echo $$; exec sleep 1000", Value::Null)]).await;
+    let process = process(&case).await;
+    // It is heard of, but it says nothing more, and confirms nothing.
+    case.fake.limit(1_000);
+    case.restart_server().await;
+    let heard = case.fake.wait("a clean slot", |heard| heard.ready == 2).await;
+    assert_eq!(heard.result, None);
+    assert!(!std::path::Path::new(&process).exists(), "the stage goes on");
+    case.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_attempt_ends_in_silence() {
     for stale in [false, true] {
         let case = Case::new(&[stage("a", "while true; do echo x; sleep 0.05; done", Value::Null)]).await;
@@ -287,11 +345,7 @@ async fn a_worker_that_comes_back_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_revoked_ends_what_runs() {
     let mut case = Case::new(&[stage("a", "echo $$; exec sleep 1000", Value::Null)]).await;
-    // The line of the script is shown first.
-    let number = |log: &str| log.lines().find_map(|line| line.parse::<u32>().ok());
-    let heard = case.fake.wait("output", |heard| number(&heard.log(11)).is_some()).await;
-    let process = format!("/proc/{}", number(&heard.log(11)).unwrap());
-    assert!(std::path::Path::new(&process).exists());
+    let process = process(&case).await;
     case.fake.revoke();
     case.restart_server().await;
     let error = case.worker.take().unwrap().await.unwrap().unwrap_err();

@@ -102,18 +102,28 @@ pub(crate) enum Mood {
     Failed,
     /// Someone wants it stopped.
     Cancelled,
-    /// Someone wants it stopped at once.
-    Forced,
+    /// Someone wants it stopped at once, in these words.
+    Forced(&'static str),
+}
+
+/// Why not even what cleans up runs; nothing while it may.
+pub(crate) fn forced(stop: Stop) -> Option<&'static str> {
+    match stop {
+        Stop::No | Stop::Gently => None,
+        Stop::Force => Some("it was cancelled again"),
+        Stop::Halt => Some("its worker was told to end at once"),
+        Stop::Drop => Some("it is not this worker's any more"),
+    }
 }
 
 impl Mood {
     /// From the stages that have ended and what was asked for.
     pub(crate) fn of<'a>(ended: impl IntoIterator<Item = &'a Ended>, stop: Stop) -> Mood {
-        match stop {
-            Stop::Force | Stop::Drop => Mood::Forced,
-            Stop::Gently => Mood::Cancelled,
-            Stop::No if ended.into_iter().any(counts) => Mood::Failed,
-            Stop::No => Mood::Going,
+        match (forced(stop), stop) {
+            (Some(why), _) => Mood::Forced(why),
+            (None, Stop::No) if ended.into_iter().any(counts) => Mood::Failed,
+            (None, Stop::No) => Mood::Going,
+            (None, _) => Mood::Cancelled,
         }
     }
 }
@@ -143,7 +153,9 @@ pub(crate) fn next(planned: &Planned, mood: Mood, ready: bool) -> Next {
         Mood::Going => Next::Run,
         Mood::Failed | Mood::Cancelled if planned.stage.always && ready => Next::RunBriefly,
         Mood::Failed => Next::Leave(Status::Skipped, "an earlier stage did not pass".to_owned()),
-        Mood::Cancelled | Mood::Forced => Next::Leave(Status::Cancelled, String::new()),
+        // It would have cleaned up.
+        Mood::Forced(why) if planned.stage.always && ready => Next::Leave(Status::Cancelled, why.to_owned()),
+        Mood::Cancelled | Mood::Forced(_) => Next::Leave(Status::Cancelled, String::new()),
     }
 }
 
@@ -285,7 +297,11 @@ mod tests {
         check("a always", Mood::Failed, true, &Next::RunBriefly);
         check("a always", Mood::Failed, false, &skipped);
         check("a always", Mood::Cancelled, true, &Next::RunBriefly);
-        check("a always", Mood::Forced, true, &cancelled);
+        let again = Mood::of([], Stop::Force);
+        let skipped = Next::Leave(Status::Cancelled, "it was cancelled again".into());
+        check("a always", again, true, &skipped);
+        check("a always", again, false, &cancelled);
+        check("a", again, true, &cancelled);
         let elsewhere = Next::Leave(Status::Skipped, "runs on main only, this is dev".into());
         check("a main-only", Mood::Going, true, &elsewhere);
     }

@@ -22,7 +22,7 @@ use crate::backoff::Backoff;
 use crate::board::{Board, Out, Stop, Taken};
 use crate::config::Config;
 use crate::connect::{self, Client, is_server_down};
-use crate::contact::Contact;
+use crate::contact::{Contact, Shared};
 use crate::error::WorkerError;
 use crate::folder::{Folder, State, boot_ms};
 use crate::identity::{self, Identity};
@@ -46,6 +46,7 @@ pub(crate) struct Session {
     /// The server's last greeting.
     pub(crate) welcome: watch::Sender<Option<Welcome>>,
     pub(crate) sharing: watch::Receiver<String>,
+    pub(crate) contact: Shared,
 }
 
 /// Why one stream ended.
@@ -69,7 +70,7 @@ enum Enrolling {
 /// Keeps a session until `stop`. Ends by itself only when the token is refused.
 pub(crate) async fn keep(session: Session, stop: CancellationToken) -> Result<(), WorkerError> {
     let client = connect::client(&session.config, &session.identity.secret)?;
-    let contact = std::sync::Mutex::new(Contact::new(Instant::now()));
+    let contact = session.contact.clone();
     tokio::select! {
         () = stop.cancelled() => Ok(()),
         () = guard(&session.board, &contact) => Ok(()),
@@ -77,19 +78,13 @@ pub(crate) async fn keep(session: Session, stop: CancellationToken) -> Result<()
     }
 }
 
-type Shared = std::sync::Mutex<Contact>;
-
-fn with<T>(contact: &Shared, act: impl FnOnce(&mut Contact) -> T) -> T {
-    act(&mut contact.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-}
-
 /// Ends all attempts when others may have been given them.
 async fn guard(board: &Board, contact: &Shared) {
     let mut look = tokio::time::interval(Duration::from_millis(250));
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let now = look.tick().await;
-        if with(contact, |contact| contact.is_lost(now)) && !board.holding().is_empty() {
+        look.tick().await;
+        if contact.is_lost() && !board.holding().is_empty() {
             let ended = board.stop_all(Stop::Drop);
             tracing::error!(
                 attempts = ended,
@@ -131,6 +126,7 @@ async fn once(session: &Session, mut client: Client, contact: &Shared, backoff: 
     let mut sharing = session.sharing.clone();
     let condition = session.board.condition();
     let hello = session.hello(sharing.borrow_and_update().clone());
+    contact.with(Contact::greet);
     say(&out, Up::Hello(Hello { condition: Some(condition.to_proto()), ..hello }));
     session.board.attach(out.clone(), &condition);
     let answer = tokio::time::timeout(HELLO, client.session(UnboundedReceiverStream::new(said))).await;
@@ -145,7 +141,7 @@ async fn once(session: &Session, mut client: Client, contact: &Shared, backoff: 
         tokio::select! {
             message = heard.message() => match message {
                 Ok(Some(message)) => {
-                    with(contact, |contact| contact.hear(Instant::now()));
+                    contact.with(Contact::hear);
                     if let Some(end) = message.message.and_then(|message| session.take(message, &out, contact, backoff)) {
                         return end;
                     }
@@ -154,15 +150,15 @@ async fn once(session: &Session, mut client: Client, contact: &Shared, backoff: 
                 Err(status) => return ended(&status, contact),
             },
             () = sleep_until(beaten + session.beat()) => {
-                let now = Instant::now();
-                beaten = now;
-                if with(contact, |contact| contact.silence(now)) > SILENCE {
+                beaten = Instant::now();
+                if contact.with(|contact, now| contact.silence(now)) > SILENCE {
                     return End::Broken;
                 }
                 let names = session.mirrors();
                 let mirrors = (names != told).then(|| Mirrors { names: names.clone() });
                 told = names;
-                let beat = Heartbeat { mirrors, ..session.heartbeat() };
+                let number = contact.with(Contact::beat);
+                let beat = Heartbeat { mirrors, number, ..session.heartbeat() };
                 say(&out, Up::Heartbeat(beat));
             }
             // It is found out long after the first hello.
@@ -185,7 +181,7 @@ fn ended(status: &tonic::Status, contact: &Shared) -> End {
         return End::Broken;
     }
     if is_server_down(status) {
-        with(contact, |contact| contact.refused(Instant::now()));
+        contact.with(Contact::refused);
     }
     let why = connect::why(status);
     tracing::warn!("no session with the server: {}: {why}", status.code());
@@ -262,7 +258,10 @@ impl Session {
             Down::Welcome(welcome) => {
                 backoff.reset();
                 let hard = Duration::from_millis(u64::from(welcome.lease_hard_limit_ms));
-                with(contact, |contact| contact.limit(hard));
+                contact.with(|contact, _| {
+                    contact.limit(hard);
+                    contact.confirm(0);
+                });
                 // A server of the version before tells no name.
                 let name = if welcome.name.is_empty() { &self.config.name } else { &welcome.name };
                 tracing::info!(
@@ -280,9 +279,10 @@ impl Session {
             Down::Drop(drop) => {
                 self.board.stop(drop.attempt_id, Stop::Drop);
             }
+            Down::Beat(beat) if beat.heard > 0 => contact.with(|contact, _| contact.confirm(beat.heard)),
             Down::Beat(_) => {}
             Down::GoingAway(away) => {
-                with(contact, Contact::goodbye);
+                contact.with(|contact, _| contact.goodbye());
                 return Some(End::Away(Duration::from_millis(u64::from(away.retry_after_ms))));
             }
         }

@@ -1,6 +1,7 @@
 //! The stage `setup`: rooms and checkout, at the same time, with lines for people in its log.
 
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use ocelot_model::Status;
 use ocelot_model::pipeline::spec::Pull;
@@ -8,6 +9,8 @@ use tokio::sync::mpsc;
 
 use crate::attempt::Attempt;
 use crate::board::{Stop, at_least};
+use crate::breaker::{Fault, Setup};
+use crate::condition::Disk;
 use crate::executor::{Executor, ExecutorError, Room, RoomSpec, SetupLog, User};
 use crate::folder::{Ended, boot_ms, left};
 use crate::git::GitError;
@@ -22,12 +25,28 @@ const LINES: usize = 1024;
 /// Why the setup did not come to its end.
 pub(crate) struct Failure {
     pub(crate) reason: String,
-    pub(crate) infrastructure: bool,
+    pub(crate) fault: Fault,
+}
+
+impl Failure {
+    /// Another attempt may do better.
+    pub(crate) fn is_infrastructure(&self) -> bool {
+        self.fault != Fault::Job
+    }
+
+    fn machine(reason: String) -> Failure {
+        Failure { fault: Fault::Machine(reason.clone()), reason }
+    }
 }
 
 impl From<ExecutorError> for Failure {
     fn from(error: ExecutorError) -> Failure {
-        Failure { reason: error.to_string(), infrastructure: error.is_infrastructure() }
+        let reason = error.to_string();
+        match error {
+            ExecutorError::Image { .. } if error.is_infrastructure() => Failure { reason, fault: Fault::Far },
+            _ if error.is_infrastructure() => Failure::machine(reason),
+            _ => Failure { reason, fault: Fault::Job },
+        }
     }
 }
 
@@ -62,10 +81,16 @@ impl Attempt {
         };
         let (status, reason, infrastructure) = match end {
             End::Done(Ok(rooms)) => {
+                self.judge(clock.elapsed(), None);
                 self.rooms = rooms.into_iter().map(|room| (room.name().to_owned(), room)).collect();
                 (Status::Passed, String::new(), false)
             }
-            End::Done(Err(failure)) => (Status::Error, failure.reason, failure.infrastructure),
+            End::Done(Err(failure)) => {
+                let failure = self.for_want_of_room(failure);
+                let infrastructure = failure.is_infrastructure();
+                self.judge(clock.elapsed(), Some(failure.fault));
+                (Status::Error, failure.reason, infrastructure)
+            }
             End::Cancelled => (Status::Cancelled, String::new(), false),
             End::TimedOut => {
                 (Status::TimedOut, format!("the job timed out after {}", words(self.job.timeout_ms)), false)
@@ -89,6 +114,33 @@ impl Attempt {
                 infrastructure,
             },
         );
+    }
+
+    /// What the setup says of this machine.
+    fn judge(&self, took: Duration, fault: Option<Fault>) {
+        let (job, repo) = (self.offer.job_id, self.offer.repo.as_str());
+        self.shop.health.setup_ended(Setup { job, repo, took, fault });
+    }
+
+    /// The same failure, and that a disk is full when one is: that explains most others.
+    pub(crate) fn for_want_of_room(&self, failure: Failure) -> Failure {
+        match self.full_disk() {
+            Some(words) => Failure::machine(format!("{words}: {}", failure.reason)),
+            None => failure,
+        }
+    }
+
+    /// Which disk has no room left for a job, in words.
+    pub(crate) fn full_disk(&self) -> Option<&'static str> {
+        let full = |path: &Path| Disk::of(path).is_ok_and(Disk::is_full);
+        if full(&self.place.folder) {
+            return Some("the worker's disk is full");
+        }
+        self.shop
+            .executor
+            .disk()
+            .is_some_and(|path| full(&path))
+            .then_some("the Docker Engine's disk is full")
     }
 
     /// Sends what an earlier life wrote, and then `lines`, as the setup's log.
@@ -148,15 +200,15 @@ impl Attempt {
         let done = workspace::check_out(&self.shop.mirrors, wanted, &folder, say).await;
         let done = done.map_err(|error: GitError| Failure {
             reason: workspace::failure(&wanted, &error),
-            infrastructure: error.infrastructure,
+            fault: if error.infrastructure { Fault::Far } else { Fault::Job },
         })?;
         line(say, &done).await;
         let containers = matches!(self.shop.executor, Executor::Docker(_));
         if let Some(user) = user.filter(|user| containers && *user != User::ROOT) {
             let given = tokio::task::spawn_blocking(move || workspace::give(&folder, user)).await;
-            given.map_err(std::io::Error::other).flatten().map_err(|error| Failure {
-                reason: format!("the workspace cannot be given to {}:{}: {error}", user.uid, user.gid),
-                infrastructure: true,
+            given.map_err(std::io::Error::other).flatten().map_err(|error| {
+                let User { uid, gid } = user;
+                Failure::machine(format!("the workspace cannot be given to {uid}:{gid}: {error}"))
             })?;
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::board::{Stop, at_least};
 use crate::env::{self, Known};
 use crate::executor::{ExecutorError, Exit, Order, Room, StageHandle, User};
 use crate::folder::{Ended, boot_ms, left};
-use crate::plan::{Planned, verdict, words};
+use crate::plan::{Planned, forced, verdict, words};
 use crate::pump::Source;
 use crate::setup::Failure;
 use crate::ship::Stale;
@@ -34,6 +34,10 @@ impl Attempt {
     /// afterwards. `briefly` means that the job is over and this is to clean up.
     pub(crate) async fn stage(&mut self, planned: &Planned, briefly: bool) -> Result<(), Stale> {
         let known = self.state.current.as_ref().is_some_and(|current| current.stage == planned.id);
+        // Others may have been given the attempt, and nobody has looked yet: this process may have been stopped for a while.
+        if self.shop.contact.is_lost() {
+            return Err(Stale);
+        }
         if !known {
             self.begin(planned.id, Some(&planned.room.name));
         }
@@ -63,7 +67,7 @@ impl Attempt {
             biased;
             exit = handle.exit() => {
                 return match exit {
-                    Ok(exit) => Ended { room: Some(room.name().to_owned()), ..verdict(&exit, &planned.stage.allow_failure) },
+                    Ok(exit) => self.judged(planned, room, &exit),
                     Err(error) => self.broken(error.into()),
                 };
             }
@@ -74,11 +78,27 @@ impl Attempt {
         let (status, reason) = match cut {
             Cut::Stage(limit_ms) => (Status::TimedOut, format!("timed out after {}", words(limit_ms))),
             Cut::Job => (Status::TimedOut, format!("the job timed out after {}", words(self.job.timeout_ms))),
-            Cut::Cancelled => (Status::Cancelled, String::new()),
+            Cut::Cancelled => {
+                let again = forced(*self.stop.borrow()).filter(|_| planned.stage.always);
+                (Status::Cancelled, again.unwrap_or_default().to_owned())
+            }
         };
         let duration_ms = exit.map_or_else(|| self.since_begin(), |exit| exit.duration.as_millis() as u64);
         let room = Some(room.name().to_owned());
         Ended { status, exit_code: None, duration_ms, reason, room, forgiven, infrastructure: false }
+    }
+
+    /// How a stage ended by itself. One that failed for want of room is not the script's fault.
+    fn judged(&self, planned: &Planned, room: &Room, exit: &Exit) -> Ended {
+        let room = Some(room.name().to_owned());
+        let ended = Ended { room, ..verdict(exit, &planned.stage.allow_failure) };
+        match self.full_disk().filter(|_| matches!(ended.status, Status::Failed | Status::Error)) {
+            Some(words) => {
+                let reason = format!("{words} ({})", ended.reason);
+                Ended { status: Status::Error, reason, infrastructure: true, forgiven: false, ..ended }
+            }
+            None => ended,
+        }
     }
 
     /// Returns when the stage must not go on.
@@ -137,14 +157,15 @@ impl Attempt {
 
     /// The end of the stage under way when its room or the engine failed.
     fn broken(&self, failure: Failure) -> Ended {
+        let failure = self.for_want_of_room(failure);
         Ended {
             status: Status::Error,
             exit_code: None,
             duration_ms: self.since_begin(),
+            infrastructure: failure.is_infrastructure(),
             reason: failure.reason,
             room: self.state.current.as_ref().and_then(|current| current.room.clone()),
             forgiven: false,
-            infrastructure: failure.infrastructure,
         }
     }
 

@@ -17,19 +17,22 @@ use crate::attempt::{Shop, Start, clean, work_on};
 use crate::board::{Board, Stop};
 use crate::config::{Config, ExecutorKind};
 use crate::connect;
+use crate::contact::Shared;
 use crate::error::WorkerError;
-use crate::executor::{DockerConfig, Executor, HostConfig, Place, Sharing};
+use crate::executor::{DockerConfig, Executor, ExecutorError, HostConfig, Place, Sharing};
 use crate::folder::{Cancel, Folder, State, lease};
 use crate::identity::{self, Identity};
 use crate::mirror::Mirrors;
 use crate::session::{Session, keep};
-use crate::watch::Watch;
+use crate::watch::{Health, Watch};
 
 /// Leftovers are looked for this often.
 const SWEEP: Duration = Duration::from_mins(10);
 /// From the start to the first look whether networks are apart; then as often as for leftovers.
 const WALLS: Duration = Duration::from_mins(1);
 
+/// Attempts of an earlier life wait so long for an engine.
+const ENGINE_AWAY: Duration = Duration::from_mins(2);
 /// Longest that a worker without a server takes to end what it still has.
 const LAST: Duration = Duration::from_mins(1);
 
@@ -68,6 +71,7 @@ pub async fn work(config: Config, shutdown: impl Into<Shutdown>) -> Result<(), W
         ExecutorKind::Host => "host".to_owned(),
         ExecutorKind::Docker => String::new(),
     });
+    let contact = Shared::new();
     let session = Session {
         config: config.clone(),
         identity: identity.clone(),
@@ -75,12 +79,21 @@ pub async fn work(config: Config, shutdown: impl Into<Shutdown>) -> Result<(), W
         starts,
         welcome: welcome.clone(),
         sharing: sharing.subscribe(),
+        contact: contact.clone(),
     };
     let end = CancellationToken::new();
     let _end = end.clone().drop_guard();
     let mut session = thread(session, end)?;
     let shutdown = Shutdown { drain: shutdown.drain.child_token(), cancel: shutdown.cancel };
-    let worker = Worker { config, identity, board: Arc::clone(&board), shutdown: shutdown.clone(), sharing };
+    let worker = Worker {
+        config,
+        identity,
+        board: Arc::clone(&board),
+        health: Arc::default(),
+        contact,
+        shutdown: shutdown.clone(),
+        sharing,
+    };
     let mut live = pin!(worker.live(old, torn, inbox, welcome.subscribe()));
     let refused = tokio::select! {
         biased;
@@ -104,6 +117,8 @@ struct Worker {
     config: Config,
     identity: Identity,
     board: Arc<Board>,
+    health: Arc<Health>,
+    contact: Shared,
     shutdown: Shutdown,
     sharing: watch::Sender<String>,
 }
@@ -124,11 +139,15 @@ impl Worker {
         };
         let watch = Watch {
             board: Arc::clone(&self.board),
+            health: Arc::clone(&self.health),
             data: self.config.data.clone(),
             min_free: self.config.min_free,
+            every: self.config.look,
         };
-        let _watching = AbortOnDropHandle::new(tokio::spawn(watch.keep_looking()));
-        let executor = self.executor(instance).await?;
+        let Some(executor) = self.wait_for_executor(&instance, &watch).await? else { return Ok(()) };
+        // Before the first job is welcome.
+        watch.look(&executor).await;
+        let _watching = AbortOnDropHandle::new(tokio::spawn(watch.keep_looking(executor.clone())));
         let _telling =
             AbortOnDropHandle::new(tokio::spawn(tell_sharing(executor.clone(), self.sharing.clone())));
         self.sweep(&executor).await;
@@ -144,6 +163,8 @@ impl Worker {
             client: connect::client(&self.config, &self.identity.secret)?,
             mirrors: Mirrors::new(self.config.data.join("mirrors")),
             known_hosts: self.config.data.join("known_hosts"),
+            health: Arc::clone(&self.health),
+            contact: self.contact.clone(),
             log_cap: self.config.log_cap_bytes,
         });
         let mut attempts = JoinSet::new();
@@ -185,7 +206,7 @@ impl Worker {
                 () = self.shutdown.cancel.cancelled(), if !cancelled => {
                     (draining, cancelled) = (true, true);
                     self.board.close();
-                    self.board.stop_all(Stop::Force);
+                    self.board.stop_all(Stop::Halt);
                 }
                 () = self.board.idle(), if draining => break,
             }
@@ -199,8 +220,10 @@ impl Worker {
         let free = Release { slot, board };
         let shop = Arc::clone(shop);
         attempts.spawn(async move {
+            let health = Arc::clone(&shop.health);
             work_on(shop, start).await;
             drop(free);
+            health.attempt_left();
         });
     }
 
@@ -216,6 +239,31 @@ impl Worker {
         }
         fs::write(path, &instance).map_err(WorkerError::io("cannot write to the worker's folder"))?;
         Ok(instance)
+    }
+
+    /// The executor, as soon as there is one; `None` when the worker is to end before that. Attempts of an earlier life are
+    /// given up when it takes long: nothing watches over them.
+    async fn wait_for_executor(
+        &self,
+        instance: &str,
+        watch: &Watch,
+    ) -> Result<Option<Executor>, WorkerError> {
+        let begin = tokio::time::Instant::now();
+        loop {
+            let error = match self.executor(instance.to_owned()).await {
+                Err(WorkerError::Executor(error @ ExecutorError::NoEngine(_))) => error,
+                done => return done.map(Some),
+            };
+            watch.no_executor(&error.to_string());
+            if begin.elapsed() > ENGINE_AWAY && !self.board.holding().is_empty() {
+                let given_up = self.board.stop_all(Stop::Drop);
+                tracing::error!("there is no Docker Engine for too long: {given_up} attempts are given up");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.config.look) => {}
+                () = self.shutdown.drain.cancelled() => return Ok(None),
+            }
+        }
     }
 
     async fn executor(&self, instance: String) -> Result<Executor, WorkerError> {

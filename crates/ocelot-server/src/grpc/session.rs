@@ -239,7 +239,7 @@ impl Session {
         let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         loop {
             beat.tick().await;
-            if !send(&self.outbox, Down::Beat(Beat {})) {
+            if !send(&self.outbox, Down::Beat(Beat { heard: 0 })) {
                 return End::Back("it does not read".to_owned());
             }
         }
@@ -292,7 +292,12 @@ impl Session {
                     Err(StoreError::Unavailable(why)) => {
                         tracing::warn!(worker = %self.worker, why, "leases cannot be renewed now");
                     }
-                    other => drop(other?),
+                    renewed => {
+                        renewed?;
+                        if beat.number > 0 {
+                            send(&self.outbox, Down::Beat(Beat { heard: beat.number }));
+                        }
+                    }
                 }
                 if let Some(condition) = beat.condition {
                     let condition = hello::condition(&condition);

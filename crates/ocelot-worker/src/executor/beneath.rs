@@ -9,6 +9,8 @@ use std::path::{Component, Path};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
 
+use crate::condition::Disk;
+
 /// A folder that is held open: what is opened in it stays in it, whatever is renamed or linked meanwhile.
 #[derive(Debug)]
 pub struct Folder(OwnedFd);
@@ -28,6 +30,11 @@ impl Folder {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         Ok(file)
+    }
+
+    /// The disk that it is on.
+    pub(crate) fn disk(&self) -> io::Result<Disk> {
+        Ok(rustix::fs::fstatvfs(&self.0)?.into())
     }
 
     /// A socket at `path` below, to be connected to by [`Folder::address`].

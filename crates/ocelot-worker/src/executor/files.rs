@@ -13,6 +13,7 @@ use super::ExecutorError;
 use super::beneath::Folder;
 use super::link::Link;
 use super::shim::wire::{Ask, Ended, Kind, MAX_BLOCK, Tell};
+use crate::condition::Disk;
 
 /// Most that is read of a log at once when it is a file of this machine.
 const BLOCK: u64 = 1 << 20;
@@ -50,6 +51,14 @@ impl Files {
         let Some(bytes) = bytes else { return Ok(None) };
         let ended = std::str::from_utf8(&bytes).ok().and_then(Ended::decode);
         ended.map(Some).ok_or_else(|| ExecutorError::Tampered("its exit code is none".to_owned()))
+    }
+
+    /// True when nothing can be written beside them.
+    pub(crate) fn has_no_room(&self) -> bool {
+        match self {
+            Files::Shared(folder) => folder.disk().is_ok_and(Disk::is_full),
+            Files::Remote => false,
+        }
     }
 
     /// True when the stage was ever started.

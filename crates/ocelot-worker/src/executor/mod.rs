@@ -65,6 +65,22 @@ impl Executor {
         }
     }
 
+    /// Asks the engine whether it is there. On the host there is nobody to ask.
+    pub async fn answers(&self) -> Result<(), ExecutorError> {
+        match self {
+            Executor::Docker(docker) => docker.answers().await,
+            Executor::Host(_) => Ok(()),
+        }
+    }
+
+    /// Where the engine keeps images and containers, when it runs on this machine.
+    pub fn disk(&self) -> Option<std::path::PathBuf> {
+        match self {
+            Executor::Docker(docker) => docker.disk(),
+            Executor::Host(_) => None,
+        }
+    }
+
     /// Makes what does not depend on a job, so that the first one need not wait for it. `folder` is where jobs are.
     pub async fn get_ready(&self, slots: u32, folder: &std::path::Path) -> Result<(), ExecutorError> {
         match self {

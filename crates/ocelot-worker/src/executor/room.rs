@@ -176,6 +176,10 @@ impl Inner {
     pub(crate) async fn exit_file(&self, key: &str, announced: bool) -> Result<Option<Ended>, ExecutorError> {
         let ended = self.files.exit(&self.link, key).await?;
         if announced && ended.is_none() {
+            if self.files.has_no_room() {
+                let what = "how the stage ended could not be written down".to_owned();
+                return Err(ExecutorError::Io { what, source: std::io::ErrorKind::StorageFull.into() });
+            }
             return Err(ExecutorError::Tampered("its exit code was removed".to_owned()));
         }
         Ok(ended)

@@ -1,20 +1,15 @@
 //! `ocelot up`: a server with `SQLite` and one worker, in this process.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 use clap::Args;
 use ocelot_server::Server;
-use ocelot_worker::{Config, Shutdown, WorkerError};
+use ocelot_worker::{Config, Shutdown};
 
 use super::show;
 use crate::roles::options::ServerOptions;
 use crate::roles::signals::Ending;
 use crate::roles::work::WorkOptions;
 use crate::roles::{self, local_url};
-
-/// How often a missing Docker Engine is looked for.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -74,29 +69,8 @@ async fn worker(config: Config, ending: &Ending) -> anyhow::Result<()> {
         return Ok(());
     }
     let _lock = roles::lock::lock(&config.data)?;
-    work(config, ending).await
-}
-
-/// Without an engine the server goes on, and the worker comes when the engine does.
-async fn work(config: Config, ending: &Ending) -> anyhow::Result<()> {
     let shutdown = Shutdown { drain: ending.drain.clone(), cancel: ending.cancel.clone() };
-    let mut said = String::new();
-    loop {
-        match ocelot_worker::work(config.clone(), shutdown.clone()).await {
-            Err(WorkerError::Executor(error)) => {
-                let words = error.to_string();
-                if words != said {
-                    tracing::warn!("builds wait until this is mended: {words}");
-                }
-                said = words;
-            }
-            ended => return ended.context("the worker ended"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
-            () = ending.drain.cancelled() => return Ok(()),
-        }
-    }
+    ocelot_worker::work(config, shutdown).await.context("the worker ended")
 }
 
 fn cores() -> u32 {

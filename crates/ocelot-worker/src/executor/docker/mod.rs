@@ -32,6 +32,8 @@ const WORKSPACE: &str = "/ocelot/workspace";
 const IO: &str = "/ocelot/io";
 const SHIM_DIR: &str = "/ocelot/shim";
 const SHIM: &str = "/ocelot/shim/shim";
+/// An engine that is busy may take a while to say that it is there.
+const ANSWER: std::time::Duration = std::time::Duration::from_secs(20);
 /// When neither the image nor the stage says where programs are.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -109,6 +111,8 @@ struct Shared {
     config: DockerConfig,
     /// What the engine says of itself, once at the start: version, and limits that it cannot enforce.
     version: String,
+    /// Where it keeps its things, if that is a folder of this machine.
+    root: Option<PathBuf>,
     /// Set by the first job, and anew when the shim's volume was removed.
     prepared: tokio::sync::Mutex<Option<Sharing>>,
     /// The same for who wants to hear of it.
@@ -136,13 +140,15 @@ impl Docker {
         let connected = async {
             let api = bollard::Docker::connect_with_host(&host)?.negotiate_version().await?;
             let version = api.version().await?;
-            Ok::<_, bollard::errors::Error>((api, version))
+            let info = api.info().await?;
+            Ok::<_, bollard::errors::Error>((api, version, info))
         };
-        let (api, version) = connected.await.map_err(|error| no_engine(&host, &error))?;
+        let (api, version, info) = connected.await.map_err(|error| no_engine(&host, &error))?;
         Ok(Docker(Arc::new(Shared {
             api,
             config,
             version: version.version.unwrap_or_default(),
+            root: info.docker_root_dir.map(PathBuf::from).filter(|_| host.starts_with("unix://")),
             prepared: tokio::sync::Mutex::new(None),
             sharing: tokio::sync::watch::Sender::new(None),
             open_walls: AtomicBool::new(false),
@@ -150,6 +156,19 @@ impl Docker {
             networks: tokio::sync::Mutex::new(()),
             some_image: Mutex::new(None),
         })))
+    }
+
+    pub(super) async fn answers(&self) -> Result<(), ExecutorError> {
+        let why = match tokio::time::timeout(ANSWER, self.0.api.ping()).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => error_chain(&error),
+            Err(_) => format!("silent for {} s", ANSWER.as_secs()),
+        };
+        Err(ExecutorError::NoEngine(format!("the Docker Engine does not answer ({why})")))
+    }
+
+    pub(super) fn disk(&self) -> Option<PathBuf> {
+        self.0.root.clone()
     }
 
     /// The engine's version.
