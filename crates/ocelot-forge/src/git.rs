@@ -3,6 +3,8 @@
 //! Uses the git program with a bare cache per URL below `mirrors-server` in the data folder, which
 //! holds single commits without their history. Never checks anything out.
 
+mod caches;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

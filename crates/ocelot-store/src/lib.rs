@@ -447,6 +447,18 @@ impl Store {
         each_again!(self, core => core.expire_builds(before, keep_last, after, limit))
     }
 
+    // orphans.rs
+    /// Builds that nothing would ever end, the oldest first, at most `limit`.
+    pub async fn orphans(&self, limit: u32) -> Result<Vec<BuildNumber>, StoreError> {
+        each!(self, core => core.orphans(limit).await)
+    }
+
+    /// Brings the rows of a build together again: what nobody holds is lost, what waits nowhere waits again, and what
+    /// follows is done. Of a build that is whole it changes nothing.
+    pub async fn mend(&self, number: BuildNumber) -> Result<Mended, StoreError> {
+        each_again!(self, core => core.mend(number))
+    }
+
     // tokens.rs
     /// Makes a token; the secret (`ocl_` + 43 characters) is only stored as SHA-256.
     pub async fn create_token(

@@ -443,6 +443,15 @@ pub struct Looked {
     pub(crate) number: BuildNumber,
 }
 
+/// What was wrong with a build and is not any more.
+#[derive(Debug, Default)]
+pub struct Mended {
+    /// In words, for the server's log.
+    pub what: Vec<String>,
+    /// What followed.
+    pub changes: Vec<ocelot_model::build::Change>,
+}
+
 /// A token without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {

@@ -217,6 +217,13 @@ impl TestApp {
         self.start_worker();
     }
 
+    /// The same, with these variables from now on.
+    pub fn restart_worker_with(&mut self, env: &[(&str, &str)]) {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        self.env.worker.extend(env);
+        self.restart_worker();
+    }
+
     /// The server's process.
     pub fn server(&mut self) -> &mut Process {
         self.server.as_mut().expect("a server")

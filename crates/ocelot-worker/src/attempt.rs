@@ -184,6 +184,8 @@ impl Attempt {
     }
 
     async fn run(&mut self, resumed: bool) -> Result<Outcome, Stale> {
+        // Before anything is asked of them.
+        let _held = self.shop.executor.hold_images(plan::images(&self.plan)).await;
         if resumed {
             self.take_up().await;
         }

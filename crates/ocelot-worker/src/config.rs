@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::condition::MinFree;
+use crate::keep::Keep;
 
 /// What a worker needs to know.
 #[derive(Debug, Clone)]
@@ -33,6 +34,10 @@ pub struct Config {
     pub log_cap_bytes: u64,
     /// With less room on its disks it takes no jobs.
     pub min_free: MinFree,
+    /// Which mirrors of repositories are kept.
+    pub mirrors: Keep,
+    /// Which of the images that it pulled for jobs are kept.
+    pub images: Keep,
     /// How often it looks whether its machine is fit for jobs.
     pub look: Duration,
 }
@@ -69,6 +74,8 @@ impl Config {
             docker_host: None,
             log_cap_bytes: Self::LOG_CAP,
             min_free: MinFree::default(),
+            mirrors: Keep { age: Some(Duration::from_hours(30 * 24)), bytes: Some(20 << 30) },
+            images: Keep { age: Some(Duration::from_hours(14 * 24)), bytes: Some(50 << 30) },
             look: Duration::from_secs(10),
         }
     }

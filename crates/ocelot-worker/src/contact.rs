@@ -11,7 +11,7 @@ use crate::folder::boot_ms;
 
 /// Longest that attempts go on without any word from a server.
 const LONGEST: Duration = Duration::from_mins(30);
-/// Least time for ending what runs, unless the limit itself is shorter than twice that.
+/// Least time for ending what runs, but never more than a third of the limit: two heartbeats may be lost.
 const TO_END: Duration = Duration::from_secs(10);
 
 /// A moment: time since the machine was started.
@@ -134,8 +134,8 @@ impl Contact {
             return true;
         }
         let sign = self.down.map_or(self.heard, |down| down.max(self.heard));
-        // A sixth of the limit is left for ending what runs.
-        let to_end = (self.hard / 6).max(TO_END.min(self.hard / 2));
+        // A sixth of the limit is left for ending what runs, a third of a short one.
+        let to_end = (self.hard / 6).max(TO_END.min(self.hard / 3));
         !self.gone && now.saturating_sub(sign) >= self.hard.saturating_sub(to_end)
     }
 }
@@ -212,6 +212,6 @@ mod tests {
             contact.limit(Duration::from_secs(hard));
             (0..1000).find(|second| contact.is_lost(Duration::from_secs(*second))).unwrap()
         };
-        assert_eq!([180, 60, 30, 10].map(lost_after), [150, 50, 20, 5]);
+        assert_eq!([180, 60, 30, 9].map(lost_after), [150, 50, 20, 6]);
     }
 }

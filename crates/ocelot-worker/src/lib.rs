@@ -1,6 +1,6 @@
 //! The worker: claims jobs from a server and runs them through an executor.
 //!
-//! [`watch`] looks whether the machine is fit for jobs. [`session`] talks to the server and fills the slots of the [`board`]; [`attempt`] works on one job: [`setup`]
+//! [`watch`] looks whether the machine is fit for jobs, and [`keep`] keeps it in order. [`session`] talks to the server and fills the slots of the [`board`]; [`attempt`] works on one job: [`setup`]
 //! (rooms, and the checkout by [`mirror`] and [`workspace`]), one [`stage`] after the other, [`pump`] and [`ship`] for
 //! the logs, [`report`] for the results. [`folder`] keeps what a worker that was killed must find again. Nothing here
 //! knows Docker; that is the [`executor`]'s.
@@ -23,6 +23,7 @@ mod fake;
 mod folder;
 mod git;
 mod identity;
+mod keep;
 #[cfg(test)]
 mod life;
 mod limit;
@@ -42,4 +43,5 @@ pub use condition::MinFree;
 pub use config::{Config, ExecutorKind};
 pub use error::WorkerError;
 pub use identity::file as identity_file;
+pub use keep::Keep;
 pub use work::{Shutdown, work};

@@ -2,6 +2,8 @@
 //!
 //! A mirror only ever serves [`crate::workspace`]; no job sees it.
 
+mod clean;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,8 +31,9 @@ const DIGITS: usize = 16;
 /// The names of the mirrors below `folder`, as the server knows them.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     let found = fs::read_dir(folder).into_iter().flatten().flatten();
-    let names =
-        found.filter_map(|entry| entry.file_name().to_str().map(|name| name.chars().take(DIGITS).collect()));
+    let names = found.filter_map(|entry| entry.file_name().into_string().ok());
+    // One that is being deleted is none.
+    let names = names.filter(|name| !name.starts_with('.')).map(|name| name.chars().take(DIGITS).collect());
     let mut names: Vec<String> = names.take(TOLD).collect();
     names.sort_unstable();
     names
@@ -82,7 +85,10 @@ impl Mirrors {
             }
             done => done,
         };
-        done.map(|()| Mirror { path, _held: held })
+        done.map(|()| {
+            clean::mark(&path);
+            Mirror { path, _held: held }
+        })
     }
 
     /// Throws the mirror away and fetches again: for when copying from it has failed.

@@ -1,5 +1,7 @@
 //! What of a job runs, where, and what its stages' ends make of it. Pure.
 
+use std::collections::BTreeSet;
+
 use ocelot_api::proto::StageRef;
 use ocelot_model::Status;
 use ocelot_model::pipeline::{AllowFailure, Job, Stage};
@@ -91,6 +93,13 @@ pub(crate) fn later_images(plan: &[Planned]) -> Vec<&str> {
         images.extend(image.filter(|_| !shared.contains(&&planned.room.image)));
     }
     images
+}
+
+/// All images of stages that may run, each once.
+pub(crate) fn images(plan: &[Planned]) -> Vec<String> {
+    let images = plan.iter().filter(|planned| planned.skip.is_none());
+    let images: BTreeSet<_> = images.filter_map(|planned| planned.room.image.clone()).collect();
+    images.into_iter().collect()
 }
 
 /// How the job goes so far.
@@ -263,7 +272,10 @@ mod tests {
     fn images_of_isolated_stages_come_in_the_setup() {
         let check = |stages: &str, want: &[&str]| {
             let job = job(stages);
-            assert_eq!(later_images(&plan(&job, &ids(&job), "dev").unwrap()), want, "{stages}");
+            let plan = plan(&job, &ids(&job), "dev").unwrap();
+            assert_eq!(later_images(&plan), want, "{stages}");
+            let all = images(&plan);
+            assert!(want.iter().all(|image| all.iter().any(|other| other == image)), "{stages}: {all:?}");
         };
         check("a, b isolated", &[]);
         check("a isolated", &["busybox"]);

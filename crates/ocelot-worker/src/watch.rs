@@ -18,6 +18,7 @@ use crate::executor::Executor;
 pub(crate) struct Health {
     breaker: Mutex<Breaker>,
     news: Notify,
+    room: Notify,
 }
 
 impl Health {
@@ -29,6 +30,16 @@ impl Health {
     pub(crate) fn setup_ended(&self, setup: Setup<'_>) {
         self.breaker().ended(Instant::now(), setup);
         self.news.notify_one();
+    }
+
+    /// Something may be better now.
+    pub(crate) fn look_again(&self) {
+        self.news.notify_one();
+    }
+
+    /// Returns when a disk has too little room.
+    pub(crate) async fn room_wanted(&self) {
+        self.room.notified().await;
     }
 
     /// An attempt is over.
@@ -67,6 +78,9 @@ impl Watch {
     pub(crate) async fn look(&self, executor: &Executor) {
         let engine = executor.answers().await.err().map(|error| error.to_string());
         let (disk, lack) = self.disk(executor.disk());
+        if lack.is_some() {
+            self.health.room.notify_one();
+        }
         let verdict = self.health.breaker().verdict(Instant::now());
         let (bad, trial) = match verdict {
             Verdict::Well => (None, None),

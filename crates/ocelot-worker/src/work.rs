@@ -22,14 +22,14 @@ use crate::error::WorkerError;
 use crate::executor::{DockerConfig, Executor, ExecutorError, HostConfig, Place, Sharing};
 use crate::folder::{Cancel, Folder, State, lease};
 use crate::identity::{self, Identity};
+use crate::keep::{Keeper, sweep};
 use crate::mirror::Mirrors;
 use crate::session::{Session, keep};
 use crate::watch::{Health, Watch};
 
-/// Leftovers are looked for this often.
-const SWEEP: Duration = Duration::from_mins(10);
-/// From the start to the first look whether networks are apart; then as often as for leftovers.
+/// From the start to the first look whether networks are apart, and from one to the next.
 const WALLS: Duration = Duration::from_mins(1);
+const WALLS_AGAIN: Duration = Duration::from_mins(10);
 
 /// Attempts of an earlier life wait so long for an engine.
 const ENGINE_AWAY: Duration = Duration::from_mins(2);
@@ -150,7 +150,7 @@ impl Worker {
         let _watching = AbortOnDropHandle::new(tokio::spawn(watch.keep_looking(executor.clone())));
         let _telling =
             AbortOnDropHandle::new(tokio::spawn(tell_sharing(executor.clone(), self.sharing.clone())));
-        self.sweep(&executor).await;
+        sweep(&executor, &self.board).await;
         if let Err(error) = executor.get_ready(self.config.slots, &self.config.jobs()).await {
             // The first job tries again, and says what is wrong where people look.
             tracing::warn!("the Docker Engine cannot be prepared yet: {error}");
@@ -167,6 +167,13 @@ impl Worker {
             contact: self.contact.clone(),
             log_cap: self.config.log_cap_bytes,
         });
+        let keeper = Keeper {
+            shop: Arc::clone(&shop),
+            board: Arc::clone(&self.board),
+            health: Arc::clone(&self.health),
+            config: self.config.clone(),
+        };
+        let _keeping = AbortOnDropHandle::new(tokio::spawn(keeper.keep_order()));
         let mut attempts = JoinSet::new();
         for start in old {
             self.begin(&mut attempts, &shop, start);
@@ -186,9 +193,7 @@ impl Worker {
         attempts: &mut JoinSet<()>,
         inbox: &mut mpsc::UnboundedReceiver<Start>,
     ) {
-        let mut sweep = tokio::time::interval(SWEEP);
-        sweep.reset();
-        let mut walls = tokio::time::interval_at(tokio::time::Instant::now() + WALLS, SWEEP);
+        let mut walls = tokio::time::interval_at(tokio::time::Instant::now() + WALLS, WALLS_AGAIN);
         let mut looks = JoinSet::new();
         let (mut draining, mut cancelled) = (false, false);
         loop {
@@ -196,7 +201,6 @@ impl Worker {
                 Some(start) = inbox.recv() => self.begin(attempts, shop, start),
                 Some(_) = attempts.join_next() => {}
                 Some(_) = looks.join_next() => {}
-                _ = sweep.tick() => self.sweep(&shop.executor).await,
                 _ = walls.tick() => drop(looks.spawn(look_at_walls(shop.executor.clone()))),
                 () = self.shutdown.drain.cancelled(), if !draining => {
                     draining = true;
@@ -272,19 +276,12 @@ impl Worker {
                 let docker_host = self.config.docker_host.clone();
                 let name = name_on_engine(&self.config.data, &self.config.name)
                     .map_err(WorkerError::io("cannot write to the worker's folder"))?;
-                let config = DockerConfig { docker_host, ..DockerConfig::new(instance, name) };
+                let images = Some(self.config.data.join("images"));
+                let config = DockerConfig { docker_host, images, ..DockerConfig::new(instance, name) };
                 Executor::docker(config).await?
             }
             ExecutorKind::Host => Executor::host(HostConfig { data: self.config.data.clone() })?,
         })
-    }
-
-    async fn sweep(&self, executor: &Executor) {
-        let keep: Vec<AttemptId> = self.board.attempts().into_iter().map(AttemptId).collect();
-        match executor.sweep(&keep).await {
-            Ok(removed) => removed.iter().for_each(|what| tracing::info!("a leftover was removed: {what}")),
-            Err(error) => tracing::warn!("leftovers cannot be looked for: {error}"),
-        }
     }
 }
 
@@ -359,8 +356,8 @@ fn seat(board: &Board, folder: Folder, offer: proto::Offer, state: State) -> Sta
     Start { folder, offer, state, stop, resumed: true }
 }
 
-/// Removes what looks like an attempt's folder but cannot be gone on with.
-async fn discard(executor: &Executor, path: PathBuf) {
+/// Removes what looks like an attempt's folder but is not gone on with.
+pub(crate) async fn discard(executor: &Executor, path: PathBuf) {
     let id = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
     let Some(id) = id else {
         if let Err(error) = crate::folder::remove_if_there(&path) {

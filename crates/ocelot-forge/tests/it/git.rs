@@ -288,3 +288,18 @@ async fn what_changed_between_two_commits() {
     assert!(room.git.changed(&room.url, &none, &last).await.is_err());
     assert!(matches!(room.git.changed(&room.url, "--output=x", &last).await, Err(GitError::NoCommit { .. })));
 }
+
+#[tokio::test]
+async fn caches_that_take_too_much_or_are_old_go_and_come_back() {
+    let room = room();
+    commit(&room.repo(), "ocelot.yml", "one");
+    room.head("main").await.unwrap();
+    let (year, much) = (std::time::Duration::from_hours(365 * 24), u64::MAX);
+    assert_eq!(room.git.tidy(year, much).await.unwrap(), 0);
+    let cache = room.cache();
+    assert_eq!(room.git.tidy(year, 1).await.unwrap(), 1);
+    assert!(!cache.exists());
+    assert_eq!(room.head("main").await.unwrap().1.as_deref(), Some("one"));
+    assert_eq!(room.git.tidy(std::time::Duration::ZERO, much).await.unwrap(), 1);
+    assert_eq!(room.head("main").await.unwrap().1.as_deref(), Some("one"));
+}

@@ -1,6 +1,7 @@
 //! What happens without being asked: one file per loop. A loop that dies stops the process.
 
 mod groups;
+mod janitor;
 mod leases;
 mod queue;
 mod retention;
@@ -14,5 +15,6 @@ pub(crate) fn start(app: &App, parts: &mut Parts) {
     parts.spawn("looking at leases", leases::leases(app.clone()));
     parts.spawn("looking at concurrency groups", groups::groups(app.clone()));
     parts.spawn("looking at the queue", queue::queue(app.clone()));
+    parts.spawn("mending what cannot end", janitor::janitor(app.clone()));
     parts.spawn("removing what is old", retention::retention(app.clone()));
 }

@@ -13,6 +13,7 @@ mod events;
 mod leases;
 mod log_writer;
 mod logs;
+mod orphans;
 mod pause;
 mod queue;
 mod removal;

@@ -189,6 +189,15 @@ pub(super) async fn open(tx: &mut Tx, job: JobId) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The job may not be claimed any more, or not yet.
+pub(super) async fn close(tx: &mut Tx, job: JobId) -> Result<(), StoreError> {
+    sqlx::query("UPDATE queue SET ready = false, ready_at = NULL WHERE job_id = $1")
+        .bind(job.0)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
 /// Puts a job that a worker had back into the queue, ready. It has waited since the time in `jobs`.
 pub(super) async fn enter_again(tx: &mut Tx, job: JobId, not_before: i64) -> Result<(), StoreError> {
     let row: Option<(i64, i64, String)> = sqlx::query_as(

@@ -28,6 +28,7 @@ mod leases;
 mod lists;
 mod logs;
 mod order;
+mod orphans;
 mod pause;
 mod races;
 mod retention;

@@ -145,8 +145,20 @@ fn install(data: &Path, shim: &Path) -> std::io::Result<()> {
         return Ok(());
     }
     fs::create_dir_all(data)?;
+    remove_others(data)?;
     let fresh = data.join(format!(".shim-{}", uuid::Uuid::now_v7()));
     fs::write(&fresh, shim::BYTES)?;
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
     fs::rename(&fresh, shim)
+}
+
+/// Shims of other versions; those that run do not need their file.
+fn remove_others(data: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(data)?.flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with("shim-") || name.starts_with(".shim-")) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }

@@ -23,7 +23,7 @@ mod script;
 mod shim;
 mod socket;
 
-pub use docker::{Docker, DockerConfig, Sharing};
+pub use docker::{Docker, DockerConfig, HeldImages, Sharing};
 pub use error::ExecutorError;
 pub use frames::{Frame, Frames};
 pub use host::{Host, HostConfig};
@@ -32,6 +32,8 @@ pub use room::{Exit, Order, Outcome, Room, StageHandle};
 
 use ocelot_model::id::AttemptId;
 use tokio::sync::mpsc;
+
+use crate::keep::Keep;
 
 /// Where [`Executor::open`] writes what a person should see in the `setup` stage's log: lines that end in
 /// `\n`. Somebody must read the other end while `open` is under way; a closed one is fine.
@@ -107,6 +109,23 @@ impl Executor {
         match (self, image) {
             (Executor::Docker(docker), Some(image)) => docker.have_image(image, pull, log).await.map(drop),
             (Executor::Docker(_), None) | (Executor::Host(_), _) => Ok(()),
+        }
+    }
+
+    /// Images are not removed while the answer lives. On the host there are none.
+    pub async fn hold_images(&self, names: Vec<String>) -> Option<HeldImages> {
+        match self {
+            Executor::Docker(docker) => Some(docker.hold_images(names).await),
+            Executor::Host(_) => None,
+        }
+    }
+
+    /// Removes images that it has pulled and that are not to be kept, and with `missing` as many more as free so many bytes; never
+    /// one that was there before or that anybody uses. Answers in words what it removed.
+    pub async fn clean_images(&self, keep: Keep, missing: u64) -> Result<Vec<String>, ExecutorError> {
+        match self {
+            Executor::Docker(docker) => docker.clean_images(keep, missing).await,
+            Executor::Host(_) => Ok(Vec::new()),
         }
     }
 

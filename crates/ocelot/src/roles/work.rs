@@ -1,9 +1,9 @@
 //! How a worker works: what `worker` and `up` have in common.
 
 use clap::{Args, ValueEnum};
-use ocelot_worker::{Config, ExecutorKind, MinFree};
+use ocelot_worker::{Config, ExecutorKind, Keep, MinFree};
 
-use super::read::{Limit, label, limit, size};
+use super::read::{Age, Limit, age, label, limit, size};
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -23,6 +23,18 @@ pub(crate) struct WorkOptions {
     /// The same in hundredths of the disk; 20 GiB are always enough for it [default: 10].
     #[arg(long, value_name = "N", env = "OCELOT_MIN_FREE_PERCENT", value_parser = clap::value_parser!(u8).range(0..=90))]
     min_free_percent: Option<u8>,
+    /// A mirror of a repository goes when no job has used it for so long: 30d, 12w, forever [default: 30d].
+    #[arg(long, value_name = "AGE", env = "OCELOT_KEEP_MIRRORS", value_parser = age)]
+    keep_mirrors: Option<Age>,
+    /// All mirrors take no more than this, but for the one used last; 0 for no limit [default: 20GiB].
+    #[arg(long, value_name = "SIZE", env = "OCELOT_MIRRORS_MAX", value_parser = limit)]
+    mirrors_max: Option<Limit>,
+    /// An image that the worker has pulled goes when no job has used it for so long [default: 14d].
+    #[arg(long, value_name = "AGE", env = "OCELOT_KEEP_IMAGES", value_parser = age)]
+    keep_images: Option<Age>,
+    /// All images that the worker has pulled take no more than this; 0 for no limit [default: 50GiB].
+    #[arg(long, value_name = "SIZE", env = "OCELOT_IMAGES_MAX", value_parser = limit)]
+    images_max: Option<Limit>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -40,9 +52,18 @@ impl WorkOptions {
             Some(Kind::Host) => ExecutorKind::Host,
         };
         config.log_cap_bytes = self.log_cap.unwrap_or(config.log_cap_bytes);
+        config.mirrors = keep(config.mirrors, self.keep_mirrors, self.mirrors_max);
+        config.images = keep(config.images, self.keep_images, self.images_max);
         config.min_free = MinFree {
             bytes: self.min_free.map_or(config.min_free.bytes, |Limit(bytes)| bytes),
             percent: self.min_free_percent.unwrap_or(config.min_free.percent),
         };
+    }
+}
+
+fn keep(default: Keep, age: Option<Age>, most: Option<Limit>) -> Keep {
+    Keep {
+        age: age.map_or(default.age, |Age(age)| age),
+        bytes: most.map_or(default.bytes, |Limit(bytes)| (bytes > 0).then_some(bytes)),
     }
 }

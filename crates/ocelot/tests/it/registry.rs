@@ -55,8 +55,7 @@ impl Drop for Registry {
 }
 
 fn docker(arguments: &[&str]) {
-    let done = Command::new("docker").args(arguments).output().expect("docker");
-    assert!(done.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    docker_says(arguments);
 }
 
 fn yml(image: &str) -> String {
@@ -112,4 +111,49 @@ async fn the_image_of_an_isolated_stage_comes_in_the_setup() {
         assert_eq!(setup.matches(&format!("Pulling {image}")).count(), 1, "{setup}");
         docker(&["rmi", "--no-prune", &image]);
     }
+}
+
+/// A worker without room removes what it has fetched and nobody uses, and nothing else.
+#[tokio::test]
+async fn a_worker_without_room_makes_some() {
+    docker_image_busybox();
+    let registry = Registry::start().await;
+    // One that is nobody else's, and one that is the test's own image by another name.
+    let made = format!("{}/team/made:1", registry.address);
+    let container = docker_says(&["create", BUSYBOX, "true"]);
+    docker(&["commit", "--change", &format!("LABEL of={}", registry.address), &container, &made]);
+    docker(&["rm", &container]);
+    docker(&["push", "--quiet", &made]);
+    docker(&["rmi", &made]);
+    let shared = registry.push("team/shared:1");
+    let mut app = TestApp::start(OCELOT, Setup::Apart).await;
+    for image in [&made, &shared] {
+        let build = app.build(if *image == made { "made" } else { "shared" }, &yml(image)).await;
+        assert_eq!(app.finished(build.number).await.status, Status::Passed);
+    }
+    let mirrors = || std::fs::read_dir(app.home().join("worker/mirrors")).unwrap().count();
+    assert_eq!(mirrors(), 2);
+    app.restart_worker_with(&[("OCELOT_MIN_FREE", "1000000GiB")]);
+    let admin = app.admin();
+    let unwell = wait_for("the worker's word", async || admin.workers().await.ok()?.pop()?.unwell).await;
+    assert!(unwell.contains("wants 976 TiB"), "{unwell}");
+    let there = |image: &str| {
+        Command::new("docker").args(["image", "inspect", image]).output().unwrap().status.success()
+    };
+    let mirrors = || std::fs::read_dir(app.home().join("worker/mirrors")).unwrap().count();
+    wait_for("more room", async || (mirrors() == 0 && !there(&made)).then_some(())).await;
+    assert!(there(&shared) && there(BUSYBOX));
+    docker(&["rmi", "--no-prune", &shared]);
+
+    let build = app.start_build("git/made").await;
+    let waits = wait_for("the queue", async || admin.queue().await.ok()?.pop()).await;
+    assert_eq!((waits.build, waits.reason), (Some(build.number), format!("w1 takes no jobs: {unwell}")));
+    let listed = app.cli(&["worker", "list"]).await.expect(0).stdout;
+    assert!(listed.contains(&unwell), "{listed}");
+}
+
+fn docker_says(arguments: &[&str]) -> String {
+    let done = Command::new("docker").args(arguments).output().expect("docker");
+    assert!(done.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap().trim().to_owned()
 }

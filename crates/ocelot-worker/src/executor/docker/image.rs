@@ -38,14 +38,17 @@ impl Docker {
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => None,
             Err(error) => return Err(refused(image, &error)),
         };
-        let there = match (there, pull) {
-            (Some(there), Pull::IfMissing) => there,
+        let before = there.as_ref().and_then(|there| there.id.clone());
+        let (there, pulled) = match (there, pull) {
+            (Some(there), Pull::IfMissing) => (there, false),
             (None, Pull::IfMissing) | (_, Pull::Always) => {
                 self.pull(image, log).await?;
-                self.0.api.inspect_image(image).await.map_err(|error| refused(image, &error))?
+                let there = self.0.api.inspect_image(image).await;
+                (there.map_err(|error| refused(image, &error))?, true)
             }
         };
         let id = there.id.unwrap_or_default();
+        self.0.images.used(image, before.as_deref(), pulled, &id);
         let short = id.strip_prefix("sha256:").unwrap_or(&id).get(..12).unwrap_or_default();
         let _ = log.send(format!("Image {image} ({short})\n").into_bytes()).await;
         Ok(pairs(there.config.and_then(|config| config.env)))
@@ -86,7 +89,7 @@ fn is_transient(message: &str) -> bool {
 }
 
 /// Without a tag or digest the engine would pull every tag there is.
-fn with_tag(image: &str) -> String {
+pub(super) fn with_tag(image: &str) -> String {
     let name = image.rsplit('/').next().unwrap_or(image);
     if name.contains(':') || name.contains('@') { image.to_owned() } else { format!("{image}:latest") }
 }

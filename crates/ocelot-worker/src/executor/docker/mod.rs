@@ -3,6 +3,7 @@
 
 mod container;
 mod image;
+mod images;
 mod network;
 mod prepare;
 mod sweep;
@@ -17,8 +18,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ocelot_model::id::AttemptId;
 
 pub(crate) use container::Container;
+pub use images::HeldImages;
 
 use self::container::{Limits, Request};
+use self::images::Images;
 use super::error::engine_words;
 use super::files::Files;
 use super::link::Link;
@@ -56,6 +59,8 @@ pub struct DockerConfig {
     pub cpu: Option<f64>,
     /// Networks of the slots are cut from this: address and prefix length.
     pub subnets: (std::net::Ipv4Addr, u8),
+    /// Where the list of images is kept that were pulled; `None` forgets them at the end.
+    pub images: Option<PathBuf>,
 }
 
 impl DockerConfig {
@@ -70,6 +75,7 @@ impl DockerConfig {
             memory: None,
             cpu: None,
             subnets: (std::net::Ipv4Addr::new(10, 209, 0, 0), 16),
+            images: None,
         }
     }
 }
@@ -126,6 +132,7 @@ struct Shared {
     networks: tokio::sync::Mutex<()>,
     /// An image that is there: what is started to delete a folder.
     some_image: Mutex<Option<String>>,
+    images: Arc<Images>,
 }
 
 impl Docker {
@@ -144,6 +151,7 @@ impl Docker {
             Ok::<_, bollard::errors::Error>((api, version, info))
         };
         let (api, version, info) = connected.await.map_err(|error| no_engine(&host, &error))?;
+        let images = Images::load(config.images.clone());
         Ok(Docker(Arc::new(Shared {
             api,
             config,
@@ -155,6 +163,7 @@ impl Docker {
             making: Arc::default(),
             networks: tokio::sync::Mutex::new(()),
             some_image: Mutex::new(None),
+            images: Arc::new(images),
         })))
     }
 

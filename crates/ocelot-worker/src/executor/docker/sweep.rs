@@ -4,13 +4,17 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::PoisonError;
 
-use bollard::query_parameters::ListImagesOptionsBuilder;
+use bollard::query_parameters::{ListImagesOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions};
 use ocelot_model::id::AttemptId;
 
 use super::container::{bind, body, host_config, shim_volume};
 use super::{Docker, SHIM, label};
 use crate::executor::host::remove_folder;
+use crate::executor::shim;
 use crate::executor::{ExecutorError, Place};
+
+/// Younger volumes stay: two workers of different versions would take turns in removing what the other one makes.
+const SHIM_AGE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
 /// Where the folder that is emptied is, inside the container that does it.
 const EMPTIED: &str = "/ocelot/emptied";
@@ -34,7 +38,29 @@ impl Docker {
                 removed.push(format!("network {name}"));
             }
         }
+        self.sweep_shims().await?;
         Ok(removed)
+    }
+
+    /// Volumes with the shim of another version, when no container has them. A worker of that version fills its own again.
+    async fn sweep_shims(&self) -> Result<(), ExecutorError> {
+        let filter = [("label".to_owned(), vec![label::SHIM.to_owned()])].into();
+        let options = ListVolumesOptionsBuilder::new().filters(&filter).build();
+        let list =
+            self.0.api.list_volumes(Some(options)).await.map_err(ExecutorError::engine("listing volumes"))?;
+        let old = list.volumes.into_iter().flatten().filter(|volume| {
+            let other = volume.labels.get(label::SHIM) != Some(&*shim::HASH);
+            other && volume.created_at.as_deref().is_none_or(is_old)
+        });
+        for volume in old {
+            match self.0.api.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await {
+                Ok(()) => tracing::info!("a leftover was removed: volume {}", volume.name),
+                // Gone, or in use.
+                Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
+                Err(error) => return Err(ExecutorError::engine("removing a volume")(error)),
+            }
+        }
+        Ok(())
     }
 
     pub(in crate::executor) async fn leave(&self) -> Result<(), ExecutorError> {
@@ -103,5 +129,22 @@ impl Docker {
         let images = self.0.api.list_images(Some(ListImagesOptionsBuilder::new().build())).await;
         let images = images.map_err(ExecutorError::engine("listing images"))?;
         Ok(images.into_iter().next().map(|image| image.id))
+    }
+}
+
+/// Whether something was made long ago; what cannot be read was.
+fn is_old(made_at: &str) -> bool {
+    let made: Option<jiff::Timestamp> = made_at.parse().ok();
+    made.is_none_or(|made| jiff::Timestamp::now().duration_since(made) > SHIM_AGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_of_volumes() {
+        assert!(is_old("2021-06-01T10:00:00Z") && is_old("2021-06-01T10:00:00+02:00") && is_old("?"));
+        assert!(!is_old(&jiff::Timestamp::now().to_string()));
     }
 }
