@@ -21,6 +21,8 @@ pub struct App {
     pub git: ocelot_forge::Git,
     /// Address that people and forges use, without a slash at the end.
     pub public_url: Arc<str>,
+    /// Cancelled when the server is about to stop: it still serves, but says that it is not ready.
+    pub stopping: CancellationToken,
     /// Cancelled when the server stops.
     pub shutdown: CancellationToken,
 }

@@ -31,6 +31,12 @@ pub struct Config {
     pub lease_grace: Duration,
     /// A job that no worker takes for so long ends in `error`.
     pub queue_timeout: Duration,
+    /// What an `ocelot.yml` may ask for at most.
+    pub limits: ocelot_model::pipeline::Limits,
+    /// So many jobs of one repository run at once at most; `None` for no limit.
+    pub max_jobs_per_repo: Option<u32>,
+    /// A server that stops says so for this long, and still serves, before it takes no more connections.
+    pub stop_delay: Duration,
     /// What is kept, and for how long.
     pub keep: Keep,
     /// How patient the server is with workers.

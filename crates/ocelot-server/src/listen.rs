@@ -25,8 +25,10 @@ use tower::ServiceExt as _;
 use crate::heads::{Connection, Heard};
 use crate::tls::Certificates;
 
-/// Connections get so long to end by themselves when the server stops.
-pub(crate) const GOODBYE: Duration = Duration::from_secs(5);
+/// Open requests get so long to end when the server stops.
+pub(crate) const GOODBYE: Duration = Duration::from_secs(20);
+/// A connection that was just made gets so long to say what it wants when the server stops.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// A client must send its headers within this time.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// The first byte of a connection with TLS: a record of its handshake.
@@ -46,7 +48,8 @@ pub(crate) async fn accept(
     let builder = builder();
     loop {
         let (socket, peer) = tokio::select! {
-            () = shutdown.cancelled() => break,
+            // Those that stand in line when the server stops are not sent away.
+            biased;
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -56,14 +59,19 @@ pub(crate) async fn accept(
                     continue;
                 }
             },
+            () = shutdown.cancelled() => break,
         };
         let _ = socket.set_nodelay(true);
         let line =
             Line { peer, router: router.clone(), builder: builder.clone(), watcher: graceful.watcher() };
         let (certificates, shutdown) = (certificates.clone(), shutdown.clone());
         tokio::spawn(async move {
+            let last_words = async {
+                shutdown.cancelled().await;
+                tokio::time::sleep(LAST_WORDS).await;
+            };
             let begun = tokio::select! {
-                () = shutdown.cancelled() => return,
+                () = last_words => return,
                 begun = timeout(HEADERS_WITHIN, begin(socket, certificates.as_deref(), peer)) => begun,
             };
             match begun {

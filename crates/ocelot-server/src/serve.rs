@@ -48,6 +48,7 @@ pub async fn start(config: Config) -> Result<Server> {
         None => None,
     };
     let store = open(&config).await?;
+    store.limit_jobs_per_repo(config.max_jobs_per_repo);
     let scheme = if certificates.is_some() { "https" } else { "http" };
     let public_url =
         config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", reachable(address)));
@@ -55,6 +56,7 @@ pub async fn start(config: Config) -> Result<Server> {
         git: ocelot_forge::Git::with_http(&config.data, config.allow_local_repos, config.insecure_http),
         public_url: Arc::from(public_url.trim_end_matches('/')),
         fleet: Fleet::default(),
+        stopping: CancellationToken::new(),
         shutdown: CancellationToken::new(),
         config: Arc::new(config),
         store,
@@ -125,8 +127,11 @@ impl Server {
         self.parts.first_end().await
     }
 
-    /// Stops: no more claims, streams end, the store is flushed.
+    /// Stops: says so for a while, so that proxies send new requests elsewhere; then no more claims, open requests are
+    /// finished, streams end, the store is flushed.
     pub async fn stop(mut self) {
+        self.app.stopping.cancel();
+        tokio::time::sleep(self.app.config.stop_delay).await;
         self.app.fleet.going_away();
         self.app.shutdown.cancel();
         self.parts.all_ends().await;

@@ -40,6 +40,36 @@ pub enum LogError {
     Store(#[from] StoreError),
 }
 
+/// What of the store takes nothing now, in words for everyone: no address, no name, no path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the {part} {fault}")]
+pub struct NotReady {
+    part: &'static str,
+    fault: &'static str,
+}
+
+impl NotReady {
+    /// The state; `None` when there was no answer in time.
+    pub(crate) fn database(error: Option<&sqlx::Error>) -> NotReady {
+        NotReady { part: "database", fault: error.map_or("does not answer", fault) }
+    }
+
+    /// The logs, where they are kept apart from the state.
+    pub(crate) fn logs(error: &sqlx::Error) -> NotReady {
+        NotReady { part: "log store", fault: fault(error) }
+    }
+}
+
+fn fault(error: &sqlx::Error) -> &'static str {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
+    match (&*code, code.len() < 5, code.parse::<u32>().map(|code| code & 0xff)) {
+        ("53100", ..) | (_, true, Ok(13)) => "takes nothing: its disk is full",
+        ("25006", ..) | (_, true, Ok(8)) => "takes nothing: it is read only",
+        (_, true, Ok(10 | 14)) => "takes nothing: its files cannot be written",
+        _ => "does not answer",
+    }
+}
+
 impl From<sqlx::Error> for LogError {
     fn from(error: sqlx::Error) -> Self {
         LogError::Store(error.into())

@@ -59,9 +59,13 @@ macro_rules! enrolment_columns {
     };
 }
 
+mod backup;
+mod calls;
+mod catalogue;
 mod chunk;
 pub mod crash;
 mod error;
+mod migrations;
 mod postgres;
 mod raw;
 pub mod rows;
@@ -69,12 +73,14 @@ mod secret;
 mod sqlite;
 mod wake;
 
-pub use error::{LogError, StoreError};
+pub use backup::{About, BackupError};
+pub use error::{LogError, NotReady, StoreError};
 pub use rows::*;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -109,12 +115,29 @@ impl std::fmt::Debug for Store {
     }
 }
 
-/// The same call on whichever database it is.
+/// The same call on whichever database it is, within [`calls::SHORT`] unless another limit stands before it.
 macro_rules! each {
-    ($store:expr, $core:ident => $call:expr) => {
+    ($store:expr, $core:ident => $same:ident.$method:ident($($arg:expr),*).await) => {
+        each!($store, calls::SHORT, $core => $same.$method($($arg),*).await)
+    };
+    ($store:expr, $limit:expr, $core:ident => $same:ident.$method:ident($($arg:expr),*).await) => {
         match &*$store.0 {
-            Kind::Sqlite($core) => $call,
-            Kind::Postgres($core) => $call,
+            Kind::Sqlite($core) => {
+                calls::timed(stringify!($method), $limit, $same.$method($($arg),*)).await
+            }
+            Kind::Postgres($core) => {
+                calls::timed(stringify!($method), $limit, $same.$method($($arg),*)).await
+            }
+        }
+    };
+}
+
+/// What needs no database: something that each kind of store has.
+macro_rules! of_each {
+    ($store:expr, $core:ident => $what:expr) => {
+        match &*$store.0 {
+            Kind::Sqlite($core) => $what,
+            Kind::Postgres($core) => $what,
         }
     };
 }
@@ -122,10 +145,13 @@ macro_rules! each {
 /// Like `each`, for transactions over several rows: PostgreSQL undoes one of two that wait for each other, and then it
 /// is made again.
 macro_rules! each_again {
-    ($store:expr, $core:ident => $call:expr) => {{
+    ($store:expr, $core:ident => $same:ident.$method:ident($($arg:expr),*)) => {
+        each_again!($store, calls::SHORT, $core => $same.$method($($arg),*))
+    };
+    ($store:expr, $limit:expr, $core:ident => $same:ident.$method:ident($($arg:expr),*)) => {{
         let mut left = 10;
         loop {
-            let result = each!($store, $core => $call.await);
+            let result = each!($store, $limit, $core => $same.$method($($arg),*).await);
             match result {
                 Err(error) if error.is_collision() && left > 0 => left -= 1,
                 Err(error) if error.is_collision() => break Err(StoreError::Unavailable(error.to_string())),
@@ -151,24 +177,51 @@ impl Store {
         Ok(Store(Arc::new(kind)))
     }
 
-    /// Flushes and closes.
-    pub async fn close(&self) {
-        each!(self, core => core.close().await);
+    /// Writes all that is in a database into `out`, while servers may be using it; answers how many rows that is. The
+    /// database is only read.
+    pub async fn back_up(
+        options: &Options,
+        with_logs: bool,
+        out: impl std::io::Write + Send,
+    ) -> Result<u64, BackupError> {
+        if options.database_url.starts_with("sqlite:") {
+            let (state, logs) = sqlite::open_to_read(options).await?;
+            sqlite::sql::dump(&state, &logs, with_logs, out).await
+        } else {
+            let (state, logs) = postgres::open_to_read(options).await?;
+            postgres::sql::dump(&state, &logs, with_logs, out).await
+        }
     }
 
-    /// Asks the database and the log store whether they answer.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        each!(self, core => core.ping().await)
+    /// Makes an empty database what a backup says, whichever kind of database that was made of. What workers had then is
+    /// lost to them and waits to be tried again. On any error the database stays empty.
+    pub async fn restore(options: &Options, file: &Path) -> Result<About, BackupError> {
+        // First all of it is read: a file that is not whole must not even make a database.
+        backup::Reader::open(file)?.check()?;
+        let store = Store::open(options).await?;
+        let about = of_each!(store, core => core.load(file).await);
+        store.close().await;
+        about
+    }
+
+    /// Flushes and closes.
+    pub async fn close(&self) {
+        of_each!(self, core => core.close().await);
+    }
+
+    /// Whether the database takes what is written now. Asked again within a second, the answer is the same.
+    pub async fn check_ready(&self) -> Result<(), NotReady> {
+        of_each!(self, core => core.check_ready().await)
     }
 
     /// Names this Ocelot, for labels of containers: 12 hex digits, made once.
     pub fn instance(&self) -> &str {
-        each!(self, core => &core.instance)
+        of_each!(self, core => &core.instance)
     }
 
     /// Wake-ups after commits. A receiver that lags gets `Wake::All` semantics by `RecvError::Lagged`.
     pub fn wakes(&self) -> tokio::sync::broadcast::Receiver<Wake> {
-        each!(self, core => core.wakes.subscribe())
+        of_each!(self, core => core.wakes.subscribe())
     }
 
     // repos.rs
@@ -194,7 +247,7 @@ impl Store {
 
     /// Forgets a repository with its builds and logs; [`StoreError::Conflict`] while a build of it is not terminal.
     pub async fn remove_repo(&self, id: RepoId) -> Result<(), StoreError> {
-        each_again!(self, core => core.remove_repo(id))
+        each_again!(self, calls::LONG, core => core.remove_repo(id))
     }
 
     /// All forges. `git` is always there.
@@ -247,6 +300,11 @@ impl Store {
         each_again!(self, core => core.claim(worker, but))
     }
 
+    /// From now on no more jobs of one repository run at once than this; `None` for no limit.
+    pub fn limit_jobs_per_repo(&self, most: Option<u32>) {
+        of_each!(self, core => core.jobs_per_repo.store(most.unwrap_or(0), Ordering::Relaxed));
+    }
+
     /// The job that a worker with these labels would get now, if it were not one of these repositories.
     pub async fn find_next(
         &self,
@@ -279,6 +337,11 @@ impl Store {
     /// Who holds this lease; [`StoreError::Stale`] when nobody.
     pub async fn check_lease(&self, lease: &Lease) -> Result<Held, StoreError> {
         each!(self, core => core.check_lease(lease).await)
+    }
+
+    /// Whether any attempt is with a worker.
+    pub async fn any_leases(&self) -> Result<bool, StoreError> {
+        each!(self, core => core.any_leases().await)
     }
 
     /// Leases that ran out.
@@ -415,7 +478,14 @@ impl Store {
     /// SQLite overwrites them in its files before this returns; PostgreSQL frees their space, which it overwrites when it uses
     /// it again.
     pub async fn remove_log(&self, stage: StageId, note: &str) -> Result<(), StoreError> {
-        each!(self, core => core.remove_log(stage, note).await)
+        each!(self, calls::LONG, core => core.remove_log(stage, note).await)
+    }
+
+    // rota.rs
+    /// Takes the turn at work that is done every so often, by whichever server comes first. `None` when it is not due
+    /// yet; else how long ago some server last did it.
+    pub async fn take_turn(&self, work: &str, every: Duration) -> Result<Option<Duration>, StoreError> {
+        each_again!(self, core => core.take_turn(work, every))
     }
 
     // retention.rs
@@ -432,7 +502,7 @@ impl Store {
 
     /// Leaves `note` in the place of the logs of up to `limit` builds that ended before this time; answers of how many.
     pub async fn expire_logs(&self, before: Timestamp, note: &str, limit: u32) -> Result<usize, StoreError> {
-        each_again!(self, core => core.expire_logs(before, note, limit))
+        each_again!(self, calls::LONG, core => core.expire_logs(before, note, limit))
     }
 
     /// Looks at up to `limit` builds that ended before this time, those that ended first first, and removes each one that is
@@ -444,7 +514,7 @@ impl Store {
         after: Option<Looked>,
         limit: u32,
     ) -> Result<Option<Looked>, StoreError> {
-        each_again!(self, core => core.expire_builds(before, keep_last, after, limit))
+        each_again!(self, calls::LONG, core => core.expire_builds(before, keep_last, after, limit))
     }
 
     // orphans.rs

@@ -4,11 +4,11 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions};
+use sqlx::{Executor as _, PgPool};
 
 use crate::wake::Wakes;
-use crate::{Options, StoreError, Wake};
+use crate::{Options, StoreError, Wake, migrations};
 
 pub(crate) type Db = sqlx::Postgres;
 
@@ -18,6 +18,13 @@ pub(crate) const WRITE: &str = "BEGIN";
 pub(crate) const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 const CHANNEL: &str = "ocelot_wake";
+/// A server that vanished in the middle of a transaction, without a word, must not keep its locks for hours.
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '60s'; SET tcp_keepalives_idle = 30; \
+                       SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
+/// A listener that has heard nothing for so long asks whether its connection is still one.
+const QUIET: Duration = Duration::from_secs(30);
+/// Longest time for the answer.
+const ANSWER: Duration = Duration::from_secs(10);
 
 macro_rules! for_update {
     () => {
@@ -97,6 +104,8 @@ macro_rules! ids {
     };
 }
 
+#[path = "postgres/catalogue.rs"]
+pub(crate) mod catalogue;
 #[path = "sql/mod.rs"]
 pub(crate) mod sql;
 
@@ -109,10 +118,22 @@ pub(crate) async fn notify(conn: &mut PgConnection, text: &str) -> Result<(), sq
     sqlx::query("SELECT pg_notify('ocelot_wake', $1)").bind(text).execute(conn).await.map(drop)
 }
 
+/// Logs stand in the same database.
+pub(crate) async fn probe_logs(_: &PgPool) -> Result<(), sqlx::Error> {
+    Ok(())
+}
+
 /// Frees the space of deleted bytes.
 pub(crate) async fn scrub_logs(pool: &PgPool) -> Result<(), StoreError> {
     sqlx::query("VACUUM log_chunks").execute(pool).await?;
     Ok(())
+}
+
+/// State and logs for a backup: nothing is changed.
+pub(crate) async fn open_to_read(options: &Options) -> Result<(PgPool, PgPool), StoreError> {
+    let connect = PgConnectOptions::from_str(&options.database_url)?.application_name("ocelot backup");
+    let pool = PgPoolOptions::new().max_connections(2).connect_with(connect).await?;
+    Ok((pool.clone(), pool))
 }
 
 pub(crate) async fn open(options: &Options) -> Result<sql::Core, StoreError> {
@@ -120,9 +141,11 @@ pub(crate) async fn open(options: &Options) -> Result<sql::Core, StoreError> {
     let pool = PgPoolOptions::new()
         .max_connections(16)
         .acquire_timeout(Duration::from_secs(10))
+        .after_connect(|conn, _| Box::pin(async move { conn.execute(SESSION).await.map(drop) }))
         .connect_with(connect.clone())
         .await?;
-    sqlx::migrate!("migrations/postgres").run(&pool).await?;
+    // Under a lock of the database: servers that start together wait for the first one.
+    migrations::bring_up_to_date(sqlx::migrate!("migrations/postgres"), &pool).await?;
     let wakes = Wakes::new();
     let listener = listen(&connect).await?;
     let task = tokio::spawn(pass_on(listener, connect, wakes.clone()));
@@ -146,24 +169,36 @@ async fn listen(connect: &PgConnectOptions) -> Result<PgListener, sqlx::Error> {
 /// Passes the notifications of other servers on. Whatever is lost with a connection counts as "look at everything".
 async fn pass_on(mut listener: PgListener, connect: PgConnectOptions, wakes: Wakes) {
     loop {
-        match listener.try_recv().await {
-            Ok(Some(notification)) => wakes.send(&wakes.read_text(notification.payload())),
-            Ok(None) => wakes.send(&[Wake::All]),
-            Err(error) => {
-                tracing::warn!(%error, "the database's notifications are lost, listening again");
-                listener = listen_again(&connect).await;
-                wakes.send(&[Wake::All]);
+        let lost = match tokio::time::timeout(QUIET, listener.try_recv()).await {
+            Ok(Ok(Some(notification))) => {
+                wakes.send(&wakes.read_text(notification.payload()));
+                continue;
             }
-        }
+            Ok(Ok(None)) => {
+                wakes.send(&[Wake::All]);
+                continue;
+            }
+            Ok(Err(error)) => error,
+            // Nothing happened, or the connection was cut in silence.
+            Err(_) => match tokio::time::timeout(ANSWER, listener.listen(CHANNEL)).await {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error,
+                Err(_) => sqlx::Error::PoolTimedOut,
+            },
+        };
+        tracing::warn!(error = %lost, "the database's notifications are lost, listening again");
+        listener = listen_again(&connect).await;
+        wakes.send(&[Wake::All]);
     }
 }
 
 async fn listen_again(connect: &PgConnectOptions) -> PgListener {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        match listen(connect).await {
-            Ok(listener) => return listener,
-            Err(error) => tracing::debug!(%error, "the database does not answer yet"),
+        match tokio::time::timeout(ANSWER, listen(connect)).await {
+            Ok(Ok(listener)) => return listener,
+            Ok(Err(error)) => tracing::debug!(%error, "the database does not answer yet"),
+            Err(_) => tracing::debug!("the database does not answer at all"),
         }
     }
 }

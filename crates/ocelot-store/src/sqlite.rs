@@ -11,7 +11,7 @@ use sqlx::sqlite::{
 };
 
 use crate::wake::Wakes;
-use crate::{Options, StoreError};
+use crate::{Options, StoreError, migrations};
 
 pub(crate) type Db = sqlx::Sqlite;
 
@@ -74,6 +74,8 @@ macro_rules! ids {
     };
 }
 
+#[path = "sqlite/catalogue.rs"]
+pub(crate) mod catalogue;
 #[path = "sql/mod.rs"]
 pub(crate) mod sql;
 
@@ -85,6 +87,15 @@ pub(crate) async fn now(_: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
 /// No other process listens.
 pub(crate) async fn notify(_: &mut SqliteConnection, _: &str) -> Result<(), sqlx::Error> {
     Ok(())
+}
+
+/// Logs have a file of their own, which may be on a disk of its own.
+pub(crate) async fn probe_logs(pool: &sqlx::SqlitePool) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO probe (id, at) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET at = excluded.at")
+        .bind(Timestamp::now().as_microsecond())
+        .execute(pool)
+        .await
+        .map(drop)
 }
 
 /// Deleted bytes are overwritten in the file already (`secure_delete`); this takes them out of the journal too.
@@ -99,6 +110,19 @@ pub(crate) async fn scrub_logs(pool: &sqlx::SqlitePool) -> Result<(), StoreError
     Err(StoreError::Unavailable(words.into()))
 }
 
+/// State and logs for a backup: nothing is changed.
+pub(crate) async fn open_to_read(
+    options: &Options,
+) -> Result<(sqlx::SqlitePool, sqlx::SqlitePool), StoreError> {
+    let main = SqliteConnectOptions::from_str(&options.database_url)?;
+    let logs = SqliteConnectOptions::new().filename(options.data.join("logs.db"));
+    let open = |options: SqliteConnectOptions| {
+        let options = options.create_if_missing(false).read_only(true).busy_timeout(Duration::from_secs(5));
+        SqlitePoolOptions::new().max_connections(1).connect_with(options)
+    };
+    Ok((open(main).await?, open(logs).await?))
+}
+
 pub(crate) async fn open(options: &Options) -> Result<sql::Core, StoreError> {
     let main = SqliteConnectOptions::from_str(&options.database_url)?;
     for folder in [Some(options.data.as_path()), main.get_filename().parent()].into_iter().flatten() {
@@ -110,9 +134,9 @@ pub(crate) async fn open(options: &Options) -> Result<sql::Core, StoreError> {
         // What is deleted from a log may be a secret.
         .pragma("secure_delete", "ON");
     let (write, read) = pools(main).await?;
-    sqlx::migrate!("migrations/sqlite").run(&write).await?;
+    migrations::bring_up_to_date(sqlx::migrate!("migrations/sqlite"), &write).await?;
     let (write_logs, read_logs) = pools(logs).await?;
-    sqlx::migrate!("migrations/sqlite-logs").run(&write_logs).await?;
+    migrations::bring_up_to_date(sqlx::migrate!("migrations/sqlite-logs"), &write_logs).await?;
     sql::Core::start(sql::Pools { read, write, read_logs, write_logs }, Wakes::new(), None).await
 }
 

@@ -211,6 +211,23 @@ impl TestApp {
         self.start_server().await;
     }
 
+    /// Address of the server's database.
+    pub fn database_url(&self) -> String {
+        if self.database.is_empty() {
+            return format!("sqlite://{}/ocelot.db", self.data().display());
+        }
+        self.database.clone()
+    }
+
+    /// The end of the machine that the server and its database were on: what comes next is a new one of the other kind
+    /// of database, and has to be started.
+    pub fn destroy(&mut self) {
+        self.kill9();
+        drop(self.server.take());
+        std::fs::remove_dir_all(self.data()).expect("the data folder");
+        self.database = if self.database.is_empty() { Postgres::shared().database() } else { String::new() };
+    }
+
     /// Starts the worker again.
     pub fn restart_worker(&mut self) {
         drop(self.worker.take());
@@ -243,9 +260,8 @@ impl TestApp {
         let mut args: Vec<String> = match self.setup {
             Setup::Up => vec!["up".into(), "--slots=2".into()],
             Setup::NoWorker => vec!["up".into(), "--slots=0".into()],
-            Setup::Postgres => vec!["server".into(), format!("--database-url={}", self.database)],
-            Setup::Apart | Setup::Host => {
-                vec!["server".into(), format!("--database-url=sqlite://{}/ocelot.db", data.display())]
+            Setup::Postgres | Setup::Apart | Setup::Host => {
+                vec!["server".into(), format!("--database-url={}", self.database_url())]
             }
         };
         if matches!(self.setup, Setup::Postgres | Setup::Apart | Setup::Host) {

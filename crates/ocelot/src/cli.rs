@@ -2,6 +2,7 @@
 
 mod account;
 mod ask;
+mod backup;
 mod build;
 mod cancel;
 mod checkout;
@@ -90,6 +91,10 @@ enum Command {
     /// Create, list and revoke tokens.
     #[command(subcommand)]
     Token(token::Verb),
+    /// Write all that a server keeps into one file, while it runs.
+    Backup(backup::Backup),
+    /// Fill an empty database with what `ocelot backup` wrote, of either kind of database.
+    Restore(backup::Restore),
     /// Ask a server whether it is ready.
     Health(health::Options),
     /// Print the version.
@@ -119,6 +124,8 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Pause(options) => pause::pause(options).await,
         Command::Unpause(options) => pause::unpause(options).await,
         Command::Token(verb) => token::dispatch(verb).await,
+        Command::Backup(options) => backup::backup(options).await,
+        Command::Restore(options) => backup::restore(options).await,
         Command::Health(options) => health::health(options).await,
         Command::Version(options) => version::version(&options),
         Command::Completions(options) => completions::completions(&options),

@@ -3,11 +3,16 @@
 use super::problem::{Fault, Problems, Report, Span};
 use super::tree::{Node, Value};
 use super::yaml;
-use super::{Pipeline, keys, read, shape};
+use super::{Limits, Pipeline, keys, read, shape};
 
 /// Reads the text of an `ocelot.yml`. All problems are found in one go, except that nothing after a
 /// fault of the YAML itself can be read. Bounded in time and memory whatever the bytes are.
 pub fn parse(bytes: &[u8]) -> Result<Pipeline, Problems> {
+    parse_within(bytes, &Limits::default())
+}
+
+/// The same where more than these limits is refused.
+pub fn parse_within(bytes: &[u8], limits: &Limits) -> Result<Pipeline, Problems> {
     let text = match yaml::decode(bytes) {
         Ok(text) => text,
         Err((before, span, fault)) => {
@@ -20,11 +25,14 @@ pub fn parse(bytes: &[u8]) -> Result<Pipeline, Problems> {
     let pipeline = match yaml::load(text, &mut report) {
         Ok(root) => root_map(root, &mut report).map(|top| {
             shape::check(&top, &keys::TOP, &mut report);
+            limits.check(&top, &mut report);
             read::pipeline(&top, &mut report)
         }),
         Err(yaml::Stop) => None,
     };
-    report.finish(pipeline)
+    let mut pipeline = report.finish(pipeline)?;
+    limits.apply(&mut pipeline);
+    Ok(pipeline)
 }
 
 fn root_map(root: Option<Node>, report: &mut Report<'_>) -> Option<Node> {

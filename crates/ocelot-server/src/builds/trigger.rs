@@ -100,7 +100,7 @@ async fn from_snapshot(
     let Some(file) = file else {
         return Err(TriggerError::NoFile(format!("there is no {FILE} at {short} of {}", repo.name)));
     };
-    let (plan, concurrency) = match pipeline::parse(&file) {
+    let (plan, concurrency) = match pipeline::parse_within(&file, &app.config.limits) {
         Ok(mut pipeline) => {
             check_branch(&pipeline, branch, origin.force)?;
             let mut facts = Facts::of_branch(origin.event, branch);

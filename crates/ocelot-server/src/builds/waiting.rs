@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use ocelot_model::RepoId;
 use ocelot_model::turns::{Ticket, places};
 use ocelot_store::{Group, StoreError, Waiting, Worker};
 
@@ -48,6 +49,10 @@ pub(crate) struct Picture {
     now: Timestamp,
     /// Who wants that nothing is handed out, in words.
     paused: Option<String>,
+    /// So many jobs of one repository run at once.
+    most: Option<u32>,
+    /// How many of each do.
+    running: HashMap<RepoId, u32>,
     /// For each set of labels, who stands in line for the workers that have them.
     lines: HashMap<BTreeMap<String, String>, Vec<usize>>,
 }
@@ -58,12 +63,18 @@ impl Picture {
         let queue = app.store.list_queue().await?;
         let workers = app.store.list_workers().await?;
         let paused = app.store.paused().await?.map(|pause| pause.to_string());
-        Ok(Picture { paused, ..Picture::new(queue, workers, app.store.now().await?) })
+        let most = app.config.max_jobs_per_repo;
+        Ok(Picture { paused, most, ..Picture::new(queue, workers, app.store.now().await?) })
     }
 
     fn new(queue: Vec<Waiting>, mut workers: Vec<Worker>, now: Timestamp) -> Picture {
+        let mut running = HashMap::new();
+        for (_, repo, _) in workers.iter().flat_map(|worker| &worker.holds) {
+            *running.entry(repo.id).or_insert(0) += 1;
+        }
         workers.retain(is_there);
-        let mut picture = Picture { queue, workers, now, paused: None, lines: HashMap::new() };
+        let (paused, most, lines) = (None, None, HashMap::new());
+        let mut picture = Picture { queue, workers, now, paused, most, running, lines };
         // First what a worker may take, in turn; then what none has the labels for; then what is not ready.
         let mut order = picture.line(picture.workers.iter().filter(|worker| !is_draining(worker)));
         let mut listed = vec![false; picture.queue.len()];
@@ -94,6 +105,11 @@ impl Picture {
         }
         if let Some(words) = &self.paused {
             return words.clone();
+        }
+        if let (Some(most), Some(running)) = (self.most, self.running.get(&job.repo.id))
+            && *running >= most
+        {
+            return format!("{running} jobs of {} run, at most {most} at once here", job.repo.name);
         }
         if self.workers.is_empty() {
             return "no worker is connected".to_owned();

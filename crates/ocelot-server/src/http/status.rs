@@ -14,27 +14,22 @@ pub(super) async fn health() -> &'static str {
     "ok\n"
 }
 
-/// Database (brought up to date when it was opened) and log store answer.
+/// Whether the server can do its work: the database (brought up to date when it was opened) takes what is written.
 #[utoipa::path(get, path = "/readyz", tag = "server",
     responses((status = 200, content_type = "text/plain", body = String)))]
 pub(super) async fn ready(State(app): State<App>) -> Answer<&'static str> {
-    if app.shutdown.is_cancelled() {
-        return Err(not_ready("the server stops", None));
+    if app.stopping.is_cancelled() {
+        return Err(not_ready("the server stops"));
     }
-    match app.store.ping().await {
+    match app.store.check_ready().await {
         Ok(()) => Ok("ready\n"),
-        Err(error) => {
-            Err(not_ready("the database or the log store does not answer", Some(error.to_string())))
-        }
+        Err(fault) => Err(not_ready(&fault.to_string())),
     }
 }
 
-fn not_ready(what: &str, cause: Option<String>) -> Refusal {
-    let mut refusal =
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", format!("Not ready: {what}."))
-            .with(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
-    refusal.cause = cause;
-    refusal
+fn not_ready(what: &str) -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", format!("Not ready: {what}."))
+        .with(header::RETRY_AFTER, header::HeaderValue::from_static("5"))
 }
 
 /// Numbers for Prometheus.

@@ -3,30 +3,33 @@
 use std::time::Duration;
 
 use ocelot_store::{Lost, StoreError};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use crate::App;
 use crate::builds::advance;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(2);
-/// When it could not look for so long, no worker could renew its leases either.
+/// When no server could look and write that down for so long, no worker could renew its leases either.
 const BLIND: Duration = Duration::from_secs(15);
+const WORK: &str = "leases";
 
-/// Runs until the server stops. Nothing is taken back in the first time after a start, nor after the database was away:
-/// workers that were cut off by our own absence come back first.
+/// Runs until the server stops. Nothing is taken back in the first time after all servers were down, or the database was
+/// away or took nothing: workers that were cut off by our own absence come back first. A server that starts beside
+/// another one changes nothing.
 pub(super) async fn leases(app: App) -> anyhow::Result<()> {
-    app.store.extend_all_leases(app.config.lease_grace).await?;
-    let mut tick = tokio::time::interval(EVERY.min(app.config.lease_hard_limit / 4));
+    let every = EVERY.min(app.config.lease_hard_limit / 4);
+    let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut looked = Instant::now();
+    // Another server would have looked several times by now.
+    let mut blind = BLIND.min(every * 3);
     loop {
         tokio::select! {
             () = app.shutdown.cancelled() => return Ok(()),
             _ = tick.tick() => {}
         }
-        match look(&app, looked).await {
-            Ok(()) => looked = Instant::now(),
+        match look(&app, every, blind).await {
+            Ok(()) => blind = BLIND,
             Err(error) => tracing::warn!(%error, "leases cannot be looked at now"),
         }
     }
@@ -51,18 +54,15 @@ fn words(time: Duration) -> String {
     }
 }
 
-async fn look(app: &App, last: Instant) -> Result<(), StoreError> {
-    let expired = app.store.expired_leases().await?;
-    // The answer itself may have taken long.
-    let blind = last.elapsed();
-    if blind > BLIND {
-        tracing::warn!(
-            seconds = blind.as_secs(),
-            "leases could not be looked at; workers get time to come back"
-        );
+async fn look(app: &App, every: Duration, blind: Duration) -> Result<(), StoreError> {
+    // With nothing to look at, it is enough to say that someone would.
+    let every = if app.store.any_leases().await? { every / 2 } else { blind / 2 };
+    let Some(since) = app.store.take_turn(WORK, every).await? else { return Ok(()) };
+    if since > blind {
+        tracing::info!("no server could look at leases for a while; workers get time to come back");
         return app.store.extend_all_leases(app.config.lease_grace).await;
     }
-    for Lost { held, silent } in expired {
+    for Lost { held, silent } in app.store.expired_leases().await? {
         let reason = reason(silent, app.config.lease_hard_limit);
         tracing::warn!(build = %held.build, attempt = held.attempt, worker = %held.worker, "worker lost");
         match advance::lost(app, &held, reason).await {

@@ -22,20 +22,24 @@ const BATCH: u32 = 100;
 pub(super) async fn queue(app: App) -> anyhow::Result<()> {
     let limit = app.config.queue_timeout;
     let begin = Instant::now() + GRACE.min(limit);
-    let mut tick = tokio::time::interval_at(begin, EVERY.min(limit / 4).max(AT_MOST_EVERY));
+    let every = EVERY.min(limit / 4).max(AT_MOST_EVERY);
+    let mut tick = tokio::time::interval_at(begin, every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = app.shutdown.cancelled() => return Ok(()),
             _ = tick.tick() => {}
         }
-        if let Err(error) = look(&app, limit).await {
+        if let Err(error) = look(&app, every, limit).await {
             tracing::warn!(%error, "jobs that wait too long cannot be looked for now");
         }
     }
 }
 
-async fn look(app: &App, limit: Duration) -> Result<(), StoreError> {
+async fn look(app: &App, every: Duration, limit: Duration) -> Result<(), StoreError> {
+    if app.store.take_turn("queue", every / 2).await?.is_none() {
+        return Ok(());
+    }
     if app.store.paused().await?.is_some() {
         // Nobody can take them.
         return Ok(());

@@ -49,6 +49,9 @@ pub(crate) fn config(folder: &Path) -> Config {
         lease_hard_limit: Duration::from_mins(3),
         lease_grace: Duration::from_mins(1),
         queue_timeout: Duration::from_hours(24),
+        limits: ocelot_model::pipeline::Limits::default(),
+        max_jobs_per_repo: None,
+        stop_delay: Duration::ZERO,
         keep: ocelot_server::Keep::default(),
         patience: ocelot_server::Patience::default(),
     }
@@ -66,6 +69,7 @@ impl Room {
             git: ocelot_forge::Git::new(&config.data, true),
             public_url: Arc::from(url.as_str()),
             fleet: ocelot_server::grpc::Fleet::default(),
+            stopping: CancellationToken::new(),
             shutdown: CancellationToken::new(),
             config: Arc::new(config),
             store,

@@ -1,5 +1,7 @@
 //! The one way in which the state of a build changes after it was made.
 
+use std::sync::atomic::Ordering;
+
 use ocelot_model::BuildNumber;
 use ocelot_model::build::{self, Change, Happening};
 
@@ -16,6 +18,10 @@ impl Core {
     ) -> Result<Vec<Change>, StoreError> {
         let mut tx = self.begin().await?;
         let changes = advance_in(&mut tx, number, what).await?;
+        if self.jobs_per_repo.load(Ordering::Relaxed) > 0 {
+            // What ended may have been what kept others of its repository waiting.
+            tx.wake(Wake::Queue);
+        }
         self.commit(tx).await?;
         self.wake_later(&changes);
         Ok(changes)

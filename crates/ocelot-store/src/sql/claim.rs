@@ -1,6 +1,7 @@
 //! A worker takes the first job that it may have.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ocelot_model::pipeline::Job as JobSpec;
@@ -60,9 +61,14 @@ impl Core {
         let suiting = self.suiting(tx.conn(), sets, &raw::labels(&labels)?).await?;
         // Further ones: those whose jobs other claims have their hands on.
         let mut passed: Vec<i64> = but.iter().map(|repo| repo.0).collect();
+        passed.extend(self.full_repos(tx.conn()).await?);
         loop {
             let lines = next_lines(tx.conn(), now, &suiting, &passed).await?;
             let Some((_, repo)) = lines.first().copied() else { return Ok(None) };
+            if self.is_full(tx.conn(), repo).await? {
+                passed.push(repo);
+                continue;
+            }
             for (set, _) in lines {
                 if let Some(first) = lock_first(&mut tx, set, repo).await? {
                     let claimed = take(&mut tx, Claimer { id: worker, name, suiting }, first).await?;
@@ -83,7 +89,8 @@ impl Core {
         let now = now(&mut conn).await?;
         let sets: i64 = sqlx::query_scalar("SELECT count(*) FROM label_sets").fetch_one(&mut *conn).await?;
         let suiting = self.suiting(&mut conn, sets, labels).await?;
-        let passed: Vec<i64> = but.iter().map(|repo| repo.0).collect();
+        let mut passed: Vec<i64> = but.iter().map(|repo| repo.0).collect();
+        passed.extend(self.full_repos(&mut conn).await?);
         let lines = next_lines(&mut conn, now, &suiting, &passed).await?;
         let Some((set, repo)) = lines.first().copied() else { return Ok(None) };
         let row: Option<(String, String, String, i64)> = sqlx::query_as(
@@ -104,6 +111,29 @@ impl Core {
             Ok(Next { repo: RepoId(repo), clone_url, image, labels: raw::labels(&labels)?, waited })
         })
         .transpose()
+    }
+
+    /// Repositories that run as many jobs as they may.
+    async fn full_repos(&self, conn: &mut Conn) -> Result<Vec<i64>, StoreError> {
+        let most = self.jobs_per_repo.load(Ordering::Relaxed);
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        let full = "SELECT b.repo_id FROM attempts a JOIN builds b ON b.number = a.build
+                    WHERE a.lease_until IS NOT NULL GROUP BY b.repo_id HAVING count(*) >= $1";
+        Ok(sqlx::query_scalar(full).bind(i64::from(most)).fetch_all(conn).await?)
+    }
+
+    /// The same for one, which until the end of the transaction gets no job by another claim.
+    async fn is_full(&self, conn: &mut Conn, repo: i64) -> Result<bool, StoreError> {
+        if self.jobs_per_repo.load(Ordering::Relaxed) == 0 {
+            return Ok(false);
+        }
+        sqlx::query(concat!("SELECT id FROM repos WHERE id = $1", for_no_key_update!()))
+            .bind(repo)
+            .execute(&mut *conn)
+            .await?;
+        Ok(self.full_repos(conn).await?.contains(&repo))
     }
 
     /// The label sets, of which there are so many, that suit a worker with these labels, as a JSON list.

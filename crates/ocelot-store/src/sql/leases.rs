@@ -105,6 +105,11 @@ impl Core {
         row.map(HeldRow::into_held).ok_or(StoreError::Stale)
     }
 
+    pub(crate) async fn any_leases(&self) -> Result<bool, StoreError> {
+        let any = "SELECT EXISTS (SELECT 1 FROM attempts WHERE lease_until IS NOT NULL)";
+        Ok(sqlx::query_scalar(any).fetch_one(&self.pools.read).await?)
+    }
+
     pub(crate) async fn expired_leases(&self) -> Result<Vec<Lost>, StoreError> {
         let now = self.now().await?;
         let offers: Vec<HeldRow> = sqlx::query_as(concat!(

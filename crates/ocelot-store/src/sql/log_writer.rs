@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::super::{Db, WRITE, notify};
 use super::Conn;
 use super::logs::{raw_bytes, stored_bytes};
+use crate::calls;
 use crate::chunk::{self, Chunk};
 use crate::wake::Wakes;
 use crate::{LogError, Mark, StoreError, Wake};
@@ -109,7 +110,8 @@ async fn write(pool: Pool<Db>, wakes: Wakes, mut orders: mpsc::Receiver<Order>) 
         if known.len() > REMEMBERED {
             known.clear();
         }
-        let results = commit(&pool, &wakes, &mut known, &batch).await;
+        let results =
+            calls::timed("log_commit", calls::SHORT, commit(&pool, &wakes, &mut known, &batch)).await;
         match results {
             Ok(results) => {
                 for (order, result) in batch.into_iter().zip(results) {

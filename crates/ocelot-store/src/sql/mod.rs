@@ -8,27 +8,35 @@ mod claim;
 mod concurrency;
 mod create;
 mod detail;
+mod dump;
 mod enrolments;
 mod events;
 mod leases;
+mod load;
 mod log_writer;
 mod logs;
 mod orphans;
 mod pause;
 mod queue;
+mod ready;
 mod removal;
 mod repos;
 mod retention;
+mod rota;
 mod sessions;
 mod stages;
 mod state;
 mod tokens;
 mod workers;
 
+pub(crate) use dump::dump;
+
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, RwLock};
 
 use ocelot_model::{BuildNumber, RepoId};
-use sqlx::{Connection as _, Pool, Transaction};
+use sqlx::{Pool, Transaction};
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use super::{Db, READ, WRITE, notify, now};
@@ -52,7 +60,10 @@ pub(crate) struct Core {
     pub(crate) instance: String,
     label_sets: RwLock<Arc<Vec<queue::LabelSet>>>,
     log_writer: log_writer::LogWriter,
+    checked: Mutex<ready::Checked>,
     listener: Option<JoinHandle<()>>,
+    /// So many jobs of one repository run at once; 0 for no limit.
+    pub(crate) jobs_per_repo: AtomicU32,
 }
 
 impl Drop for Core {
@@ -71,7 +82,9 @@ impl Core {
     ) -> Result<Core, StoreError> {
         let instance = load_instance(&pools.write).await?;
         let log_writer = log_writer::LogWriter::start(pools.write_logs.clone(), wakes.clone());
-        let core = Core { pools, wakes, instance, label_sets: RwLock::default(), log_writer, listener };
+        let (label_sets, checked) = (RwLock::default(), Mutex::default());
+        let jobs_per_repo = AtomicU32::new(0);
+        let core = Core { pools, wakes, instance, label_sets, log_writer, checked, listener, jobs_per_repo };
         core.finish_removals().await?;
         Ok(core)
     }
@@ -84,13 +97,6 @@ impl Core {
         for pool in [&self.pools.read, &self.pools.read_logs, &self.pools.write, &self.pools.write_logs] {
             pool.close().await;
         }
-    }
-
-    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
-        for pool in [&self.pools.write, &self.pools.write_logs] {
-            pool.acquire().await?.ping().await?;
-        }
-        Ok(())
     }
 
     pub(crate) async fn now(&self) -> Result<i64, StoreError> {

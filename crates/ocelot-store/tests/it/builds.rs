@@ -321,7 +321,7 @@ async fn opening_twice_changes_nothing(bed: Bed) {
         bed.store.find_build_detail(number).await.unwrap()
     );
     assert_eq!(again.list_forges().await.unwrap()[0].name, "git");
-    again.ping().await.unwrap();
+    again.check_ready().await.unwrap();
     again.close().await;
-    assert!(matches!(again.ping().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(again.queue_depth().await, Err(StoreError::Unavailable(_))));
 }

@@ -1,6 +1,6 @@
 //! Repositories take turns, whatever else goes on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use ocelot_model::turns::{Ticket, places};
@@ -16,6 +16,8 @@ both!(
     another_pool_costs_no_turn,
     jobs_that_wait_for_their_next_attempt_stand_in_nobodys_way,
     any_queue_is_served_fairly,
+    no_more_jobs_of_a_repository_run_than_it_may,
+    claims_at_the_same_time_keep_to_the_limit,
 );
 
 async fn names(bed: &Bed, worker: WorkerId, count: usize) -> String {
@@ -200,4 +202,33 @@ impl<'a> Play<'a> {
             self.bed.store.advance(self.builds[at], cancel()).await.unwrap();
         }
     }
+}
+
+async fn no_more_jobs_of_a_repository_run_than_it_may(bed: Bed) {
+    let worker = bed.worker("w", "").await;
+    let number = bed.build("a b c d").await.build.number;
+    let other = bed.repo("git/other").await;
+    bed.store.create_build(&new_build(&other, "x y")).await.unwrap();
+    bed.store.limit_jobs_per_repo(Some(2));
+    let first = bed.claim(worker).await.unwrap();
+    assert_eq!(first.spec.name, "a");
+    assert_eq!(names(&bed, worker, 4).await, "x b y nothing");
+    assert!(bed.store.find_next(&BTreeMap::new(), &[]).await.unwrap().is_none());
+    // What ends makes room, and says so to those who hand out jobs.
+    let mut wakes = bed.store.wakes();
+    bed.store.advance(number, finished(&first, Status::Passed)).await.unwrap();
+    assert_eq!(wakes.recv().await.unwrap(), ocelot_store::Wake::Queue);
+    assert_eq!(names(&bed, worker, 2).await, "c nothing");
+}
+
+async fn claims_at_the_same_time_keep_to_the_limit(bed: Bed) {
+    bed.build("a b c d e f g h").await;
+    let bed = &bed;
+    let claims = (0..8).map(|n| async move {
+        let (store, worker) = (bed.second().await, bed.worker(&format!("w{n}"), "").await);
+        store.limit_jobs_per_repo(Some(3));
+        store.claim(worker).await.unwrap().is_some()
+    });
+    let taken = futures_util::future::join_all(claims).await;
+    assert_eq!(taken.into_iter().filter(|taken| *taken).count(), 3);
 }

@@ -20,6 +20,7 @@ macro_rules! both {
 }
 
 mod access;
+mod backup;
 mod bed;
 mod builds;
 mod fair;
@@ -32,6 +33,7 @@ mod orphans;
 mod pause;
 mod races;
 mod retention;
+mod rota;
 #[cfg(not(debug_assertions))]
 mod speed;
 mod workers;

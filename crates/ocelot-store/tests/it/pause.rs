@@ -1,10 +1,12 @@
 //! Nothing is handed out while it is paused.
 
+use std::time::{Duration, Instant};
+
 use ocelot_store::Wake;
 
 use crate::bed::Bed;
 
-both!(nothing_is_claimed_while_it_is_paused);
+both!(nothing_is_claimed_while_it_is_paused, the_time_of_a_pause_is_no_waiting);
 
 async fn nothing_is_claimed_while_it_is_paused(bed: Bed) {
     let store = &bed.store;
@@ -29,4 +31,22 @@ async fn nothing_is_claimed_while_it_is_paused(bed: Bed) {
     assert_eq!(other.paused().await.unwrap(), None);
     assert!(other.claim(worker).await.unwrap().is_some());
     store.unpause().await.unwrap();
+}
+
+async fn the_time_of_a_pause_is_no_waiting(bed: Bed) {
+    let store = &bed.store;
+    bed.build("a").await;
+    let begin = Instant::now();
+    let pause = store.pause("ann", None).await.unwrap();
+    // However long this takes on a busy machine, the pause is the larger part.
+    ocelot_testkit::wait_for("a second", async || (begin.elapsed() > Duration::from_secs(1)).then_some(()))
+        .await;
+    bed.build("b").await;
+    let again = store.pause("ann", Some("still")).await.unwrap();
+    assert_eq!(again.since, pause.since);
+    let half = begin.elapsed() / 2;
+    assert_eq!(store.overdue_jobs(half, 10).await.unwrap().len(), 1);
+    store.unpause().await.unwrap();
+    assert_eq!(store.overdue_jobs(half, 10).await.unwrap(), []);
+    assert_eq!(store.overdue_jobs(Duration::ZERO, 10).await.unwrap().len(), 2);
 }

@@ -18,6 +18,8 @@ use file::File;
 
 /// Commands whose every option may stand in the file.
 const ROLES: [&str; 3] = ["up", "server", "worker"];
+/// Commands beside them that work on the server's database: they find it where the server does.
+const BESIDE: [&str; 2] = ["backup", "restore"];
 /// What client commands take from a file, and only from one that was named: they run in checkouts of other people's
 /// work, whose files must not say where a token is sent.
 const FOR_CLIENTS: [&str; 3] = ["url", "token", "ca_cert"];
@@ -112,7 +114,7 @@ fn may_stand(key: &str, place: &[String]) -> bool {
 }
 
 fn is_role(place: &[String]) -> bool {
-    matches!(place, [role] if ROLES.contains(&role.as_str()))
+    matches!(place, [role] if ROLES.contains(&role.as_str()) || BESIDE.contains(&role.as_str()))
 }
 
 /// Lets the option itself read the values; answers them as it wants them, or what it says against them.

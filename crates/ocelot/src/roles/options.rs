@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::log::LogOptions;
-use super::read::{Age, address, age, duration, network, web_address};
+use super::read::{Age, address, age, cores, duration, network, size, web_address};
 use crate::exit::usage;
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
@@ -49,6 +49,22 @@ pub(crate) struct ServerOptions {
     /// A job that no worker takes for so long ends as an error that says why [default: 24h].
     #[arg(long, value_name = "TIME", env = "OCELOT_QUEUE_TIMEOUT", value_parser = duration)]
     queue_timeout: Option<Duration>,
+    /// Longest `timeout` that an ocelot.yml may ask for [default: no limit].
+    #[arg(long, value_name = "TIME", env = "OCELOT_MAX_TIMEOUT", value_parser = duration)]
+    max_timeout: Option<Duration>,
+    /// Most `resources.cpu` that it may ask for; a job that asks for none gets this [default: no limit].
+    #[arg(long, value_name = "CORES", env = "OCELOT_MAX_CPU", value_parser = cores)]
+    max_cpu: Option<f64>,
+    /// Most `resources.memory`, such as 4GiB; a job that asks for none gets this [default: no limit].
+    #[arg(long, value_name = "SIZE", env = "OCELOT_MAX_MEMORY", value_parser = size)]
+    max_memory: Option<u64>,
+    /// Most jobs of one repository at once, on all workers together; the same on all servers [default: no limit].
+    #[arg(long, value_name = "N", env = "OCELOT_MAX_JOBS_PER_REPO", value_parser = clap::value_parser!(u32).range(1..))]
+    max_jobs_per_repo: Option<u32>,
+    /// A server that is told to stop says so at /readyz for this long and still serves, so that a proxy sends requests
+    /// elsewhere first [default: none].
+    #[arg(long, value_name = "TIME", env = "OCELOT_STOP_DELAY", value_parser = duration)]
+    stop_delay: Option<Duration>,
     /// Logs are removed so long after the end of their build: 90d, 12w, 2y, forever [default: 90d].
     #[arg(long, value_name = "AGE", env = "OCELOT_KEEP_LOGS", value_parser = age)]
     keep_logs: Option<Age>,
@@ -110,6 +126,13 @@ impl ServerOptions {
             lease_hard_limit: self.lease_hard_limit.unwrap_or(HARD_LIMIT),
             lease_grace: self.lease_grace.unwrap_or(GRACE),
             queue_timeout: self.queue_timeout.unwrap_or(QUEUE_TIMEOUT),
+            limits: ocelot_model::pipeline::Limits {
+                timeout_ms: self.max_timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+                cpu: self.max_cpu,
+                memory: self.max_memory,
+            },
+            max_jobs_per_repo: self.max_jobs_per_repo,
+            stop_delay: self.stop_delay.unwrap_or_default(),
             keep: self.keep(),
             patience: ocelot_server::Patience::default(),
         })

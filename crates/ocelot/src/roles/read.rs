@@ -134,6 +134,12 @@ pub(crate) fn limit(text: &str) -> Result<Limit, String> {
     }
 }
 
+/// `2`, `0.5`.
+pub(crate) fn cores(text: &str) -> Result<f64, String> {
+    let cores = text.parse().ok().filter(|cores: &f64| cores.is_finite() && *cores >= 0.01);
+    cores.ok_or_else(|| "write a number of processor cores, such as 2 or 0.5".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +164,11 @@ mod tests {
     fn limits() {
         assert_eq!(["5GiB", "0"].map(limit), [Ok(Limit(5 << 30)), Ok(Limit(0))]);
         check(limit, &[], &["", "5", "0GiB", "none"]);
+    }
+
+    #[test]
+    fn processor_cores() {
+        check(cores, &["2", "0.5"], &["", "0", "-1", "many", "inf", "NaN", "2 cores"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The executable from outside: what people and scripts see.
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there"))]
 
+mod backup;
 mod chaos;
 mod cli;
 mod clone;
@@ -13,6 +14,7 @@ mod listings;
 mod proxy;
 mod registry;
 mod restart;
+mod servers;
 mod site;
 mod terminal;
 mod tls;

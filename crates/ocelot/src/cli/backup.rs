@@ -1,0 +1,123 @@
+//! `ocelot backup` and `ocelot restore`: a whole Ocelot as one file. They work on the database itself, not by way of
+//! a server: whoever may do that is the one who runs it.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use ocelot_store::Store;
+
+use super::show;
+use crate::exit::usage;
+use crate::roles::{self, read::database};
+
+/// Which database.
+#[derive(Debug, Args)]
+struct Place {
+    /// `sqlite:///path/ocelot.db` or `postgres://…` [default: ocelot.db in the folder of --data].
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "OCELOT_DATABASE_URL",
+        hide_env_values = true,
+        value_parser = database
+    )]
+    database_url: Option<String>,
+    /// The server's data folder [default: ./data].
+    #[arg(long, value_name = "DIR", env = "OCELOT_DATA")]
+    data: Option<PathBuf>,
+}
+
+impl Place {
+    fn data(&self) -> anyhow::Result<PathBuf> {
+        let data = self.data.clone().unwrap_or_else(|| PathBuf::from("data"));
+        std::path::absolute(&data).with_context(|| format!("`{}` is no folder", data.display()))
+    }
+
+    fn options(&self) -> anyhow::Result<ocelot_store::Options> {
+        let data = self.data()?;
+        let own = || format!("sqlite://{}", data.join("ocelot.db").display());
+        Ok(ocelot_store::Options { database_url: self.database_url.clone().unwrap_or_else(own), data })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// File to write; `-` for standard output.
+    file: PathBuf,
+    /// Leave out what the stages wrote.
+    #[arg(long)]
+    without_logs: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// A file that `ocelot backup` wrote.
+    file: PathBuf,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(crate) async fn backup(options: Backup) -> anyhow::Result<u8> {
+    let place = options.place.options()?;
+    if options.place.database_url.is_none() && !options.place.data()?.join("ocelot.db").exists() {
+        return Err(usage(format!(
+            "there is no ocelot.db in {}: say where the database is with --data or --database-url",
+            place.data.display()
+        )));
+    }
+    if options.file == Path::new("-") {
+        Store::back_up(&place, !options.without_logs, std::io::stdout())
+            .await
+            .context("nothing is backed up")?;
+        return Ok(0);
+    }
+    let beside = beside(&options.file);
+    let rows = write(&place, !options.without_logs, &beside).await.inspect_err(|_| {
+        let _ = std::fs::remove_file(&beside);
+    })?;
+    std::fs::rename(&beside, &options.file)
+        .with_context(|| format!("cannot write {}", options.file.display()))?;
+    show::line(format_args!("Backed up {rows} rows into {}.", options.file.display()))?;
+    Ok(0)
+}
+
+/// Where the file grows: under its own name it is whole or the earlier one.
+fn beside(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
+async fn write(place: &ocelot_store::Options, logs: bool, path: &Path) -> anyhow::Result<u64> {
+    let cannot = || format!("cannot write {}", path.display());
+    // Hashes of tokens and the logs of all repositories are in it.
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let mut file = std::io::BufWriter::with_capacity(1 << 20, file.with_context(cannot)?);
+    let rows = Store::back_up(place, logs, &mut file).await.context("nothing is backed up")?;
+    file.flush().with_context(cannot)?;
+    file.into_inner().map_err(std::io::IntoInnerError::into_error).and_then(|file: File| file.sync_all())?;
+    Ok(rows)
+}
+
+pub(crate) async fn restore(options: Restore) -> anyhow::Result<u8> {
+    if options.file == Path::new("-") {
+        return Err(usage("give the name of a file: it is read twice, first to see whether it is whole"));
+    }
+    let place = options.place.options()?;
+    // No server may be at work in the folder.
+    let _lock =
+        if place.database_url.starts_with("sqlite:") { Some(roles::lock::lock(&place.data)?) } else { None };
+    let about = Store::restore(&place, &options.file).await.context("nothing is restored")?;
+    show::line(format_args!("Restored the backup of {}.", about.taken_at.strftime("%Y-%m-%d %H:%M:%S UTC")))?;
+    if !about.logs {
+        show::line("It had no logs; a note stands in their place.")?;
+    }
+    show::line("Start the server now. What ran when the backup was made is tried again.")?;
+    Ok(0)
+}
