@@ -49,6 +49,7 @@ pub fn begin() {
     metrics::describe_counter!("ocelot_log_bytes_total", "Log bytes that became durable");
     metrics::describe_gauge!("ocelot_log_viewers", "Open event streams of single builds");
     metrics::describe_histogram!("ocelot_http_request_duration_seconds", "From request to answer");
+    metrics::describe_histogram!("ocelot_db_query_duration_seconds", "Calls of the store, by name");
     // Zero is a number, too: what never happened is there to be drawn.
     metrics::counter!("ocelot_leases_lost_total").increment(0);
     metrics::counter!("ocelot_log_bytes_total").increment(0);

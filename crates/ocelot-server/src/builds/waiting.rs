@@ -109,7 +109,7 @@ impl Picture {
         if let (Some(most), Some(running)) = (self.most, self.running.get(&job.repo.id))
             && *running >= most
         {
-            return format!("{running} jobs of {} run, at most {most} at once here", job.repo.name);
+            return format!("{running} of at most {most} jobs of {} at once are running", job.repo.name);
         }
         if self.workers.is_empty() {
             return "no worker is connected".to_owned();
@@ -375,6 +375,16 @@ mod tests {
         let (idle, busy) = (|| worker("", 2, 0), || worker("", 2, 1));
         let all = [idle(), busy(), drained(busy()), silent(drained(busy())), away(silent(idle()))];
         assert_eq!(all.map(|worker| state(&worker)), STATES);
+    }
+
+    #[test]
+    fn a_repository_that_runs_all_it_may_waits_for_itself() {
+        let most = |most| {
+            let picture = Picture::new(vec![job("")], vec![worker("", 3, 2)], Timestamp::UNIX_EPOCH);
+            Picture { most: Some(most), ..picture }.reason(0)
+        };
+        assert_eq!(most(2), "2 of at most 2 jobs of git/x at once are running");
+        assert_eq!(most(3), "a worker is about to take it (1st in line)");
     }
 
     #[test]

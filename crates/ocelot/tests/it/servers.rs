@@ -126,7 +126,7 @@ impl Site {
             servers: vec![None, None],
             addresses: vec!["127.0.0.1:0".into(), "127.0.0.1:0".into()],
             _worker: worker,
-            sources: sources,
+            sources,
             folder,
         };
         site.begin(0).await;

@@ -7,7 +7,7 @@ use ocelot_api::proto::from_server::Message as Down;
 use ocelot_model::Status;
 use tonic::Code;
 
-use super::world::{World, hello, refused};
+use super::world::{DEADLINE, World, hello, refused};
 
 #[tokio::test]
 async fn a_reconnect_keeps_what_is_held_and_drops_what_is_not() {
@@ -60,6 +60,25 @@ async fn a_lost_worker_gives_a_new_attempt() {
     let told = worker.hear().await;
     assert!(matches!(told, Some(Down::Drop(_))), "{told:?}");
     refused(worker.finish(&offer, "passed").await, Code::FailedPrecondition, "stale_attempt");
+}
+
+#[tokio::test]
+async fn servers_that_come_and_go_keep_no_lost_worker_alive() {
+    let world = World::with(|config| {
+        config.lease_hard_limit = Duration::from_secs(1);
+        config.lease_grace = Duration::from_hours(1);
+    })
+    .await;
+    let (worker, offer, build) = world.working("w1").await;
+    worker.beat(&[offer.lease.clone().unwrap()]);
+    let lost = async {
+        // Any of the servers may be the one that sees it.
+        while world.detail(build).await.jobs[0].attempts.len() == 1 {
+            world.passing_server().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, lost).await.expect("a new attempt");
+    assert_eq!(world.detail(build).await.jobs[0].attempts[0].status, Status::Error);
 }
 
 #[tokio::test]

@@ -67,6 +67,12 @@ impl World {
         World { server, ..self }
     }
 
+    /// A further server on the same database, which stops again.
+    pub(crate) async fn passing_server(&self) {
+        let server = ocelot_server::start(config(self.folder.path(), self.change)).await.unwrap();
+        server.stop().await;
+    }
+
     pub(crate) fn app(&self) -> &App {
         self.server.app()
     }

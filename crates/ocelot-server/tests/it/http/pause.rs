@@ -62,3 +62,23 @@ async fn an_admin_of_the_whole_server_pauses() {
     let (status, state) = answer(room.request(Method::POST, "/api/v1/pause")).await;
     assert_eq!((status, &state["reason"]), (StatusCode::OK, &Value::Null));
 }
+
+#[tokio::test]
+async fn a_server_that_is_about_to_stop_says_so_and_serves() {
+    let room = Room::new().await;
+    room.app.stopping.cancel();
+    let (status, problem) = room.get("/readyz").await;
+    assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &"not_ready".into()));
+    assert_eq!(problem["detail"], "Not ready: the server stops.");
+    assert_eq!(room.get("/healthz").await.0, StatusCode::OK);
+    assert_eq!(room.get("/api/v1/builds").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn calls_of_the_store_are_counted_by_name() {
+    let room = Room::new().await;
+    room.get("/api/v1/builds").await;
+    let (_, text) = room.get("/metrics").await;
+    let series = "ocelot_db_query_duration_seconds_count{query=\"list_builds\"}";
+    assert!(text.as_str().unwrap().contains(series), "{text}");
+}
