@@ -81,7 +81,7 @@ ensure_rust
 ensure_tools
 ensure_packages shellcheck=shellcheck docker-registry=docker-registry
 # For the tests in which things go wrong on purpose.
-ensure_packages ip=iproute2 iptables=iptables sqlite3=sqlite3
+ensure_packages ip=iproute2 iptables=iptables sqlite3=sqlite3 faketime=faketime
 [[ -x /usr/sbin/nginx ]] || ensure_packages nginx=nginx-light
 ensure_sshd
 ensure_postgres

@@ -7,6 +7,7 @@
 mod app;
 mod authority;
 mod cli;
+mod disk;
 mod docker;
 pub mod forge;
 mod island;
@@ -21,6 +22,7 @@ mod wire;
 pub use app::{Environment, Setup, Stages, TestApp};
 pub use authority::Authority;
 pub use cli::{Output, ocelot};
+pub use disk::SmallDisk;
 pub use docker::{BUSYBOX, containers, docker_image_busybox, nothing_left, remove_containers};
 pub use forge::{FakeForge, Fault};
 pub use island::Island;

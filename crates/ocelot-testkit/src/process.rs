@@ -46,6 +46,13 @@ impl Process {
         self.child.try_wait().expect("its state")
     }
 
+    /// Most memory that it has had, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a process");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak.and_then(|kib| kib.parse().ok()).expect("its memory")
+    }
+
     /// Sends a signal, if it is still there.
     pub fn signal(&mut self, signal: Signal) {
         if self.ended().is_none() {

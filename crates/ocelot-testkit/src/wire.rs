@@ -29,6 +29,7 @@ pub struct Wire {
 
 #[derive(Debug, Default)]
 struct State {
+    target: Option<SocketAddr>,
     /// Connections of an earlier number are to be reset.
     number: u64,
     /// Whoever connects is sent away.
@@ -40,6 +41,12 @@ struct State {
     resets: u64,
     carried: u64,
     over: bool,
+}
+
+impl State {
+    fn goal(&self) -> Option<SocketAddr> {
+        self.target.filter(|_| !self.cut)
+    }
 }
 
 type Shared = Arc<Mutex<State>>;
@@ -58,17 +65,17 @@ impl Wire {
     pub fn between(here: IpAddr, target: SocketAddr) -> Wire {
         let listener = TcpListener::bind((here, 0)).expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let state = Shared::default();
+        let state = Shared::new(Mutex::new(State { target: Some(target), ..State::default() }));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 if lock(&shared).over {
                     return;
                 }
-                if lock(&shared).cut {
-                    reset(&client);
-                } else if let Ok(server) = TcpStream::connect(target) {
-                    carry(client, server, &shared);
+                let target = lock(&shared).goal();
+                match target.map(TcpStream::connect) {
+                    Some(Ok(server)) => carry(client, server, &shared),
+                    Some(Err(_)) | None => reset(&client),
                 }
             }
         });
@@ -83,6 +90,11 @@ impl Wire {
     /// The same as an address of a server.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Whoever connects from now on comes out there.
+    pub fn lead_to(&self, target: SocketAddr) {
+        lock(&self.state).target = Some(target);
     }
 
     /// Resets every connection, once.

@@ -4,6 +4,12 @@
 //! [`World::oracle`](world::World::oracle). Timers are shortened by `--lease-hard-limit` alone; everything else follows
 //! from it. What takes longer than a busy machine can afford at each change runs with the feature `chaos-all`.
 
+mod clock;
+mod database;
+mod disk;
+mod engine;
+mod fleet;
+mod flood;
 mod network;
 mod oracle;
 mod server;

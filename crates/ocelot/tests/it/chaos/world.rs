@@ -1,6 +1,8 @@
 //! Servers and workers as processes of their own that can be treated badly one by one, and builds that write down
 //! elsewhere what they do.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -236,8 +238,14 @@ impl World {
 
     /// One more build of a repository.
     pub(super) async fn build_again(&mut self, handle: &str) -> i64 {
+        self.build_at(None, handle).await
+    }
+
+    /// The same, asked for at another server.
+    pub(super) async fn build_at(&mut self, url: Option<&str>, handle: &str) -> i64 {
         let new = NewBuild { repo: handle.to_owned(), ..NewBuild::default() };
-        let number = self.admin().start(&new).await.unwrap().number;
+        let client = Client::new(url.unwrap_or(&self.url), Some(&self.admin_token)).unwrap();
+        let number = client.start(&new).await.unwrap().number;
         self.builds.push(number);
         number
     }
@@ -299,6 +307,29 @@ impl World {
         let what = format!("`{line}` of build {build}, attempt {attempt}");
         let has = || String::from_utf8_lossy(&self.said(build, "count", attempt)).lines().any(|l| l == line);
         wait_for(&what, async || has().then_some(())).await;
+    }
+
+    /// What the server answers to a `GET` of this path, whole.
+    pub(super) async fn page(&self, path: &str) -> String {
+        let host = self.url.trim_start_matches("http://").to_owned();
+        let ask = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+            self.admin_token
+        );
+        let answer = move || {
+            let mut socket = TcpStream::connect(host)?;
+            socket.write_all(ask.as_bytes())?;
+            let mut answer = Vec::new();
+            socket.read_to_end(&mut answer)?;
+            std::io::Result::Ok(String::from_utf8_lossy(&answer).into_owned())
+        };
+        tokio::task::spawn_blocking(answer).await.unwrap().unwrap()
+    }
+
+    /// Most memory that each process has had, in KiB, servers first.
+    pub(super) fn peaks(&self) -> Vec<u64> {
+        let nodes = self.servers.iter().chain(&self.workers);
+        nodes.map(|node| node.process.as_ref().unwrap().peak_kib()).collect()
     }
 
     pub(super) fn has_docker(&self) -> bool {
