@@ -9,7 +9,7 @@ use ocelot_testkit::{BUSYBOX, wait_for};
 
 use super::world::{Plan, Seat, World};
 
-fn yml(head: &str, script: &str) -> String {
+pub(super) fn yml(head: &str, script: &str) -> String {
     format!("image: {BUSYBOX}\n{head}stages:\n  - name: a\n    script:\n      - |\n        {script}\n")
 }
 
@@ -23,7 +23,7 @@ async fn in_docker() -> World {
     world
 }
 
-async fn logged(world: &World, build: i64, words: &str) {
+pub(super) async fn logged(world: &World, build: i64, words: &str) {
     let client = world.admin();
     let has = async || client.log(build).await.ok().filter(|log| log.contains(words));
     wait_for(&format!("`{words}` in the log of build {build}"), has).await;

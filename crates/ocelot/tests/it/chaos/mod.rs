@@ -7,6 +7,7 @@
 mod clock;
 mod database;
 mod disk;
+mod dockerd;
 mod engine;
 mod fleet;
 mod flood;
