@@ -79,6 +79,9 @@ impl Drop for Engine {
             let _ = Command::new("kill").arg(process.id().to_string()).status();
             let _ = process.wait();
         }
+        // It mounts its folder onto itself at each start, and a killed one leaves that.
+        let data = self.folder.path().join("data");
+        while Command::new("umount").arg(&data).output().is_ok_and(|output| output.status.success()) {}
     }
 }
 
