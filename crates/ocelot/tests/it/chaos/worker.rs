@@ -75,6 +75,31 @@ async fn a_worker_that_is_started_again_takes_up_its_stage() {
     world.oracle().await;
 }
 
+/// Killed in the middle of whatever it does with two builds at a time, from the checkout to the clean-up.
+#[tokio::test]
+async fn a_worker_that_dies_again_and_again_costs_no_attempt() {
+    const KILLS: usize = if cfg!(feature = "chaos-all") { 100 } else { 10 };
+    let mut world = World::start(Plan::default()).await;
+    world.add_worker(Seat::host("w"));
+    let yml = world.counting(2);
+    let repo = world.add_repo("again", &yml).await;
+    for kill in 0..KILLS {
+        world.build_again(&repo).await;
+        world.build_again(&repo).await;
+        // Each of the files in which a stage says something is a step of some attempt.
+        let steps = || std::fs::read_dir(world.folder.path().join("said")).map_or(0, Iterator::count);
+        let want = kill + 1;
+        wait_for("a step", async || (steps() >= want).then_some(())).await;
+        world.workers[0].kill9();
+        world.workers[0].start();
+    }
+    for build in world.builds.clone() {
+        let ended = world.finished(build).await;
+        assert_eq!((ended.status, ended.jobs.as_ref().unwrap()[0].attempt), (Status::Passed, 1), "{ended:#?}");
+    }
+    world.oracle().await;
+}
+
 /// It stands still until others have its job; then it goes on, and finds that it is nobody.
 #[tokio::test]
 async fn a_worker_that_stood_still_too_long_changes_nothing() {
