@@ -12,8 +12,8 @@ use ocelot_api::proto::from_server::Message as Down;
 use ocelot_api::proto::from_worker::Message as Up;
 use ocelot_api::proto::worker_api_server::{WorkerApi, WorkerApiServer};
 use ocelot_api::proto::{
-    Ack, AttemptResult, Condition, Enrolled, Enrolment, FromServer, FromWorker, Lease, LogAck, LogChunk, Offer,
-    StageReport, Welcome,
+    Ack, AttemptResult, Condition, Enrolled, Enrolment, FromServer, FromWorker, Lease, LogAck, LogChunk,
+    Offer, StageReport, Welcome,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};

@@ -88,7 +88,6 @@ impl Keeper {
     }
 
     async fn tidy(&self) {
-        sweep(&self.shop.executor, &self.board).await;
         self.remove_folders().await;
         let lacks = self.lacks(&self.config.data);
         match self.shop.mirrors.clean(self.config.mirrors, lacks).await {
@@ -112,12 +111,11 @@ impl Keeper {
     async fn remove_folders(&self) {
         let Ok(entries) = fs::read_dir(self.config.jobs()) else { return };
         let found: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-        // A slot is taken before its folder is made.
-        let held = self.board.attempts();
         for path in found {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let id = name.strip_prefix(".new-").unwrap_or(name).parse::<i64>();
-            if !id.is_ok_and(|id| held.contains(&id)) {
+            // A slot is taken before its folder is made.
+            if !id.is_ok_and(|id| self.board.attempts().contains(&id)) {
                 tracing::info!("a leftover is removed: {}", path.display());
                 discard(&self.shop.executor, path).await;
             }
@@ -125,7 +123,7 @@ impl Keeper {
     }
 }
 
-/// Removes containers and networks that no slot has.
+/// Removes containers and networks that no slot has. No attempt may begin meanwhile.
 pub(crate) async fn sweep(executor: &Executor, board: &Board) {
     let keep: Vec<AttemptId> = board.attempts().into_iter().map(AttemptId).collect();
     match executor.sweep(&keep).await {

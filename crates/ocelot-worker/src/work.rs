@@ -27,9 +27,10 @@ use crate::mirror::Mirrors;
 use crate::session::{Session, keep};
 use crate::watch::{Health, Watch};
 
-/// From the start to the first look whether networks are apart, and from one to the next.
+/// Leftovers are looked for this often.
+const SWEEP: Duration = Duration::from_mins(10);
+/// From the start to the first look whether networks are apart; then as often as for leftovers.
 const WALLS: Duration = Duration::from_mins(1);
-const WALLS_AGAIN: Duration = Duration::from_mins(10);
 
 /// Attempts of an earlier life wait so long for an engine.
 const ENGINE_AWAY: Duration = Duration::from_mins(2);
@@ -193,7 +194,9 @@ impl Worker {
         attempts: &mut JoinSet<()>,
         inbox: &mut mpsc::UnboundedReceiver<Start>,
     ) {
-        let mut walls = tokio::time::interval_at(tokio::time::Instant::now() + WALLS, WALLS_AGAIN);
+        let mut sweeps = tokio::time::interval(SWEEP);
+        sweeps.reset();
+        let mut walls = tokio::time::interval_at(tokio::time::Instant::now() + WALLS, SWEEP);
         let mut looks = JoinSet::new();
         let (mut draining, mut cancelled) = (false, false);
         loop {
@@ -201,6 +204,8 @@ impl Worker {
                 Some(start) = inbox.recv() => self.begin(attempts, shop, start),
                 Some(_) = attempts.join_next() => {}
                 Some(_) = looks.join_next() => {}
+                // Nothing begins before it is done.
+                _ = sweeps.tick() => sweep(&shop.executor, &self.board).await,
                 _ = walls.tick() => drop(looks.spawn(look_at_walls(shop.executor.clone()))),
                 () = self.shutdown.drain.cancelled(), if !draining => {
                     draining = true;

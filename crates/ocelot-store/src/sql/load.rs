@@ -13,7 +13,7 @@ use super::dump::{Kept, LOGS, STATE};
 use super::{Conn, Core};
 use crate::backup::{About, BackupError, Line, Reader, Table};
 use crate::catalogue::Column;
-use crate::{Mark, StoreError, chunk, secret};
+use crate::{Lost, Mark, StoreError, chunk, secret};
 
 /// Bytes of JSON that are inserted at once, about.
 const BATCH: usize = 4 << 20;
@@ -46,7 +46,7 @@ impl Core {
     /// What workers had is tried again; what they were offered waits again.
     async fn lose_all(&self) -> Result<(), StoreError> {
         // Offers first; what is left was accepted.
-        for held in self.expired_leases().await? {
+        for Lost { held, .. } in self.expired_leases().await? {
             let what = Happening::Lost { job: held.job_id, attempt: held.attempt, reason: LOST.to_owned() };
             self.advance(held.build, what).await?;
         }

@@ -8,9 +8,7 @@ use super::enrolments::OWN;
 use super::{Core, Tx};
 use super::{now, tokens};
 use crate::raw::{self, HeldRow, RepoRow, clean, time, to_json};
-use crate::{
-    Condition, Held, Hello, Identity, Lease, Repo, Standing, StoreError, Wake, Worker, secret,
-};
+use crate::{Condition, Held, Hello, Identity, Lease, Repo, Standing, StoreError, Wake, Worker, secret};
 
 #[derive(sqlx::FromRow)]
 struct WorkerRow {

@@ -248,9 +248,7 @@ async fn a_lost_worker_gives_a_new_attempt(bed: Bed) {
     assert_eq!(bed.picture(number).await, "running: a queued#2");
     assert!(matches!(bed.store.advance(number, lost).await, Err(StoreError::Stale)));
     let waiting = bed.store.list_queue().await.unwrap().remove(0);
-    assert!(waiting.ready && waiting.not_before.unwrap() > bed.store.now().await.unwrap());
-    // It must wait five seconds.
-    assert!(bed.claim(worker).await.is_none());
+    assert!(waiting.ready && waiting.not_before.is_none());
     let detail = bed.store.find_build_detail(number).await.unwrap().unwrap();
     let attempts = &detail.jobs[0].attempts;
     assert_eq!((attempts[0].status, attempts[1].status), (Status::Error, Status::Queued));

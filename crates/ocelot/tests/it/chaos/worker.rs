@@ -95,7 +95,11 @@ async fn a_worker_that_dies_again_and_again_costs_no_attempt() {
     }
     for build in world.builds.clone() {
         let ended = world.finished(build).await;
-        assert_eq!((ended.status, ended.jobs.as_ref().unwrap()[0].attempt), (Status::Passed, 1), "{ended:#?}");
+        assert_eq!(
+            (ended.status, ended.jobs.as_ref().unwrap()[0].attempt),
+            (Status::Passed, 1),
+            "{ended:#?}"
+        );
     }
     world.oracle().await;
 }
