@@ -27,6 +27,8 @@ impl Process {
             .env_clear()
             .env("HOME", folder)
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            // How full this machine's disk is must not decide what tests see.
+            .envs([("OCELOT_MIN_FREE", "0"), ("OCELOT_MIN_FREE_PERCENT", "0")])
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(out)

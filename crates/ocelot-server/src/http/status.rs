@@ -16,7 +16,8 @@ pub(super) async fn health() -> &'static str {
 
 /// Whether the server can do its work: the database (brought up to date when it was opened) takes what is written.
 #[utoipa::path(get, path = "/readyz", tag = "server",
-    responses((status = 200, content_type = "text/plain", body = String)))]
+    responses((status = 200, content_type = "text/plain", body = String),
+        (status = 503, description = "In words, what takes nothing or does not answer")))]
 pub(super) async fn ready(State(app): State<App>) -> Answer<&'static str> {
     if app.stopping.is_cancelled() {
         return Err(not_ready("the server stops"));

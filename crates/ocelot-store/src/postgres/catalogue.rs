@@ -31,9 +31,9 @@ pub(crate) fn row(columns: &[Column]) -> String {
     let values: Vec<String> = columns
         .iter()
         .map(|Column { name, kind }| match kind {
-            Kind::Number | Kind::Text => name.clone(),
-            Kind::Flag => format!("{name}::int"),
-            Kind::Bytes => format!("encode({name}, 'hex')"),
+            Kind::Number | Kind::Text => format!("\"{name}\""),
+            Kind::Flag => format!("\"{name}\"::int"),
+            Kind::Bytes => format!("encode(\"{name}\", 'hex')"),
         })
         .collect();
     format!("json_build_array({})::text", values.join(", "))
@@ -41,7 +41,7 @@ pub(crate) fn row(columns: &[Column]) -> String {
 
 /// Inserts the rows of a JSON array of arrays, which is bound as text.
 pub(crate) fn insert(table: &str, columns: &[Column]) -> String {
-    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let names: Vec<String> = columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
     let values: Vec<String> = columns
         .iter()
         .enumerate()

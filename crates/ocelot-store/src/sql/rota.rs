@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::super::now;
 use super::Core;
 use crate::StoreError;
 use crate::raw::us;
@@ -18,7 +19,6 @@ impl Core {
     ) -> Result<Option<Duration>, StoreError> {
         let key = format!("turn:{work}");
         let mut tx = self.begin().await?;
-        let now = tx.now;
         sqlx::query("INSERT INTO settings (key, value) VALUES ($1, '0') ON CONFLICT (key) DO NOTHING")
             .bind(&key)
             .execute(tx.conn())
@@ -28,6 +28,8 @@ impl Core {
                 .bind(&key)
                 .fetch_one(tx.conn())
                 .await?;
+        // Only now: another server may have held the row until a moment ago.
+        let now = now(tx.conn()).await?;
         let last: i64 = last.parse().map_err(|_| StoreError::Corrupt(format!("setting {key}")))?;
         // A clock that was set back must not stop the work.
         if (0..us(every)).contains(&(now - last)) {

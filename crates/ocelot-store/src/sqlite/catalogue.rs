@@ -29,8 +29,8 @@ pub(crate) fn row(columns: &[Column]) -> String {
     let values: Vec<String> = columns
         .iter()
         .map(|Column { name, kind }| match kind {
-            Kind::Number | Kind::Text | Kind::Flag => name.clone(),
-            Kind::Bytes => format!("iif({name} IS NULL, NULL, lower(hex({name})))"),
+            Kind::Number | Kind::Text | Kind::Flag => format!("\"{name}\""),
+            Kind::Bytes => format!("iif(\"{name}\" IS NULL, NULL, lower(hex(\"{name}\")))"),
         })
         .collect();
     format!("json_array({})", values.join(", "))
@@ -38,7 +38,7 @@ pub(crate) fn row(columns: &[Column]) -> String {
 
 /// Inserts the rows of a JSON array of arrays, which is bound as text.
 pub(crate) fn insert(table: &str, columns: &[Column]) -> String {
-    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let names: Vec<String> = columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
     let values: Vec<String> = columns
         .iter()
         .enumerate()

@@ -111,7 +111,7 @@ async fn a_backup_is_restored_into_the_other_database(bed: Bed) {
 /// The restored build comes to its end.
 async fn goes_on(target: &Bed, number: BuildNumber) {
     let worker = target.worker("back", "os=linux").await;
-    for want in ["offered", "held", "next"] {
+    for want in ["held", "offered", "next"] {
         let claim = async || target.claim(worker).await;
         let job = ocelot_testkit::wait_for("the next job", claim).await;
         assert_eq!(job.spec.name, want);

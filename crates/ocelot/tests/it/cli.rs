@@ -163,7 +163,7 @@ fn completions_are_scripts_that_their_shells_can_read() {
     std::fs::write(&file, check(&["completions", "bash"], 0).stdout).unwrap();
     let read = "set -eu; source \"$1\"; COMP_WORDS=(ocelot re); COMP_CWORD=1; _ocelot ocelot re ocelot; echo \"${COMPREPLY[@]}\"";
     let said = std::process::Command::new("bash").args(["-c", read, "bash"]).arg(&file).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&said.stdout), "repo retry\n", "{said:?}");
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "repo retry restore\n", "{said:?}");
 }
 
 #[test]
