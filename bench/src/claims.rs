@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use ocelot_model::access::Role;
 use ocelot_model::{EventKind, Status, WorkerId, pipeline};
-use ocelot_store::{Hello, Identity, NewBuild, NewRepo, Options, Plan, Repo, Store};
+use ocelot_store::{Hello, Identity, LogStoreOptions, NewBuild, NewRepo, Options, Plan, Repo, Store};
 use ocelot_testkit::Postgres;
 use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
@@ -33,9 +33,11 @@ pub(crate) async fn measure() -> Result<bool> {
     let file = folder.path().join("ocelot.db");
     let data = folder.path().join("data");
     let sqlite = format!("sqlite://{}", file.display());
-    let lite = series(&Options { database_url: sqlite, data: data.clone() }, "BEGIN IMMEDIATE").await?;
+    let log_store = LogStoreOptions::default();
+    let lite = Options { database_url: sqlite, data: data.clone(), log_store: log_store.clone() };
+    let lite = series(&lite, "BEGIN IMMEDIATE").await?;
     let cluster = tokio::task::spawn_blocking(Postgres::durable).await?;
-    let postgres = Options { database_url: cluster.database(), data };
+    let postgres = Options { database_url: cluster.database(), data: folder.path().join("other"), log_store };
     let great = series(&postgres, "BEGIN").await?;
     let figures = [
         at_least("claims_sqlite_ratio", lite.ratio(), 0.4),
@@ -126,7 +128,7 @@ async fn scene(store: &Store, worker: WorkerId, bare: &mut Bare) -> Result<Scene
     Ok(scene)
 }
 
-async fn repo(store: &Store, at: usize) -> Result<Repo> {
+pub(crate) async fn repo(store: &Store, at: usize) -> Result<Repo> {
     let name = format!("git/repo{at}");
     let new = NewRepo {
         name: name.parse().context("a handle")?,
@@ -138,7 +140,7 @@ async fn repo(store: &Store, at: usize) -> Result<Repo> {
     Ok(store.add_repo(&new).await?)
 }
 
-async fn worker(store: &Store, os: &str) -> Result<WorkerId> {
+pub(crate) async fn worker(store: &Store, os: &str) -> Result<WorkerId> {
     let (token, _) = store.create_token(os, Role::Worker, &[], None).await?;
     let hello = Hello {
         identity: Identity::Token(token.id),
@@ -153,7 +155,7 @@ async fn worker(store: &Store, os: &str) -> Result<WorkerId> {
 }
 
 /// Builds with so many jobs each, until there are `count` jobs, of all repositories in turn.
-async fn fill(store: &Store, repos: &[Repo], os: &str, count: usize, each: usize) -> Result<()> {
+pub(crate) async fn fill(store: &Store, repos: &[Repo], os: &str, count: usize, each: usize) -> Result<()> {
     let yml = (0..each).fold(format!("labels: {{os: {os}}}\nimage: a\njobs:\n"), |text, at| {
         text + &format!("  j{at}: {{stages: [{{name: s, script: x}}]}}\n")
     });

@@ -36,7 +36,16 @@ pub(crate) async fn measure(ocelot: &Path) -> Result<bool> {
     let cluster = tokio::task::spawn_blocking(Postgres::durable).await?;
     let database = cluster.database();
     let limit = format!("{}s", LIMIT.as_secs());
-    let options = ["--database-url", &database, "--lease-hard-limit", &limit];
+    let logs = format!("file://{}", folder.path().join("logs").display());
+    let options = [
+        "--database-url",
+        &database,
+        "--lease-hard-limit",
+        &limit,
+        "--log-store",
+        &logs,
+        "--log-store-shared",
+    ];
     let port = server::free_port()?;
     let one = server::start(ocelot, "server", &folder.path().join("one"), port, &options).await?;
     let port = server::free_port()?;

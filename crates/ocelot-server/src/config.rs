@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ocelot_store::LogStoreOptions;
+
 /// What a server needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -13,6 +15,8 @@ pub struct Config {
     pub database_url: String,
     /// Folder of the server's own files (`logs.db`, mirrors, `admin-token`).
     pub data: PathBuf,
+    /// Where finished logs go; default: a folder in `data`.
+    pub log_store: LogStoreOptions,
     /// Address that people and forges use; default: the listen address.
     pub public_url: Option<String>,
     /// Certificate and key; without them the server speaks plain HTTP.
@@ -88,6 +92,10 @@ pub struct Patience {
     pub prefer: Duration,
     /// The queue is looked at this often without any wake-up, should one ever be lost.
     pub look: Duration,
+    /// Finished logs go into the log store this often.
+    pub copy: Duration,
+    /// They stay in the database too for so long: a server of the version before, beside this one, reads them there.
+    pub hot: Duration,
 }
 
 impl Default for Patience {
@@ -97,6 +105,8 @@ impl Default for Patience {
             silence: Duration::from_secs(30),
             prefer: Duration::from_secs(2),
             look: Duration::from_secs(15),
+            copy: Duration::from_secs(15),
+            hot: Duration::from_hours(1),
         }
     }
 }

@@ -16,4 +16,5 @@ mod tls;
 
 pub use app::App;
 pub use config::{Config, Keep, Patience, Tls};
+pub use ocelot_store::{LogPlace, LogStoreOptions};
 pub use serve::{Server, start};

@@ -192,7 +192,11 @@ fn reachable(address: SocketAddr) -> String {
 
 /// A PostgreSQL that starts together with the server may come later; an SQLite file is there or it is not.
 async fn open(config: &Config) -> Result<Store> {
-    let options = Options { database_url: config.database_url.clone(), data: config.data.clone() };
+    let options = Options {
+        database_url: config.database_url.clone(),
+        data: config.data.clone(),
+        log_store: config.log_store.clone(),
+    };
     let patient = !config.database_url.starts_with("sqlite:");
     let begin = tokio::time::Instant::now();
     let mut pause = Duration::from_millis(250);
@@ -203,7 +207,7 @@ async fn open(config: &Config) -> Result<Store> {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
-            other => return other.context("the database cannot be opened"),
+            other => return other.context("the database or the log store cannot be opened"),
         }
     }
 }

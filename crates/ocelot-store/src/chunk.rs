@@ -55,7 +55,7 @@ pub(crate) fn window(marks: &[Mark], from: usize, to: usize) -> Vec<Mark> {
 }
 
 /// Differences from mark to mark, as numbers of as many bytes as they need: most marks take four bytes.
-fn encode_marks(marks: &[Mark]) -> Vec<u8> {
+pub(crate) fn encode_marks(marks: &[Mark]) -> Vec<u8> {
     let mut out = Vec::with_capacity(marks.len() * 4);
     let mut last = Mark { at: 0, time_us: 0 };
     for mark in marks {
@@ -82,7 +82,8 @@ pub(crate) fn decode_marks(mut bytes: &[u8]) -> Option<Vec<Mark>> {
     Some(marks)
 }
 
-fn put(out: &mut Vec<u8>, mut number: u64) {
+/// A number of as many bytes as it needs.
+pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -90,7 +91,8 @@ fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-fn take(bytes: &mut &[u8]) -> Option<u64> {
+/// Back from [`put`].
+pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first()?;

@@ -15,6 +15,9 @@ pub enum StoreError {
     /// The database cannot be reached or refuses to write (full disk, read only): try again later.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// The log store cannot be reached or written: try again later.
+    #[error("the log store does not answer: {0}")]
+    LogStore(String),
     /// Our own fault.
     #[error(transparent)]
     Sql(sqlx::Error),

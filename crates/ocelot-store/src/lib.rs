@@ -65,6 +65,7 @@ mod catalogue;
 mod chunk;
 pub mod crash;
 mod error;
+mod log_store;
 mod migrations;
 mod postgres;
 mod raw;
@@ -75,6 +76,7 @@ mod wake;
 
 pub use backup::{About, BackupError};
 pub use error::{LogError, NotReady, StoreError};
+pub use log_store::{LogPlace, LogStoreOptions};
 pub use rows::*;
 
 use std::collections::BTreeMap;
@@ -93,8 +95,10 @@ use ocelot_model::{BuildNumber, RepoId, RepoName, StageId, TokenId, WorkerId};
 pub struct Options {
     /// `sqlite:///path/ocelot.db` or `postgres://…`.
     pub database_url: String,
-    /// Folder for `logs.db` (SQLite only).
+    /// Folder for `logs.db` (SQLite only), and for what tells this server from others.
     pub data: PathBuf,
+    /// Where finished logs go.
+    pub log_store: LogStoreOptions,
 }
 
 /// The store. Cheap to clone.
@@ -450,9 +454,58 @@ impl Store {
         each!(self, core => core.read_log(stage, offset, max).await)
     }
 
+    /// Where the last `lines` lines of the first `end` bytes begin.
+    pub async fn log_tail(&self, stage: StageId, end: u64, lines: u64) -> Result<u64, StoreError> {
+        each!(self, core => core.log_tail(stage, end, lines).await)
+    }
+
+    /// Line feeds before `end`; `None` when counting them means reading more than `at_most` bytes.
+    pub async fn log_lines(&self, stage: StageId, end: u64, at_most: u64) -> Result<Option<u64>, StoreError> {
+        each!(self, core => core.log_lines(stage, end, at_most).await)
+    }
+
     /// How far it is.
     pub async fn log_state(&self, stage: StageId) -> Result<LogState, StoreError> {
         each!(self, core => core.log_state(stage).await)
+    }
+
+    // log_place.rs
+    /// Whether the log store can be written. Asked often it looks from time to time only.
+    pub async fn ping_log_store(&self) -> Result<(), StoreError> {
+        each!(self, core => core.ping_log_store().await)
+    }
+
+    /// Says once more that this server uses the log store; to be called every minute.
+    pub async fn stay_at_log_store(&self) -> Result<(), StoreError> {
+        each!(self, core => core.stay_at_log_store().await)
+    }
+
+    // blobs.rs
+    /// Finished logs behind `after` that are in the database only, at most `limit`.
+    pub async fn logs_to_copy(&self, after: StageId, limit: u32) -> Result<Vec<StageId>, StoreError> {
+        each!(self, core => core.logs_to_copy(after, limit).await)
+    }
+
+    /// Copies a finished log into the log store, where it is read from then on. Its bytes stay in the database too for as
+    /// long as `hot` says. False when there was nothing to copy any more.
+    pub async fn copy_log(&self, stage: StageId, hot: Duration) -> Result<bool, StoreError> {
+        each!(self, core => core.copy_log(stage, hot).await)
+    }
+
+    /// Takes the bytes of up to `limit` copied logs out of the database; answers of how many.
+    pub async fn drop_copied(&self, limit: u32) -> Result<usize, StoreError> {
+        each!(self, core => core.drop_copied(limit).await)
+    }
+
+    /// Removes up to `limit` blobs of the log store in which no log lies; answers how many.
+    pub async fn sweep_blobs(&self, limit: u32) -> Result<usize, StoreError> {
+        each!(self, core => core.sweep_blobs(limit).await)
+    }
+
+    /// Gives blobs free whose logs are gone without a word, as after a server of the version before removed them. Looks at
+    /// all of them.
+    pub async fn free_blobs(&self) -> Result<(), StoreError> {
+        each!(self, core => core.free_blobs().await)
     }
 
     // pause.rs

@@ -151,7 +151,7 @@ pub(crate) async fn open(options: &Options) -> Result<sql::Core, StoreError> {
     let task = tokio::spawn(pass_on(listener, connect, wakes.clone()));
     let pools =
         sql::Pools { read: pool.clone(), write: pool.clone(), read_logs: pool.clone(), write_logs: pool };
-    sql::Core::start(pools, wakes, Some(task)).await
+    sql::Core::start(pools, wakes, Some(task), options).await
 }
 
 /// Listens on a connection of its own, so that the pool's connections stay free for calls.

@@ -137,7 +137,7 @@ pub(crate) async fn open(options: &Options) -> Result<sql::Core, StoreError> {
     migrations::bring_up_to_date(sqlx::migrate!("migrations/sqlite"), &write).await?;
     let (write_logs, read_logs) = pools(logs).await?;
     migrations::bring_up_to_date(sqlx::migrate!("migrations/sqlite-logs"), &write_logs).await?;
-    sql::Core::start(sql::Pools { read, write, read_logs, write_logs }, Wakes::new(), None).await
+    sql::Core::start(sql::Pools { read, write, read_logs, write_logs }, Wakes::new(), None, options).await
 }
 
 async fn make_folder(folder: &Path) -> Result<(), StoreError> {

@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 use super::auth::Caller;
 use super::builds::find;
 use super::extract::{Query, Segments, number};
-use super::logtext::{Reader, Shape, Writer, tail};
+use super::logtext::{Reader, Search, Shape, Writer};
 use super::problem::{Answer, Refusal};
 use crate::App;
 
@@ -63,13 +63,19 @@ pub(super) async fn stage(
     let total = state.bytes;
     // Whatever part of a log was asked for: when it was removed, the note is the answer.
     let (asked, headers) = if state.removed { <_>::default() } else { (asked, headers) };
-    let shape = Shape { timestamps: asked.timestamps, search: asked.search.filter(|text| !text.is_empty()) };
+    let search = match asked.search.as_deref().filter(|text| !text.is_empty()) {
+        Some(text) => {
+            Some(Search::new(text).ok_or_else(|| Refusal::bad_request("search: this text is too long"))?)
+        }
+        None => None,
+    };
+    let shape = Shape { timestamps: asked.timestamps, search };
     let plain = shape.is_plain();
     let ranges = plain && asked.tail.is_none() && !state.removed;
     let range = if ranges { wanted_range(&headers, total).transpose()? } else { None };
     let (at, end) = match (range, asked.tail) {
         (Some(range), _) => range,
-        (None, Some(lines)) => (tail(&app.store, stage, total, lines).await?, total),
+        (None, Some(lines)) => (app.store.log_tail(stage, total, lines).await?, total),
         (None, None) => (0, total),
     };
     let reader = Reader { store: app.store, stage, at, end, writer: Writer::new(shape) };

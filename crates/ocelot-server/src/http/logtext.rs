@@ -4,21 +4,31 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ocelot_model::StageId;
 use ocelot_store::{LogSlice, Mark, Store, StoreError};
+use regex::bytes::{Regex, RegexBuilder};
 
 /// Bytes that are read at once.
-pub(super) const PIECE: usize = 256 << 10;
-/// Bytes that are read at once when looking backwards for lines.
-const BACK: u64 = 64 << 10;
+pub(super) const PIECE: usize = 512 << 10;
 /// A line that is longer is searched in parts.
 const LINE_MAX: usize = 1 << 20;
+
+/// Lines with this text, any case.
+#[derive(Debug, Clone)]
+pub(super) struct Search(Regex);
+
+impl Search {
+    /// `None` for a text that is too long to be looked for.
+    pub(super) fn new(text: &str) -> Option<Search> {
+        RegexBuilder::new(&regex::escape(text)).case_insensitive(true).build().ok().map(Search)
+    }
+}
 
 /// What is done with the bytes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shape {
     /// Put the time before each line.
     pub(super) timestamps: bool,
-    /// Only lines with this text, any case.
-    pub(super) search: Option<String>,
+    /// Only lines with this text.
+    pub(super) search: Option<Search>,
 }
 
 impl Shape {
@@ -41,7 +51,9 @@ pub(super) struct Reader {
 impl Reader {
     /// The next bytes to send; `None` at the end. May be empty when nothing of a piece is wanted.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
-        let most = PIECE.min(usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(PIECE));
+        // Whole pieces begin where blocks of the log store do, so that no block is read twice.
+        let piece = PIECE - (self.at % PIECE as u64) as usize;
+        let most = piece.min(usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(piece));
         if most == 0 {
             return Ok(self.writer.finish());
         }
@@ -54,34 +66,6 @@ impl Reader {
         self.at += slice.data.len() as u64;
         Ok(Some(self.writer.write(slice)))
     }
-}
-
-/// Where the last `lines` lines begin.
-pub(super) async fn tail(store: &Store, stage: StageId, end: u64, lines: u64) -> Result<u64, StoreError> {
-    let mut left = lines;
-    let mut upper = end;
-    while upper > 0 && left > 0 {
-        let lower = upper.saturating_sub(BACK);
-        let mut data = Vec::new();
-        while lower + (data.len() as u64) < upper {
-            let at = lower + data.len() as u64;
-            let piece = store.read_log(stage, at, (upper - at) as usize).await?.data;
-            if piece.is_empty() {
-                break;
-            }
-            data.extend(piece);
-        }
-        // The line feed at the very end ends the last line, it does not begin another one.
-        let last = if upper == end { data.len().saturating_sub(1) } else { data.len() };
-        for at in memchr::memrchr_iter(b'\n', &data[..last.min(data.len())]) {
-            left -= 1;
-            if left == 0 {
-                return Ok(lower + at as u64 + 1);
-            }
-        }
-        upper = lower;
-    }
-    Ok(if lines == 0 { end } else { 0 })
 }
 
 /// Puts times before lines and leaves lines out.
@@ -140,7 +124,7 @@ impl Writer {
     }
 
     fn put(&mut self, out: &mut Vec<u8>) {
-        if self.shape.search.as_deref().is_none_or(|text| contains(&self.line, text)) {
+        if self.shape.search.as_ref().is_none_or(|search| search.0.is_match(&self.line)) {
             if self.shape.timestamps {
                 out.extend_from_slice(clock(self.line_time).as_bytes());
                 out.push(b' ');
@@ -149,11 +133,6 @@ impl Writer {
         }
         self.line.clear();
     }
-}
-
-fn contains(line: &[u8], text: &str) -> bool {
-    let line = String::from_utf8_lossy(line);
-    line.contains(text) || line.to_lowercase().contains(&text.to_lowercase())
 }
 
 /// RFC 3339 with milliseconds, always as wide.
@@ -190,7 +169,7 @@ mod tests {
 
     #[test]
     fn only_lines_with_the_text() {
-        let shape = Shape { timestamps: false, search: Some("ERR".to_owned()) };
-        assert_eq!(shaped(&shape, &["ok\nan er", "ror\nok\nErr"]), "an error\nErr");
+        let shape = Shape { timestamps: false, search: Search::new("ERR (é") };
+        assert_eq!(shaped(&shape, &["ok\nan er", "r (É)\nok\nErr\nerr (\u{e9}"]), "an err (É)\nerr (é");
     }
 }

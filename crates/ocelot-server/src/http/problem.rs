@@ -112,14 +112,21 @@ impl From<StoreError> for Refusal {
             StoreError::Stale => Refusal::conflict(error.to_string()),
             StoreError::Unavailable(why) => {
                 let detail = "The database does not answer or does not take anything. Try again in a moment.";
-                let mut refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
-                    .with(header::RETRY_AFTER, HeaderValue::from_static("5"));
-                refusal.cause = Some(why);
-                refusal
+                unavailable(detail, why)
+            }
+            StoreError::LogStore(why) => {
+                unavailable("The log store does not answer. Try again in a moment.", why)
             }
             StoreError::Sql(_) | StoreError::Corrupt(_) => Refusal::internal(error),
         }
     }
+}
+
+fn unavailable(detail: &str, why: String) -> Refusal {
+    let mut refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+        .with(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    refusal.cause = Some(why);
+    refusal
 }
 
 impl From<TriggerError> for Refusal {

@@ -14,7 +14,8 @@ pub(super) async fn health() -> &'static str {
     "ok\n"
 }
 
-/// Whether the server can do its work: the database (brought up to date when it was opened) takes what is written.
+/// Whether the server can do its work: the database (brought up to date when it was opened) and the log store take what
+/// is written.
 #[utoipa::path(get, path = "/readyz", tag = "server",
     responses((status = 200, content_type = "text/plain", body = String),
         (status = 503, description = "In words, what takes nothing or does not answer")))]
@@ -22,9 +23,13 @@ pub(super) async fn ready(State(app): State<App>) -> Answer<&'static str> {
     if app.stopping.is_cancelled() {
         return Err(not_ready("the server stops"));
     }
-    match app.store.check_ready().await {
+    app.store.check_ready().await.map_err(|fault| not_ready(&fault.to_string()))?;
+    match app.store.ping_log_store().await {
         Ok(()) => Ok("ready\n"),
-        Err(fault) => Err(not_ready(&fault.to_string())),
+        Err(error) => {
+            tracing::warn!(%error, "the log store cannot be written");
+            Err(not_ready("the log store cannot be written"))
+        }
     }
 }
 

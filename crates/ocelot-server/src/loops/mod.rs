@@ -3,6 +3,7 @@
 mod groups;
 mod janitor;
 mod leases;
+mod log_store;
 mod queue;
 mod retention;
 
@@ -16,5 +17,6 @@ pub(crate) fn start(app: &App, parts: &mut Parts) {
     parts.spawn("looking at concurrency groups", groups::groups(app.clone()));
     parts.spawn("looking at the queue", queue::queue(app.clone()));
     parts.spawn("mending what cannot end", janitor::janitor(app.clone()));
+    parts.spawn("copying logs into the log store", log_store::log_store(app.clone()));
     parts.spawn("removing what is old", retention::retention(app.clone()));
 }

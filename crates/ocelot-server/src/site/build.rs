@@ -95,17 +95,19 @@ async fn first_lines(app: &App, number: BuildNumber, id: StageId) -> Result<LogV
     let piece = log::piece(&app.store, id, from).await?;
     let mut html = String::new();
     if from.offset > 0 {
-        html = earlier(number, id);
+        html = earlier(number, id, from.offset);
     }
     html.push_str(&piece.html);
     let Place { offset, line, style } = piece.next;
     Ok(LogView { html, next: Some(offset), line, style: style.code() })
 }
 
-fn earlier(number: BuildNumber, id: StageId) -> String {
+/// The way to what stands before `offset`: in place, and without scripts as text.
+fn earlier(number: BuildNumber, id: StageId, offset: u64) -> String {
+    let text = format!("/api/v1/builds/{number}/stages/{id}/log");
     format!(
-        "<div class=\"l\"><span class=\"n\"></span><a class=\"t\" href=\"/api/v1/builds/{number}/stages/{id}/log\">\
-         Earlier lines: the whole log as plain text</a></div>"
+        "<div class=\"l earlier\"><span class=\"n\"></span><span class=\"t\"><a href=\"{text}\" data-before=\"{offset}\">\
+         Earlier lines</a> <a href=\"{text}\">The whole log as plain text</a></span></div>"
     )
 }
 
@@ -117,6 +119,8 @@ pub(crate) struct After {
     offset: Option<u64>,
     line: u64,
     style: String,
+    /// The lines before this offset are wanted instead.
+    before: Option<u64>,
 }
 
 /// `GET /builds/{number}/stages/{id}/lines`: the next lines as HTML; where to go on stands in the headers.
@@ -131,6 +135,16 @@ pub(crate) async fn lines(
         Ok(None) => return StatusCode::NOT_FOUND.into_response(),
         Err(error) => return unavailable(&actor, &error),
     };
+    if let Some(end) = from.before {
+        return match log::before(&app.store, stage.1, end).await {
+            Ok((piece, first)) => {
+                let way = if first > 0 { earlier(stage.0, stage.1, first) } else { String::new() };
+                let headers = [(axum::http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+                (headers, Html(way + &piece.html)).into_response()
+            }
+            Err(error) => unavailable(&actor, &error),
+        };
+    }
     match next_lines(&app, stage, &from).await {
         Ok((before, piece)) => {
             let mut headers = HeaderMap::new();
@@ -158,7 +172,7 @@ async fn next_lines(
         Some(offset) => Place { offset, line: from.line, style: Style::parse(&from.style) },
         None => log::tail(&app.store, stage).await?,
     };
-    let before = (from.offset.is_none() && place.offset > 0).then(|| earlier(number, stage));
+    let before = (from.offset.is_none() && place.offset > 0).then(|| earlier(number, stage, place.offset));
     Ok((before, log::piece(&app.store, stage, place).await?))
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use memchr::memchr_iter;
 use ocelot_model::StageId;
 use ocelot_store::{Store, StoreError};
 
@@ -12,7 +11,7 @@ use super::ansi::{Renderer, Style};
 const PIECE: usize = 256 << 10;
 /// Bytes of log that a page shows at first.
 const TAIL: u64 = 64 << 10;
-/// Logs up to this size are counted through, so that their lines have numbers.
+/// So much is counted through, so that lines have numbers; the log store knows the rest by itself.
 const COUNTED: u64 = 8 << 20;
 
 /// Where the next piece begins.
@@ -52,21 +51,8 @@ pub(crate) async fn tail(store: &Store, stage: StageId) -> Result<Place, StoreEr
     let slice = store.read_log(stage, from, TAIL as usize).await?;
     let skip = memchr::memchr(b'\n', &slice.data).map_or(0, |at| at as u64 + 1);
     let offset = from + skip;
-    let line = if length <= COUNTED { count_lines(store, stage, offset).await? + 1 } else { 0 };
+    let line = store.log_lines(stage, offset, COUNTED).await?.map_or(0, |before| before + 1);
     Ok(Place { offset, line, style: Style::default() })
-}
-
-async fn count_lines(store: &Store, stage: StageId, until: u64) -> Result<u64, StoreError> {
-    let (mut at, mut lines) = (0, 0);
-    while at < until {
-        let slice = store.read_log(stage, at, PIECE.min((until - at) as usize)).await?;
-        if slice.data.is_empty() {
-            break;
-        }
-        lines += memchr_iter(b'\n', &slice.data).count() as u64;
-        at += slice.data.len() as u64;
-    }
-    Ok(lines)
 }
 
 /// The lines from `place` on. The last one, when its end has not come yet, has class `open` and is
@@ -80,13 +66,7 @@ pub(crate) async fn piece(store: &Store, stage: StageId, place: Place) -> Result
     let at_end = place.offset.saturating_add(slice.data.len() as u64) >= state.bytes;
     let mut piece = Piece { html: String::new(), next: place, more: !at_end };
     let mut renderer = Renderer::new(place.style);
-    let mut rest = slice.data.as_slice();
-    while let Some(end) = memchr::memchr(b'\n', rest) {
-        line(&mut piece, &mut renderer, stage, &rest[..end], "l");
-        piece.next.offset += end as u64 + 1;
-        advance(&mut piece.next, &renderer);
-        rest = &rest[end + 1..];
-    }
+    let rest = whole_lines(&mut piece, &mut renderer, stage, &slice.data);
     if rest.is_empty() {
         return Ok(piece);
     }
@@ -99,6 +79,38 @@ pub(crate) async fn piece(store: &Store, stage: StageId, place: Place) -> Result
         advance(&mut piece.next, &renderer);
     }
     Ok(piece)
+}
+
+/// The lines before the one that begins at `end`, and where the first of them begins: 0 when there are no others.
+pub(crate) async fn before(store: &Store, stage: StageId, end: u64) -> Result<(Piece, u64), StoreError> {
+    let state = store.log_state(stage).await?;
+    let end = if state.removed { 0 } else { end.min(state.bytes) };
+    let from = end.saturating_sub(PIECE as u64);
+    let slice = store.read_log(stage, from, (end - from) as usize).await?;
+    // A line that is longer than a piece is shown from where the piece begins.
+    let skip = if from == 0 { 0 } else { memchr::memchr(b'\n', &slice.data).map_or(0, |at| at + 1) };
+    let first = from + skip as u64;
+    let line_number = store.log_lines(stage, first, COUNTED).await?.map_or(0, |before| before + 1);
+    let place = Place { offset: first, line: line_number, style: Style::default() };
+    let mut piece = Piece { html: String::new(), next: place, more: false };
+    let mut renderer = Renderer::new(place.style);
+    let rest = whole_lines(&mut piece, &mut renderer, stage, slice.data.get(skip..).unwrap_or_default());
+    if !rest.is_empty() {
+        line(&mut piece, &mut renderer, stage, rest, "l");
+    }
+    Ok((piece, first))
+}
+
+/// Adds all lines that have an end; answers what is left.
+fn whole_lines<'d>(piece: &mut Piece, renderer: &mut Renderer, stage: StageId, data: &'d [u8]) -> &'d [u8] {
+    let mut rest = data;
+    while let Some(end) = memchr::memchr(b'\n', rest) {
+        line(piece, renderer, stage, &rest[..end], "l");
+        piece.next.offset += end as u64 + 1;
+        advance(&mut piece.next, renderer);
+        rest = &rest[end + 1..];
+    }
+    rest
 }
 
 fn advance(next: &mut Place, renderer: &Renderer) {

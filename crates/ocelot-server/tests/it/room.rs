@@ -40,6 +40,7 @@ pub(crate) fn config(folder: &Path) -> Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         database_url: format!("sqlite://{}/ocelot.db", folder.display()),
         data: folder.to_owned(),
+        log_store: ocelot_store::LogStoreOptions::default(),
         public_url: None,
         tls: None,
         trusted_proxies: Vec::new(),
@@ -61,7 +62,11 @@ impl Room {
     pub(crate) async fn new() -> Room {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
-        let options = Options { database_url: config.database_url.clone(), data: config.data.clone() };
+        let options = Options {
+            database_url: config.database_url.clone(),
+            data: config.data.clone(),
+            log_store: config.log_store.clone(),
+        };
         let store = Store::open(&options).await.unwrap();
         let listener = tokio::net::TcpListener::bind(config.listen).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,14 +1,19 @@
-//! Logs as readers and workers see them: bytes at offsets.
+//! Logs as readers and workers see them: bytes at offsets, wherever they lie.
 
 use std::collections::HashMap;
 
 use ocelot_model::StageId;
 
+use super::super::WRITE;
 use super::log_writer::Piece;
-use super::{Conn, Core};
+use super::{Conn, Core, blobs};
 use crate::chunk;
+use crate::log_store::blob::{BLOCK, Index};
 use crate::raw::to_json;
 use crate::{LogError, LogSlice, LogState, Mark, StoreError};
+
+/// Bytes that are read at once when looking backwards for lines.
+const BACK: u64 = 64 << 10;
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -47,8 +52,86 @@ impl Core {
         offset: u64,
         max: usize,
     ) -> Result<LogSlice, StoreError> {
-        let mut conn = self.pools.read_logs.acquire().await?;
-        slice(&mut conn, stage, offset, max).await
+        let hot = slice(&mut *self.pools.read_logs.acquire().await?, stage, offset, max).await?;
+        if hot.data.is_empty() && max > 0 { self.read_blob(stage, offset, max).await } else { Ok(hot) }
+    }
+
+    pub(crate) async fn log_tail(&self, stage: StageId, end: u64, lines: u64) -> Result<u64, StoreError> {
+        if lines == 0 || end == 0 {
+            return Ok(end);
+        }
+        match self.log_index(stage).await? {
+            Some(index) if index.raw() == end => self.tail_of_copied(stage, &index, lines).await,
+            _ => self.tail_backwards(stage, end, lines).await,
+        }
+    }
+
+    /// The index says in which block that line begins.
+    async fn tail_of_copied(&self, stage: StageId, index: &Index, lines: u64) -> Result<u64, StoreError> {
+        let end = index.raw();
+        let (before, from) = index.lines_before(end - 1);
+        let last = self.all_bytes(stage, from, end).await?;
+        // The line feed at the very end ends the last line, it does not begin another one.
+        let feeds = before + count(&last[..last.len().saturating_sub(1)]);
+        // The line that is wanted begins behind this line feed, counted from 1.
+        let Some(wanted) = (feeds + 1).checked_sub(lines).filter(|feed| *feed > 0) else { return Ok(0) };
+        let (from, before) = index.block_of_line(wanted - 1);
+        let block = self.all_bytes(stage, from, (from + BLOCK as u64).min(end)).await?;
+        let at = memchr::memchr_iter(b'\n', &block).nth((wanted - before - 1) as usize);
+        Ok(at.map_or(end, |at| from + at as u64 + 1))
+    }
+
+    async fn tail_backwards(&self, stage: StageId, end: u64, lines: u64) -> Result<u64, StoreError> {
+        let mut left = lines;
+        let mut upper = end;
+        while upper > 0 {
+            let lower = upper.saturating_sub(BACK);
+            let data = self.all_bytes(stage, lower, upper).await?;
+            let last = if upper == end { data.len().saturating_sub(1) } else { data.len() };
+            for at in memchr::memrchr_iter(b'\n', &data[..last]) {
+                left -= 1;
+                if left == 0 {
+                    return Ok(lower + at as u64 + 1);
+                }
+            }
+            upper = lower;
+        }
+        Ok(0)
+    }
+
+    pub(crate) async fn log_lines(
+        &self,
+        stage: StageId,
+        end: u64,
+        at_most: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        let (mut lines, mut at) = match self.log_index(stage).await? {
+            Some(index) => index.lines_before(end),
+            None => (0, 0),
+        };
+        if end - at > at_most {
+            return Ok(None);
+        }
+        while at < end {
+            let to = (at + BLOCK as u64).min(end);
+            lines += count(&self.all_bytes(stage, at, to).await?);
+            at = to;
+        }
+        Ok(Some(lines))
+    }
+
+    /// All bytes between these two places, fewer only when there are no more.
+    async fn all_bytes(&self, stage: StageId, from: u64, to: u64) -> Result<Vec<u8>, StoreError> {
+        let mut all = Vec::new();
+        while from + (all.len() as u64) < to {
+            let at = from + all.len() as u64;
+            let some = self.read_log(stage, at, (to - at) as usize).await?.data;
+            if some.is_empty() {
+                break;
+            }
+            all.extend(some);
+        }
+        Ok(all)
     }
 
     pub(crate) async fn log_state(&self, stage: StageId) -> Result<LogState, StoreError> {
@@ -75,16 +158,29 @@ impl Core {
         for stage in stages {
             self.drop_chunks(*stage, 0).await?;
         }
+        let stages = to_json(stages)?;
+        let mut tx = self.pools.write_logs.begin_with(WRITE).await?;
         sqlx::query(concat!("DELETE FROM stage_logs WHERE stage_id IN ", ids!("$1")))
-            .bind(to_json(stages)?)
-            .execute(&self.pools.write_logs)
+            .bind(&stages)
+            .execute(&mut *tx)
             .await?;
-        Ok(())
+        // The sweep removes them: no build stays because the log store is away.
+        blobs::free(&mut tx, &stages).await?;
+        Ok(tx.commit().await?)
     }
 }
 
-/// Up to `max` bytes from `offset`, with the marks in them.
-async fn slice(conn: &mut Conn, stage: StageId, offset: u64, max: usize) -> Result<LogSlice, StoreError> {
+fn count(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
+}
+
+/// Up to `max` bytes from `offset` that are in the database, with the marks in them.
+pub(super) async fn slice(
+    conn: &mut Conn,
+    stage: StageId,
+    offset: u64,
+    max: usize,
+) -> Result<LogSlice, StoreError> {
     let mut out = LogSlice { offset, data: Vec::new(), marks: Vec::new() };
     let end = offset.saturating_add(max as u64).min(i64::MAX as u64);
     let rows: Vec<Row> = sqlx::query_as(

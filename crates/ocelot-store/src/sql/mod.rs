@@ -3,6 +3,7 @@
 //! `super` gives the dialect: the type `Db`, how transactions begin, locks, the clock, notifications.
 
 mod advance;
+mod blobs;
 mod builds;
 mod claim;
 mod concurrency;
@@ -13,6 +14,7 @@ mod enrolments;
 mod events;
 mod leases;
 mod load;
+mod log_place;
 mod log_writer;
 mod logs;
 mod orphans;
@@ -40,8 +42,9 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use super::{Db, READ, WRITE, notify, now};
+use crate::log_store::LogStore;
 use crate::wake::Wakes;
-use crate::{EventBody, StoreError, Wake, crash, secret};
+use crate::{EventBody, LogPlace, Options, StoreError, Wake, crash, secret};
 
 type Conn = <Db as sqlx::Database>::Connection;
 
@@ -61,6 +64,9 @@ pub(crate) struct Core {
     label_sets: RwLock<Arc<Vec<queue::LabelSet>>>,
     log_writer: log_writer::LogWriter,
     checked: Mutex<ready::Checked>,
+    log_store: LogStore,
+    /// This server and what it has found out about the log store.
+    log_user: log_place::User,
     listener: Option<JoinHandle<()>>,
     /// So many jobs of one repository run at once; 0 for no limit.
     pub(crate) jobs_per_repo: AtomicU32,
@@ -79,18 +85,32 @@ impl Core {
         pools: Pools,
         wakes: Wakes,
         listener: Option<JoinHandle<()>>,
+        options: &Options,
     ) -> Result<Core, StoreError> {
         let instance = load_instance(&pools.write).await?;
         let log_writer = log_writer::LogWriter::start(pools.write_logs.clone(), wakes.clone());
-        let (label_sets, checked) = (RwLock::default(), Mutex::default());
-        let jobs_per_repo = AtomicU32::new(0);
-        let core = Core { pools, wakes, instance, label_sets, log_writer, checked, listener, jobs_per_repo };
+        let log_user = log_place::User::load(&options.data).await?;
+        let place = options.log_store.place.clone().unwrap_or_else(|| LogPlace::below(&options.data));
+        let core = Core {
+            log_store: LogStore::open(place, &options.log_store.variables)?,
+            label_sets: RwLock::default(),
+            checked: Mutex::default(),
+            jobs_per_repo: AtomicU32::new(0),
+            pools,
+            wakes,
+            instance,
+            log_writer,
+            log_user,
+            listener,
+        };
+        core.begin_log_store().await?;
         core.finish_removals().await?;
         Ok(core)
     }
 
     pub(crate) async fn close(&self) {
         self.log_writer.close().await;
+        self.leave_log_store().await;
         if let Some(listener) = &self.listener {
             listener.abort();
         }

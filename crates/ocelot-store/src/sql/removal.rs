@@ -1,14 +1,15 @@
 //! Takes the bytes of logs away, and leaves a note in their place.
 //!
 //! The note is the log from then on, so every reader shows it. It comes first and the rest of the bytes after it, in small
-//! transactions: what was cut short is finished by the next call.
+//! transactions: what was cut short is finished by the next call. A blob of the log store that holds the log is given up with the
+//! note, and goes after it: at once here, or by the sweep (`sql/blobs`).
 
 use ocelot_model::{StageId, Status};
 
 use super::super::{WRITE, notify, now, scrub_logs};
-use super::Core;
+use super::{Conn, Core, blobs};
 use crate::chunk;
-use crate::raw::{clean, read};
+use crate::raw::{clean, read, to_json};
 use crate::{Mark, StoreError, Wake};
 
 /// Rows of one log that are deleted at once: 16 MiB of it at most.
@@ -25,7 +26,13 @@ impl Core {
         .await?;
         self.put_note(stage, note).await?;
         self.drop_chunks(stage.0, 1).await?;
-        scrub_logs(&self.pools.write_logs).await
+        scrub_logs(&self.pools.write_logs).await?;
+        self.remove_blobs(stage).await.map_err(|error| match error {
+            StoreError::LogStore(why) => StoreError::LogStore(format!(
+                "readers get the note already, but the bytes are still there until it answers: {why}"
+            )),
+            other => other,
+        })
     }
 
     /// A log that may still grow is not deleted: what came later would be seen.
@@ -84,12 +91,15 @@ impl Core {
         }
         // The SHA-256 goes too: with it a guess could be checked.
         sqlx::query(
-            "UPDATE stage_logs SET bytes = $1, complete = true, removed = true, sha256 = NULL WHERE stage_id = $2",
+            "UPDATE stage_logs SET bytes = $1, complete = true, removed = true, sha256 = NULL, blob = NULL,
+                                   hot_until = NULL
+             WHERE stage_id = $2",
         )
         .bind(note.len() as i64)
         .bind(stage.0)
         .execute(&mut *tx)
         .await?;
+        blobs::free(&mut tx, &to_json(&[stage.0])?).await?;
         let wakes = [Wake::Log(stage)];
         for text in self.wakes.to_texts(&wakes) {
             notify(&mut tx, &text).await?;
@@ -101,19 +111,21 @@ impl Core {
 
     /// Deletes what stands at `from` and behind it, a part at a time, so that writers get their turn.
     pub(super) async fn drop_chunks(&self, stage: i64, from: i64) -> Result<(), StoreError> {
-        loop {
-            let gone = sqlx::query(
-                "DELETE FROM log_chunks WHERE stage_id = $1 AND start_at IN
-                 (SELECT start_at FROM log_chunks WHERE stage_id = $1 AND start_at >= $2 ORDER BY start_at LIMIT $3)",
-            )
-            .bind(stage)
-            .bind(from)
-            .bind(CHUNKS)
-            .execute(&self.pools.write_logs)
-            .await?;
-            if gone.rows_affected() < CHUNKS as u64 {
-                return Ok(());
-            }
-        }
+        while drop_some(&mut *self.pools.write_logs.acquire().await?, stage, from).await? {}
+        Ok(())
     }
+}
+
+/// Deletes one part; true when there is more.
+pub(super) async fn drop_some(conn: &mut Conn, stage: i64, from: i64) -> Result<bool, StoreError> {
+    let gone = sqlx::query(
+        "DELETE FROM log_chunks WHERE stage_id = $1 AND start_at IN
+         (SELECT start_at FROM log_chunks WHERE stage_id = $1 AND start_at >= $2 ORDER BY start_at LIMIT $3)",
+    )
+    .bind(stage)
+    .bind(from)
+    .bind(CHUNKS)
+    .execute(conn)
+    .await?;
+    Ok(gone.rows_affected() == CHUNKS as u64)
 }

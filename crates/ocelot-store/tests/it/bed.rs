@@ -11,7 +11,9 @@ use ocelot_model::pipeline::{
 };
 use ocelot_model::turns::places;
 use ocelot_model::{BuildNumber, EventKind, StageId, Status, TokenId, WorkerId};
-use ocelot_store::{BuildDetail, Claimed, Hello, Identity, NewBuild, NewRepo, Options, Plan, Repo, Store};
+use ocelot_store::{
+    BuildDetail, Claimed, Hello, Identity, LogStoreOptions, NewBuild, NewRepo, Options, Plan, Repo, Store,
+};
 use sqlx::Connection as _;
 use tempfile::TempDir;
 
@@ -43,7 +45,8 @@ impl Bed {
     }
 
     async fn open(database_url: String, folder: TempDir) -> Bed {
-        let options = Options { database_url, data: folder.path().join("data") };
+        let log_store = LogStoreOptions::default();
+        let options = Options { database_url, data: folder.path().join("data"), log_store };
         Bed { store: Store::open(&options).await.unwrap(), options, folder }
     }
 

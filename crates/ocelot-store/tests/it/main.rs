@@ -27,6 +27,7 @@ mod fair;
 mod groups;
 mod leases;
 mod lists;
+mod log_store;
 mod logs;
 mod order;
 mod orphans;

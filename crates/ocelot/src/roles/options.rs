@@ -1,11 +1,12 @@
 //! Options that `up` and `server` share, and how they become the server's configuration.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use ocelot_server::{LogPlace, LogStoreOptions};
 
 use super::log::LogOptions;
 use super::read::{Age, address, age, cores, duration, network, size, web_address};
@@ -77,6 +78,12 @@ pub(crate) struct ServerOptions {
     /// Workers that nobody has seen for so long are forgotten [default: 14d].
     #[arg(long, value_name = "AGE", env = "OCELOT_KEEP_WORKERS", value_parser = age)]
     keep_workers: Option<Age>,
+    /// Where finished logs go: file:///folder or s3://bucket/prefix, with AWS_* variables for S3 [default: log-store in --data].
+    #[arg(long, value_name = "URL", env = "OCELOT_LOG_STORE")]
+    log_store: Option<LogPlace>,
+    /// The folder of --log-store is the same one for every server of this database.
+    #[arg(long, env = "OCELOT_LOG_STORE_SHARED")]
+    log_store_shared: bool,
     /// Let repositories be local folders of this machine (file://).
     #[arg(long, env = "OCELOT_ALLOW_LOCAL_REPOS")]
     allow_local_repos: bool,
@@ -115,6 +122,7 @@ impl ServerOptions {
         };
         Ok(ocelot_server::Config {
             tls,
+            log_store: self.log_store(&data),
             listen: self.listen.unwrap_or(LISTEN),
             database_url,
             data,
@@ -136,6 +144,13 @@ impl ServerOptions {
             keep: self.keep(),
             patience: ocelot_server::Patience::default(),
         })
+    }
+
+    fn log_store(&self, data: &Path) -> LogStoreOptions {
+        let place = self.log_store.clone().unwrap_or_else(|| LogPlace::below(data));
+        let place = if self.log_store_shared { place.shared() } else { place };
+        let variables = std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect();
+        LogStoreOptions { place: Some(place), variables }
     }
 
     fn keep(&self) -> ocelot_server::Keep {

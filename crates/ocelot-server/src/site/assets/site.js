@@ -138,7 +138,28 @@ const follow = (box) => {
 document.addEventListener("toggle", (event) => {
   if (event.target.matches?.("details") && event.target.open) openLogs(event.target.parentElement);
 }, true);
+// Puts the lines before those that are there in the place of the way to them; the reader's place stays.
+const earlier = async (link) => {
+  const row = link.closest(".earlier");
+  const box = row.closest(".log");
+  if (row.dataset.busy) return;
+  row.dataset.busy = "yes";
+  const answer = await fetch(`${box.dataset.url}?before=${link.dataset.before}`).catch(() => null);
+  delete row.dataset.busy;
+  if (!answer?.ok) return;
+  const below = document.documentElement.scrollHeight - window.scrollY;
+  const inside = box.scrollHeight - box.scrollTop;
+  row.insertAdjacentHTML("afterend", await answer.text());
+  row.remove();
+  box.scrollTop = box.scrollHeight - inside;
+  window.scrollTo(0, document.documentElement.scrollHeight - below);
+};
 document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("[data-before]");
+  if (link && !event.metaKey && !event.ctrlKey) {
+    event.preventDefault();
+    earlier(link);
+  }
   const opened = event.target.closest?.("summary")?.parentElement;
   if (opened) opened.dataset.touched = "yes";
 });

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod leases;
+mod log_store;
 mod logs;
 mod offers;
 mod queue;

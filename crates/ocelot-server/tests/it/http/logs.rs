@@ -179,6 +179,36 @@ async fn a_stage_is_found_under_its_own_build_only() {
     assert_eq!(room.get(&other).await.0, StatusCode::NOT_FOUND);
 }
 
+#[tokio::test]
+async fn a_page_goes_back_in_a_large_log() {
+    let text: Vec<u8> = (1..=60_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
+    let (room, _, stage) = logged(&text).await;
+    let end = |html: &str| {
+        let (_, rest) = html.split_once("data-before=\"")?;
+        rest.split_once('"').map(|(offset, _)| offset.to_owned())
+    };
+    let shown = |html: &str| {
+        let lines = html.split("<span class=\"t\">line ").skip(1);
+        lines.map(|line| line.split('<').next().unwrap().parse().unwrap()).collect::<Vec<u32>>()
+    };
+    let page = self::text(&room, "/builds/1").await;
+    let mut all = shown(&page);
+    assert!(all.len() < 10_000 && all.last() == Some(&60_000), "{} lines", all.len());
+    let mut before = end(&page);
+    let mut pieces = 0;
+    while let Some(offset) = before {
+        let piece = self::text(&room, &format!("/builds/1/stages/{stage}/lines?before={offset}")).await;
+        let mut lines = shown(&piece);
+        // Their numbers are right, too.
+        assert!(piece.contains(&format!("id=\"s{stage}-L{}\"", lines[0])), "{}", lines[0]);
+        lines.append(&mut all);
+        all = lines;
+        before = end(&piece);
+        pieces += 1;
+    }
+    assert!(all.into_iter().eq(1..=60_000) && pieces > 1, "{pieces} pieces");
+}
+
 /// The log as text: of the stage with this query, or of the whole build.
 async fn text(room: &Room, path: &str) -> String {
     room.request(Method::GET, path).send().await.unwrap().text().await.unwrap()

@@ -22,6 +22,7 @@ const SAMPLES: &[(&str, [&str; 3])] = &[
     ("listen", ["127.0.0.1:1", "127.0.0.1:2", "[::1]:3"]),
     ("log", ["info", "debug", "ocelot_server=trace"]),
     ("log_cap", ["1MiB", "2MiB", "3MiB"]),
+    ("log_store", ["file:///l/flag", "s3://bucket/variable", "file:///l/file?shared=true"]),
     ("min_free", ["1GiB", "0", "3GiB"]),
     ("min_free_percent", ["1", "0", "90"]),
     ("mirrors_max", ["1GiB", "0", "3GiB"]),
@@ -136,6 +137,8 @@ fn what_is_wrong_is_named_by_its_place() {
         ("keep_images", "14"),
         ("mirrors_max", "-1"),
         ("log", "a=b=c"),
+        ("log_store", "/var/log"),
+        ("log_store", "s3://key:secret@bucket/a"),
         ("metrics_listen", ":9"),
     ] {
         let (variable, flag) = (format!("OCELOT_{}", key.to_uppercase()), key.replace('_', "-"));

@@ -169,6 +169,9 @@ impl World {
             format!("--address-file={}", address.display()),
             format!("--worker-token-file={}", home.join("worker-token").display()),
             "--allow-local-repos".to_owned(),
+            // All of them are on this machine.
+            format!("--log-store=file://{}", home.join("log-store").display()),
+            "--log-store-shared".to_owned(),
         ];
         let mut node = Node::new(home, &format!("server-{}", self.servers.len()), command.to_vec());
         node.env = env;
