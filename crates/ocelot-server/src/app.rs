@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::grpc::Fleet;
+use crate::http::Live;
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct App {
     pub config: Arc<Config>,
     /// The workers that are connected to this server.
     pub fleet: Fleet,
+    /// Logs that are followed through this server.
+    pub live: Live,
     /// Repositories as git sees them.
     pub git: ocelot_forge::Git,
     /// Address that people and forges use, without a slash at the end.

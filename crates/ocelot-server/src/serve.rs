@@ -57,6 +57,7 @@ pub async fn start(config: Config) -> Result<Server> {
         public_url: Arc::from(public_url.trim_end_matches('/')),
         fleet: Fleet::default(),
         stopping: CancellationToken::new(),
+        live: crate::http::Live::default(),
         shutdown: CancellationToken::new(),
         config: Arc::new(config),
         store,

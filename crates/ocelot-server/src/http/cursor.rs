@@ -2,13 +2,16 @@
 //!
 //! Written as `SEQ` or `SEQ.FLOOR.FIRST-LAST.STAGE:OFFSET…`. All logs of stages below the floor, and from a first to a
 //! last one, were sent whole, so that the text stays short however many stages a build has. `SEQ+COUNT` is the place of a reader who
-//! has the first events of how things stood after that change, but not all of them yet.
+//! has the first events of how things stood after that change, but not all of them yet. `.0-0` at the end, which is no stage, says
+//! that the end of the build was told, so that it has an id of its own.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use ocelot_model::StageId;
 
+/// Stands for the end of the build; a server of the version before takes it for a stage that is whole.
+const OVER: &str = "0-0";
 /// The longest text that is read.
 const TEXT_MAX: usize = 32 << 10;
 
@@ -25,6 +28,8 @@ pub(super) struct Cursor {
     pub(super) whole: Vec<(StageId, StageId)>,
     /// Bytes that were sent of the other ones.
     pub(super) sent: BTreeMap<StageId, u64>,
+    /// The end was told.
+    pub(super) over: bool,
 }
 
 impl Cursor {
@@ -40,8 +45,12 @@ impl Cursor {
         let mut words = text.split('.');
         let seq = digits(words.next()?)?;
         let floor = words.next().map_or(Some(0), digits)?;
-        let (mut whole, mut sent) = (Vec::new(), BTreeMap::new());
+        let (mut whole, mut sent, mut over) = (Vec::new(), BTreeMap::new(), false);
         for word in words {
+            if word == OVER {
+                over = true;
+                continue;
+            }
             if let Some((first, last)) = word.split_once('-') {
                 whole.push((StageId(digits(first)?), StageId(digits(last)?)));
                 continue;
@@ -49,7 +58,7 @@ impl Cursor {
             let (stage, offset) = word.split_once(':')?;
             sent.insert(StageId(digits(stage)?), u64::try_from(digits(offset)?).ok()?);
         }
-        Some(Cursor { seq, shown: None, floor, whole, sent })
+        Some(Cursor { seq, shown: None, floor, whole, sent, over })
     }
 
     /// Bytes that were sent of this log; `None` when all were.
@@ -65,11 +74,12 @@ impl fmt::Display for Cursor {
         if let Some(shown) = self.shown {
             return write!(f, "+{shown}");
         }
-        if self.floor > 0 || !self.whole.is_empty() || !self.sent.is_empty() {
+        if self.floor > 0 || !self.whole.is_empty() || !self.sent.is_empty() || self.over {
             write!(f, ".{}", self.floor)?;
         }
         self.whole.iter().try_for_each(|(first, last)| write!(f, ".{first}-{last}"))?;
-        self.sent.iter().try_for_each(|(stage, offset)| write!(f, ".{stage}:{offset}"))
+        self.sent.iter().try_for_each(|(stage, offset)| write!(f, ".{stage}:{offset}"))?;
+        if self.over { write!(f, ".{OVER}") } else { Ok(()) }
     }
 }
 

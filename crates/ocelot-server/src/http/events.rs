@@ -106,7 +106,7 @@ pub(super) struct Asked {
 /// Follows one build: `build`, `job`, `stage`, `log` events and one `end`. Begins with how things stand.
 #[utoipa::path(get, path = "/api/v1/builds/{number}/events", tag = "events",
     params(("number" = String, Path, description = "Build number"), Asked, ("Last-Event-ID" = Option<String>, Header, description = "Id of the last event that arrived")),
-    responses((status = 200, content_type = "text/event-stream", body = api::Event), (status = 416, description = "`Last-Event-ID` names an event that has not happened yet")))]
+    responses((status = 200, content_type = "text/event-stream", body = api::Event), (status = 416, description = "`Last-Event-ID` names an event, or bytes of a log, that are not there yet")))]
 pub(super) async fn build(
     State(app): State<App>,
     caller: Caller,
@@ -117,6 +117,9 @@ pub(super) async fn build(
     same_origin(&headers, &app.public_url)?;
     let number = find(&app, &caller, &number, Action::ReadRepo).await?;
     let cursor = resume(&app, &headers).await?;
+    if let Some(cursor) = &cursor {
+        has_logs(&app, cursor).await?;
+    }
     let (out, answer) = stream();
     let watch = Watch::new(app, caller, headers);
     tokio::spawn(follow_build(watch, out, number, asked.log, cursor));
@@ -165,6 +168,18 @@ async fn resume(app: &App, headers: &HeaderMap) -> Answer<Option<Cursor>> {
     Ok(Some(cursor))
 }
 
+/// Nobody has had more of a log than there is, unless it was removed since.
+async fn has_logs(app: &App, cursor: &Cursor) -> Answer<()> {
+    for (stage, sent) in &cursor.sent {
+        let state = app.store.log_state(*stage).await?;
+        if *sent > state.bytes && !state.removed {
+            let words = format!("Last-Event-ID: the log of stage {stage} has {} bytes only", state.bytes);
+            return Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", words));
+        }
+    }
+    Ok(())
+}
+
 /// Waits for something to look at, on behalf of one reader.
 struct Watch {
     app: App,
@@ -184,16 +199,17 @@ impl Watch {
         Watch { app, wakes, caller, headers, comment_at: now + COMMENT, known_until: now + KNOWN }
     }
 
-    /// The next wake-up. Sends comments meanwhile, and ends when the reader's rights did.
-    async fn next(&mut self, out: &Out) -> Result<Wake, Over> {
+    /// The next wake-up; `None` at this time. Sends comments meanwhile, and ends when the reader's rights did.
+    async fn next(&mut self, out: &Out, due: Option<Instant>) -> Result<Option<Wake>, Over> {
         tokio::select! {
+            () = tokio::time::sleep_until(due.unwrap_or(self.comment_at)), if due.is_some() => Ok(None),
             wake = self.wakes.recv() => {
                 if Instant::now() >= self.known_until {
                     self.still_known().await?;
                 }
                 match wake {
-                    Ok(wake) => Ok(wake),
-                    Err(RecvError::Lagged(_)) => Ok(Wake::All),
+                    Ok(wake) => Ok(Some(wake)),
+                    Err(RecvError::Lagged(_)) => Ok(Some(Wake::All)),
                     Err(RecvError::Closed) => Err(Over),
                 }
             }
@@ -208,7 +224,7 @@ impl Watch {
                 self.comment_at = Instant::now() + COMMENT;
                 out.frame(Frame::default().comment("")).await?;
                 self.still_known().await?;
-                Ok(Wake::All)
+                Ok(Some(Wake::All))
             }
         }
     }
@@ -225,8 +241,8 @@ impl Watch {
 }
 
 async fn follow_build(mut watch: Watch, out: Out, number: BuildNumber, log: LogWish, cursor: Option<Cursor>) {
-    metrics::gauge!("ocelot_log_viewers").increment(1.0);
-    let mut follow = Follow::new(watch.app.store.clone(), number, log, cursor);
+    let _viewer = (log != LogWish::None).then(Viewer::new);
+    let mut follow = Follow::new(&watch.app, number, log, cursor);
     let work = async {
         follow.begin(&out).await?;
         loop {
@@ -234,20 +250,38 @@ async fn follow_build(mut watch: Watch, out: Out, number: BuildNumber, log: LogW
                 return Ok::<(), Over>(());
             }
             loop {
-                match watch.next(&out).await? {
-                    Wake::Events(seq) if seq > follow.seq() => follow.events(&out).await?,
-                    Wake::Log(stage) if follow.has(stage) => follow.log(&out, stage).await?,
-                    Wake::All => follow.everything(&out).await?,
-                    Wake::Events(_) | Wake::Log(_) | Wake::Queue | Wake::Cancel(_) | Wake::Worker(_) => {
+                let due = follow.due();
+                match watch.next(&out, due).await? {
+                    None => follow.send_due(&out).await?,
+                    Some(Wake::Events(seq)) if seq > follow.seq() => follow.events(&out).await?,
+                    Some(Wake::All) => follow.everything(&out).await?,
+                    Some(Wake::Log(stage)) => {
+                        follow.woken(stage);
                         continue;
                     }
+                    Some(Wake::Events(_) | Wake::Queue | Wake::Cancel(_) | Wake::Worker(_)) => continue,
                 }
                 break;
             }
         }
     };
     let _ = work.await;
-    metrics::gauge!("ocelot_log_viewers").decrement(1.0);
+}
+
+/// Counts as one who follows logs for as long as it lives.
+struct Viewer;
+
+impl Viewer {
+    fn new() -> Viewer {
+        metrics::gauge!("ocelot_log_viewers").increment(1.0);
+        Viewer
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        metrics::gauge!("ocelot_log_viewers").decrement(1.0);
+    }
 }
 
 async fn follow_all(mut watch: Watch, out: Out, mut seq: i64) {
@@ -266,13 +300,16 @@ async fn follow_all(mut watch: Watch, out: Out, mut seq: i64) {
                 }
             }
             loop {
-                match watch.next(&out).await? {
-                    Wake::Events(to) if to > seq => break,
-                    Wake::All => {
+                match watch.next(&out, None).await? {
+                    Some(Wake::Events(to)) if to > seq => break,
+                    Some(Wake::All) => {
                         names.clear();
                         break;
                     }
-                    Wake::Events(_) | Wake::Log(_) | Wake::Queue | Wake::Cancel(_) | Wake::Worker(_) => {}
+                    None
+                    | Some(
+                        Wake::Events(_) | Wake::Log(_) | Wake::Queue | Wake::Cancel(_) | Wake::Worker(_),
+                    ) => {}
                 }
             }
         }

@@ -2,15 +2,19 @@
 //! Knows nothing of connections.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ocelot_api::body as api;
 use ocelot_model::{BuildNumber, StageId, Status};
 use ocelot_store::{BuildDetail, EventBody, Store};
+use tokio::time::Instant;
 
 use super::body;
 use super::cursor::Cursor;
 use super::events::{LogWish, Out, Over, ROWS};
+use super::live::{self, Live};
 use super::past;
+use crate::App;
 
 /// Bytes of a log in one event.
 const PIECE: usize = 32 << 10;
@@ -35,12 +39,26 @@ pub(super) struct Follow {
     seq: i64,
     logs: BTreeMap<StageId, Log>,
     ended: Option<Status>,
+    live: Live,
+    /// Logs that are followed while they grow.
+    open: BTreeMap<StageId, Arc<live::Log>>,
+    /// Logs with something new in them.
+    waiting: BTreeMap<StageId, Woken>,
+}
+
+/// When a reader was told of something new: first, and again.
+#[derive(Debug, Clone, Copy)]
+struct Woken {
+    first: Instant,
+    last: Instant,
 }
 
 impl Follow {
-    pub(super) fn new(store: Store, number: BuildNumber, wish: LogWish, cursor: Option<Cursor>) -> Follow {
+    pub(super) fn new(app: &App, number: BuildNumber, wish: LogWish, cursor: Option<Cursor>) -> Follow {
+        let (store, live) = (app.store.clone(), app.live.clone());
         let (repo, logs) = (String::new(), BTreeMap::new());
-        Follow { store, number, repo, wish, cursor, seq: 0, logs, ended: None }
+        let (open, waiting) = (BTreeMap::new(), BTreeMap::new());
+        Follow { store, number, repo, wish, cursor, seq: 0, logs, ended: None, live, open, waiting }
     }
 
     /// The last change that was sent.
@@ -48,9 +66,41 @@ impl Follow {
         self.seq
     }
 
-    /// True for a stage whose log is followed.
-    pub(super) fn has(&self, stage: StageId) -> bool {
-        self.logs.get(&stage).is_some_and(|log| !log.done)
+    /// Something is new in this log. It is sent when [`Follow::due`] says so.
+    pub(super) fn woken(&mut self, stage: StageId) {
+        if self.logs.get(&stage).is_some_and(|log| !log.done) {
+            let now = Instant::now();
+            self.waiting.entry(stage).or_insert(Woken { first: now, last: now }).last = now;
+        }
+    }
+
+    /// When to call [`Follow::send_due`].
+    pub(super) fn due(&mut self) -> Option<Instant> {
+        let waiting: Vec<_> = self.waiting.iter().map(|(stage, woken)| (*stage, woken.first)).collect();
+        waiting.into_iter().map(|(stage, first)| self.open(stage).due(first)).min()
+    }
+
+    /// Sends what is new in the logs whose time has come.
+    pub(super) async fn send_due(&mut self, out: &Out) -> Result<(), Over> {
+        let now = Instant::now();
+        for (stage, woken) in self.waiting.clone() {
+            let open = self.open(stage);
+            if open.due(woken.first) > now {
+                continue;
+            }
+            self.waiting.remove(&stage);
+            self.log(out, stage, woken.first).await?;
+            // What was told of after the look is not in it.
+            if open.looked().is_none_or(|looked| looked < woken.last) {
+                self.waiting.insert(stage, Woken { first: woken.last, last: woken.last });
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, stage: StageId) -> Arc<live::Log> {
+        let (live, store) = (&self.live, &self.store);
+        Arc::clone(self.open.entry(stage).or_insert_with(|| live.log(store, stage)))
     }
 
     /// How things stand, or for a reader who comes back what they missed; then the logs so far.
@@ -104,7 +154,7 @@ impl Follow {
                 let over = self.notice(&row.what).await?;
                 if let Some(stage) = over {
                     // The end of a stage is told after its log, which still has the ids of before.
-                    self.log(out, stage).await?;
+                    self.log(out, stage, Instant::now()).await?;
                 }
                 self.seq = row.seq;
                 let event = body::event(row, &self.repo);
@@ -140,22 +190,23 @@ impl Follow {
     async fn all_logs(&mut self, out: &Out) -> Result<(), Over> {
         let open: Vec<StageId> = self.logs.iter().filter(|(_, log)| !log.done).map(|(id, _)| *id).collect();
         for stage in open {
-            self.log(out, stage).await?;
+            self.log(out, stage, Instant::now()).await?;
         }
         Ok(())
     }
 
-    /// Sends what is new in one log.
-    pub(super) async fn log(&mut self, out: &Out, stage: StageId) -> Result<(), Over> {
+    /// Sends what was new in one log at this time.
+    async fn log(&mut self, out: &Out, stage: StageId, since: Instant) -> Result<(), Over> {
         let Some(mut log) = self.logs.get(&stage).copied().filter(|log| !log.done) else { return Ok(()) };
-        let durable = self.store.log_state(stage).await?;
+        let open = self.open(stage);
+        let durable = open.state(since).await?;
         if durable.removed && log.sent > 0 {
-            return self.note(out, stage, log.sent, durable.bytes).await;
+            return self.note(out, stage, durable.bytes).await;
         }
         while log.sent < durable.bytes && self.wish != LogWish::None {
             let (bytes, text) = match self.wish {
                 LogWish::Text => {
-                    let mut data = self.store.read_log(stage, log.sent, PIECE).await?.data;
+                    let mut data = open.read(log.sent, PIECE).await?;
                     let last = log.sent + data.len() as u64 >= durable.bytes;
                     let keep = if last && (durable.complete || self.ended.is_some()) {
                         data.len()
@@ -178,12 +229,15 @@ impl Follow {
         }
         log.done = durable.complete && (log.sent >= durable.bytes || self.wish == LogWish::None);
         self.logs.insert(stage, log);
+        if log.done {
+            self.open.remove(&stage);
+        }
         Ok(())
     }
 
-    /// Sends the note in the place of a log that was removed to a reader who has seen a part of it.
-    async fn note(&mut self, out: &Out, stage: StageId, sent: u64, length: u64) -> Result<(), Over> {
-        self.logs.insert(stage, Log { sent: sent.max(length), done: true });
+    /// Sends the note in the place of a log that was removed to a reader who has seen a part of it: the log begins anew.
+    async fn note(&mut self, out: &Out, stage: StageId, length: u64) -> Result<(), Over> {
+        self.logs.insert(stage, Log { sent: length, done: true });
         if self.wish == LogWish::None {
             return Ok(());
         }
@@ -193,8 +247,8 @@ impl Follow {
         } else {
             String::new()
         };
-        let (build, bytes) = (self.number.0, length.saturating_sub(sent) as i64);
-        let event = api::Event::Log { build, stage: stage.0, offset: sent as i64, bytes, text };
+        let (build, bytes) = (self.number.0, length as i64);
+        let event = api::Event::Log { build, stage: stage.0, offset: 0, bytes, text };
         out.send(&event, Some(self.id())).await
     }
 
@@ -203,12 +257,17 @@ impl Follow {
         let Some(status) = self.ended else { return Ok(false) };
         // Between the last look and the end something may have come.
         self.everything(out).await?;
-        out.send(&api::Event::End { build: self.number.0, status }, Some(self.id())).await?;
+        let id = Cursor { over: true, ..self.place() }.to_string();
+        out.send(&api::Event::End { build: self.number.0, status }, Some(id)).await?;
         Ok(true)
     }
 
     /// The place of this reader, as an event's id.
     fn id(&self) -> String {
+        self.place().to_string()
+    }
+
+    fn place(&self) -> Cursor {
         let open = self.logs.iter().find(|(_, log)| !log.done).map(|(id, _)| id.0);
         let floor = open.or_else(|| self.logs.keys().last().map(|id| id.0 + 1)).unwrap_or(0);
         let mut cursor = Cursor { seq: self.seq, floor, ..Cursor::default() };
@@ -222,7 +281,7 @@ impl Follow {
             }
             before_was_whole = log.done;
         }
-        cursor.to_string()
+        cursor
     }
 }
 

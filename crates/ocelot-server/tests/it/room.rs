@@ -75,6 +75,7 @@ impl Room {
             public_url: Arc::from(url.as_str()),
             fleet: ocelot_server::grpc::Fleet::default(),
             stopping: CancellationToken::new(),
+            live: ocelot_server::http::Live::default(),
             shutdown: CancellationToken::new(),
             config: Arc::new(config),
             store,

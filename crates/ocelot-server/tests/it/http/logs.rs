@@ -285,6 +285,18 @@ async fn a_reader_who_comes_back_to_a_deleted_log_gets_the_note() {
         let stream = request.send().await.unwrap().text().await.unwrap();
         assert!(!stream.contains("hunter2"), "{stream}");
         noted += usize::from(stream.contains("[log deleted by root"));
+        for event in stream.lines().filter_map(|line| line.strip_prefix("data: ")) {
+            let event: serde_json::Value = serde_json::from_str(event).unwrap();
+            let Some(text) = event["text"].as_str().filter(|text| text.contains("[log deleted")) else {
+                continue;
+            };
+            // The log begins anew: this is all of it.
+            assert_eq!((&event["offset"], &event["bytes"]), (&0.into(), &text.len().into()), "{event}");
+        }
+        let mut ids: Vec<&str> = stream.lines().filter_map(|line| line.strip_prefix("id:")).collect();
+        let all = ids.len();
+        ids.dedup();
+        assert_eq!(ids.len(), all, "every event has an id of its own: {stream}");
     }
     assert!(noted > 0);
 }

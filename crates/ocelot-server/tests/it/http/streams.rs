@@ -301,3 +301,54 @@ async fn a_slow_reader_slows_nobody() {
     fast.until(&format!("log {}+", (16 << 20) - (32 << 10))).await;
     drop(slow);
 }
+
+#[tokio::test]
+async fn more_of_a_log_than_there_is_is_refused() {
+    let room = Room::new().await;
+    room.known("example", SMALL).await;
+    let number = room.build("example").await;
+    let worker = room.worker().await;
+    let job = room.claim(worker).await;
+    let stage = job.stages[0].0;
+    room.log(stage, 0, b"hello").await;
+    let path = format!("/api/v1/builds/{number}/events");
+    for (id, want) in [("1.0.STAGE:5", 200), ("1.0.STAGE:6", 416), ("1.0.999:1", 416)] {
+        let id = id.replace("STAGE", &stage.to_string());
+        let response = room.request(Method::GET, &path).header("last-event-id", &id).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), want, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn many_followers_of_one_log_each_get_all_of_it() {
+    let room = Room::new().await;
+    room.known("example", SMALL).await;
+    let number = room.build("example").await;
+    let worker = room.worker().await;
+    let job = room.claim(worker).await;
+    let test = job.stages[1].0;
+    let path = format!("/api/v1/builds/{number}/events");
+    room.log(test, 0, b"from before\n").await;
+    let mut readers = Vec::new();
+    for _ in 0..20 {
+        let mut stream = Stream::open(&room, &path, None).await;
+        readers.push(tokio::spawn(async move { stream.until("end").await }));
+    }
+    let mut whole = b"from before\n".to_vec();
+    // Small pieces, and some that are larger than what is kept for readers that are behind.
+    for n in 0..60 {
+        let piece = format!("{n} {}\n", "\u{1f600}x".repeat(if n % 20 == 7 { 180_000 } else { 10 }));
+        room.log(test, whole.len() as u64, piece.as_bytes()).await;
+        whole.extend_from_slice(piece.as_bytes());
+    }
+    room.log_end(test, &whole).await;
+    room.stage(&job, test, Status::Passed).await;
+    room.finish(&job, Status::Passed).await;
+    for reader in readers {
+        let events = reader.await.unwrap();
+        let largest =
+            events.iter().filter(|event| event.name == "log").map(|event| event.data["bytes"].as_i64());
+        assert!(largest.max().flatten().unwrap() <= 64 << 10);
+        assert!(text_of(&events)[&test.0].as_bytes() == whole);
+    }
+}
