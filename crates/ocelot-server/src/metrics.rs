@@ -2,7 +2,7 @@
 //! database when someone asks, so that they are right whichever server answers.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use ocelot_store::{Build, StoreError};
@@ -47,7 +47,12 @@ pub fn begin() {
     metrics::describe_gauge!("ocelot_worker_slots", "Slots of connected workers, by state");
     metrics::describe_counter!("ocelot_leases_lost_total", "Attempts whose worker was lost");
     metrics::describe_counter!("ocelot_log_bytes_total", "Log bytes that became durable");
-    metrics::describe_gauge!("ocelot_log_viewers", "Open event streams of single builds");
+    metrics::describe_histogram!(
+        "ocelot_log_lag_seconds",
+        "From the writing of a byte to its being durable: on the worker by its clock, on the server by this one's, without \
+         the way between them"
+    );
+    metrics::describe_gauge!("ocelot_log_viewers", "Open event streams of single builds that carry logs");
     metrics::describe_histogram!("ocelot_http_request_duration_seconds", "From request to answer");
     metrics::describe_histogram!("ocelot_db_query_duration_seconds", "Calls of the store, by name");
     // Zero is a number, too: what never happened is there to be drawn.
@@ -70,6 +75,14 @@ pub fn build_ended(build: &Build) {
 /// A stage ended after this time.
 pub fn stage_ended(took: Duration) {
     metrics::histogram!("ocelot_stage_duration_seconds").record(took.as_secs_f64());
+}
+
+/// Log bytes became durable, the first of which was written at this time.
+pub fn log_durable(bytes: u64, written: Option<Instant>) {
+    metrics::counter!("ocelot_log_bytes_total").increment(bytes);
+    if let Some(written) = written {
+        metrics::histogram!("ocelot_log_lag_seconds").record(written.elapsed().as_secs_f64());
+    }
 }
 
 /// Everything, as Prometheus reads it.

@@ -80,6 +80,8 @@ impl Chunker {
             end: false,
             total: 0,
             sha256: Bytes::new(),
+            // Said when it is sent.
+            sent_at_us: 0,
         }
     }
 }

@@ -15,6 +15,7 @@ use tonic::Code;
 
 use crate::backoff::Backoff;
 use crate::connect::{Client, deepest};
+use crate::pump::now_us;
 
 /// Bytes under way: sent, or ready to be sent, and not acknowledged.
 const WINDOW: usize = 4 << 20;
@@ -117,7 +118,7 @@ async fn send(shared: &Shared, mut client: Client, backoff: &mut Backoff) -> ton
     let first = loop {
         let next = shared.queue().next();
         match next {
-            Some(chunk) => break chunk,
+            Some(chunk) => break stamped(chunk),
             None => shared.more.notified().await,
         }
     };
@@ -144,12 +145,17 @@ async fn send(shared: &Shared, mut client: Client, backoff: &mut Backoff) -> ton
                 // Without a reader of chunks the stream is about to end.
                 let Ok(permit) = permit else { return last_word(acks).await };
                 if let Some(chunk) = shared.queue().next() {
-                    permit.send(chunk);
+                    permit.send(stamped(chunk));
                 }
             }
             () = shared.more.notified(), if !waiting => {}
         }
     }
+}
+
+/// With the time at which it is sent.
+fn stamped(chunk: LogChunk) -> LogChunk {
+    LogChunk { sent_at_us: now_us(), ..chunk }
 }
 
 /// Why a stream that takes no more chunks ends.
