@@ -65,7 +65,8 @@ pub(crate) async fn measure(ocelot: &Path, times: usize) -> Result<bool> {
     )
 }
 
-fn peak_mb(pid: u32) -> Result<f64> {
+/// The most memory that a process ever had.
+pub(crate) fn peak_mb(pid: u32) -> Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kib = text
         .lines()

@@ -1,6 +1,6 @@
 //! Measures what the README claims, each figure against the bare thing in the same process and minute.
 //!
-//! `ocelot-bench --ocelot target/release/ocelot start host live log idle claims offer fleet two` writes `bench/out/*.json` and ends with 1 when a
+//! `ocelot-bench --ocelot target/release/ocelot start host live log large viewers idle claims offer fleet two` writes `bench/out/*.json` and ends with 1 when a
 //! figure is below 0.7 of its target.
 
 mod claims;
@@ -8,6 +8,7 @@ mod docker;
 mod fleet;
 mod host;
 mod idle;
+mod large;
 mod live;
 mod log;
 mod offer;
@@ -15,6 +16,7 @@ mod report;
 mod server;
 mod start;
 mod two;
+mod viewers;
 mod worker;
 
 use std::path::PathBuf;
@@ -52,6 +54,10 @@ enum Which {
     Two,
     /// How late a follower has a line.
     Live,
+    /// A log of 1 GB: its last page, and the server's memory.
+    Large,
+    /// A viewer that stops reading, and 200 followers of one log.
+    Viewers,
     /// 200 MB of log through a Docker stage against the engine's attach stream.
     Log,
 }
@@ -65,6 +71,8 @@ async fn main() -> anyhow::Result<ExitCode> {
         Which::Host,
         Which::Live,
         Which::Log,
+        Which::Large,
+        Which::Viewers,
         Which::Idle,
         Which::Claims,
         Which::Offer,
@@ -83,6 +91,8 @@ async fn main() -> anyhow::Result<ExitCode> {
             Which::Two => two::measure(&options.ocelot).await?,
             Which::Live => live::measure(&options.ocelot).await?,
             Which::Idle => idle::measure(&options.ocelot, options.times).await?,
+            Which::Large => large::measure(&options.ocelot).await?,
+            Which::Viewers => viewers::measure(&options.ocelot, options.times).await?,
             Which::Log => log::measure(&options.ocelot, options.times.min(5)).await?,
         };
     }

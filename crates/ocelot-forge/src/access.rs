@@ -315,3 +315,23 @@ async fn app_token(client: &Client, id: &str, key: &EncodingKey, owner: &str) ->
         client.checked(answer, "the id and the private key of the GitHub App")?.json()?;
     Ok(Kept::new(token.token, token.expires_at))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A token of so many seconds is replaced so many seconds before it ends.
+    fn check(life: i64, early: std::ops::RangeInclusive<i64>) {
+        let end = Timestamp::now().checked_add(SignedDuration::from_secs(life)).unwrap();
+        let got = end.duration_since(Kept::new("token".to_owned(), end).until).as_secs();
+        assert!(early.contains(&got), "{life}: {got}");
+    }
+
+    #[test]
+    fn a_token_is_replaced_before_it_ends() {
+        check(7200, 300..=300);
+        // The clock may go on a little in between.
+        check(600, 140..=150);
+        check(0, 0..=0);
+    }
+}

@@ -77,7 +77,7 @@ pub(crate) async fn accept(
             match begun {
                 Ok(Ok(Begun::Plain(socket, protocol))) => line.serve(socket, protocol).await,
                 Ok(Ok(Begun::Encrypted(socket, protocol))) => {
-                    line.only(protocol).serve(socket, protocol).await
+                    line.only(protocol).serve(socket, protocol).await;
                 }
                 Ok(Ok(Begun::Over)) | Err(_) => {}
                 Ok(Err(error)) => tracing::debug!(%error, %peer, "a connection cannot begin"),

@@ -2,6 +2,7 @@
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there"))]
 
 mod backup;
+mod caps;
 mod chaos;
 mod cli;
 mod clone;
