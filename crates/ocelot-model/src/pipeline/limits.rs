@@ -130,7 +130,7 @@ mod tests {
         );
         check(
             "jobs:\n  one:\n    image: a\n    stages:\n      - {name: t, script: [a], timeout: 6h}\n",
-            &format!("5:43: `timeout` is 6h, at most 4h here {hint}"),
+            &format!("5:41: `timeout` is 6h, at most 4h here {hint}"),
         );
         // No container, no limits of one.
         check("machineTag: mac\nstages:\n  - {name: t, script: [a]}\n", "1h None None");

@@ -7,7 +7,7 @@ use ocelot_api::proto::from_server::Message as Down;
 use ocelot_model::Status;
 use tonic::Code;
 
-use super::world::{DEADLINE, World, hello, refused};
+use super::world::{DEADLINE, Worker, World, hello, refused};
 
 #[tokio::test]
 async fn a_reconnect_keeps_what_is_held_and_drops_what_is_not() {
@@ -42,6 +42,14 @@ async fn a_restart_of_the_server_costs_no_attempt() {
     assert_eq!(detail.jobs[0].attempts.len(), 1);
 }
 
+async fn beat_for_ever(worker: &Worker) {
+    let mut beat = tokio::time::interval(Duration::from_millis(50));
+    loop {
+        beat.tick().await;
+        worker.beat(&[]);
+    }
+}
+
 #[tokio::test]
 async fn a_lost_worker_gives_a_new_attempt() {
     let world = World::with(|config| {
@@ -52,10 +60,14 @@ async fn a_lost_worker_gives_a_new_attempt() {
     let (mut worker, offer, build) = world.working("w1").await;
     // Renewed once for the hard limit, and then never again.
     worker.beat(&[offer.lease.clone().unwrap()]);
-    let detail = world.until(build, |it| it.jobs[0].attempts.len() == 2).await;
+    let detail = tokio::select! {
+        detail = world.until(build, |it| it.jobs[0].attempts.len() == 2) => detail,
+        // It is there, but does not say that it still has it.
+        () = beat_for_ever(&worker) => unreachable!(),
+    };
     let attempts = &detail.jobs[0].attempts;
     assert_eq!((attempts[0].status, attempts[1].status), (Status::Error, Status::Queued));
-    assert!(attempts[0].reason.as_deref().unwrap().contains("lost"), "{attempts:?}");
+    assert!(attempts[0].reason.as_deref().unwrap().contains("still has it"), "{attempts:?}");
     assert_eq!(attempts[0].stages[0].status, Status::Error);
     let told = worker.hear().await;
     assert!(matches!(told, Some(Down::Drop(_))), "{told:?}");
