@@ -166,8 +166,16 @@ macro_rules! each_again {
 }
 
 impl Store {
-    /// Opens the database, makes it when it is SQLite and missing, and brings it up to date.
+    /// Opens the database, makes it when it is SQLite and missing, and brings it up to date; makes sure that the log store
+    /// is the database's own.
     pub async fn open(options: &Options) -> Result<Store, StoreError> {
+        let store = Store::connect(options).await?;
+        of_each!(store, core => core.begin_work().await)?;
+        Ok(store)
+    }
+
+    /// The database alone.
+    async fn connect(options: &Options) -> Result<Store, StoreError> {
         let scheme = options.database_url.split(':').next().unwrap_or_default();
         let kind = match scheme {
             "sqlite" => Kind::Sqlite(sqlite::open(options).await?),
@@ -181,8 +189,8 @@ impl Store {
         Ok(Store(Arc::new(kind)))
     }
 
-    /// Writes all that is in a database into `out`, while servers may be using it; answers how many rows that is. The
-    /// database is only read.
+    /// Writes all that is in a database and in its log store into `out`, while servers may be using them; answers how many
+    /// rows that is. Both are only read.
     pub async fn back_up(
         options: &Options,
         with_logs: bool,
@@ -190,10 +198,10 @@ impl Store {
     ) -> Result<u64, BackupError> {
         if options.database_url.starts_with("sqlite:") {
             let (state, logs) = sqlite::open_to_read(options).await?;
-            sqlite::sql::dump(&state, &logs, with_logs, out).await
+            sqlite::sql::dump(&state, &logs, options, with_logs, out).await
         } else {
             let (state, logs) = postgres::open_to_read(options).await?;
-            postgres::sql::dump(&state, &logs, with_logs, out).await
+            postgres::sql::dump(&state, &logs, options, with_logs, out).await
         }
     }
 
@@ -202,7 +210,8 @@ impl Store {
     pub async fn restore(options: &Options, file: &Path) -> Result<About, BackupError> {
         // First all of it is read: a file that is not whole must not even make a database.
         backup::Reader::open(file)?.check()?;
-        let store = Store::open(options).await?;
+        // Whose log store it is is told by what comes out of the file.
+        let store = Store::connect(options).await?;
         let about = of_each!(store, core => core.load(file).await);
         store.close().await;
         about

@@ -6,12 +6,14 @@
 use std::io::Write;
 
 use futures_util::TryStreamExt as _;
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Pool};
 
 use super::super::{Db, READ, catalogue};
 use super::Conn;
-use crate::StoreError;
 use crate::backup::{About, BackupError, Table, Writer};
+use crate::log_store::LogStore;
+use crate::{LogPlace, Options, StoreError, chunk, secret};
 
 /// One table of a backup.
 pub(crate) struct Kept {
@@ -46,21 +48,27 @@ pub(crate) const STATE: &[Kept] = &[
     kept("queue_lines", "label_set, repo_id", None),
     kept("events", "seq", FAR),
     kept("tokens", "id", NEAR),
+    kept("enrolments", "id", NEAR),
     kept("workers", "id", NEAR),
+    kept("removed_workers", "secret_sha256", None),
 ];
 /// The tables of the logs.
 pub(crate) const LOGS: &[Kept] =
     &[kept("stage_logs", "stage_id", None), kept("log_chunks", "stage_id, start_at", None)];
 /// The one of them that holds their bytes.
 pub(crate) const BYTES: &str = "log_chunks";
-/// Tables that are not in a backup: who is signed in has to sign in again, and the rest says nothing.
-const LEFT_OUT: &[&str] = &["sessions", "sign_in_links", "_sqlx_migrations", "probe"];
+/// Tables that are not in a backup: who is signed in has to sign in again, what lies in the log store is taken out of it,
+/// and the rest says nothing.
+const LEFT_OUT: &[&str] = &["sessions", "sign_in_links", "log_blobs", "_sqlx_migrations", "probe"];
+/// Bytes of a log that are read from the log store at once.
+const PIECE: usize = 1 << 20;
 
 /// Writes all rows as they are at one moment, the logs as they are a little later: they only grow. Answers how many rows
 /// it wrote.
 pub(crate) async fn dump<W: Write + Send>(
     state: &Pool<Db>,
     logs: &Pool<Db>,
+    options: &Options,
     with_logs: bool,
     out: W,
 ) -> Result<u64, BackupError> {
@@ -76,6 +84,10 @@ pub(crate) async fn dump<W: Write + Send>(
     snapshot.commit().await?;
     for table in LOGS.iter().filter(|table| with_logs || table.name != BYTES) {
         copy(&mut log_snapshot, table, &mut writer).await?;
+    }
+    // They come last, and look like the others.
+    if with_logs {
+        copy_stored(&mut log_snapshot, options, &mut writer).await?;
     }
     log_snapshot.commit().await?;
     writer.end()
@@ -103,10 +115,60 @@ async fn copy<W: Write + Send>(
     let names = columns.iter().map(|column| column.name.clone()).collect();
     out.table(&Table { table: table.name.to_owned(), columns: names })?;
     let row = catalogue::row(&columns);
-    let sql = format!("SELECT {row} FROM {} ORDER BY {}", table.name, table.order);
+    // Which log store it has, and who uses that, is true of this database alone.
+    let only = if table.name == "settings" { "WHERE key NOT LIKE 'log-store%'" } else { "" };
+    let sql = format!("SELECT {row} FROM {} {only} ORDER BY {}", table.name, table.order);
     let mut rows = sqlx::query_scalar::<Db, String>(AssertSqlSafe(sql)).fetch(conn);
     while let Some(row) = rows.try_next().await? {
         out.row(&row)?;
+    }
+    Ok(())
+}
+
+/// The logs that lie only in the log store, as rows of [`BYTES`]. One that is removed in this moment is left out.
+async fn copy_stored<W: Write + Send>(
+    conn: &mut Conn,
+    options: &Options,
+    out: &mut Writer<W>,
+) -> Result<(), BackupError> {
+    let stored: Vec<(i64, String, i64)> = sqlx::query_as(
+        "SELECT stage_id, blob, bytes FROM stage_logs
+         WHERE blob IS NOT NULL AND hot_until IS NULL AND NOT removed ORDER BY stage_id",
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if stored.is_empty() {
+        return Ok(());
+    }
+    let columns = catalogue::columns(conn, BYTES).await?;
+    let place = options.log_store.place.clone().unwrap_or_else(|| LogPlace::below(&options.data));
+    let store = LogStore::open(place, &options.log_store.variables)?;
+    for (stage, blob, bytes) in stored {
+        let mut at = 0;
+        while at < bytes {
+            let Some(slice) = store.read(&blob, at as u64, PIECE).await? else { break };
+            if slice.data.is_empty() {
+                return Err(StoreError::Corrupt(format!(
+                    "the log of stage {stage} ends early in its log store"
+                ))
+                .into());
+            }
+            for chunk in chunk::cut(&slice.data, &slice.marks)? {
+                let value = |name: &str| {
+                    Ok(match name {
+                        "stage_id" => json!(stage),
+                        "start_at" => json!(at),
+                        "len" => json!(chunk.len),
+                        "marks" => json!(secret::hex(&chunk.marks)),
+                        "data" => json!(secret::hex(&chunk.data)),
+                        other => return Err(StoreError::Corrupt(format!("{BYTES} has a column `{other}`"))),
+                    })
+                };
+                let row = columns.iter().map(|column| value(&column.name)).collect::<Result<Vec<_>, _>>()?;
+                out.row(&serde_json::Value::from(row).to_string())?;
+                at += chunk.len as i64;
+            }
+        }
     }
     Ok(())
 }

@@ -32,11 +32,18 @@ impl Core {
         let mut state = self.pools.write.begin_with(WRITE).await?;
         check_empty(&mut state, STATE).await?;
         check_empty(&mut logs, LOGS).await?;
+        let log_store: Option<String> =
+            sqlx::query_scalar("SELECT value FROM settings WHERE key = 'log-store'")
+                .fetch_optional(&mut *state)
+                .await?;
         fill(&mut reader, &mut state, &mut logs).await?;
         tidy(&mut state, &mut logs).await?;
-        if !about.logs {
-            put_notes(&mut logs).await?;
-        }
+        put_notes(&mut logs).await?;
+        // A server that has looked at this database before has marked a log store as its own.
+        sqlx::query("INSERT INTO settings (key, value) SELECT 'log-store', $1 WHERE $1 IS NOT NULL")
+            .bind(log_store)
+            .execute(&mut *state)
+            .await?;
         logs.commit().await.map_err(StoreError::from)?;
         state.commit().await.map_err(StoreError::from)?;
         self.lose_all().await?;
@@ -163,19 +170,29 @@ async fn tidy(state: &mut Conn, logs: &mut Conn) -> Result<(), StoreError> {
             catalogue::jump(state, table.name, table.order, by).await?;
         }
     }
+    // All logs are in the database now, until they are copied into the log store of the new server.
+    sqlx::query("UPDATE stage_logs SET blob = NULL, hot_until = NULL").execute(&mut *logs).await?;
     // Logs of stages that began after the state was written down.
     sqlx::query("DELETE FROM log_chunks WHERE stage_id > $1").bind(last).execute(&mut *logs).await?;
     sqlx::query("DELETE FROM stage_logs WHERE stage_id > $1").bind(last).execute(logs).await?;
     Ok(())
 }
 
-/// Says in the place of each log why it is not there.
+/// Says in the place of each log that is not there why.
 async fn put_notes(logs: &mut Conn) -> Result<(), StoreError> {
     let now = now(logs).await?;
+    sqlx::query(
+        "UPDATE stage_logs SET bytes = $1, complete = true, removed = true, sha256 = NULL
+         WHERE bytes > 0 AND NOT EXISTS (SELECT 1 FROM log_chunks c WHERE c.stage_id = stage_logs.stage_id)",
+    )
+    .bind(NO_LOGS.len() as i64)
+    .execute(&mut *logs)
+    .await?;
     for chunk in chunk::cut(NO_LOGS.as_bytes(), &[Mark { at: 0, time_us: now }])? {
         sqlx::query(
             "INSERT INTO log_chunks (stage_id, start_at, len, marks, data)
-             SELECT stage_id, 0, $1, $2, $3 FROM stage_logs WHERE bytes > 0",
+             SELECT stage_id, 0, $1, $2, $3 FROM stage_logs l
+             WHERE bytes > 0 AND NOT EXISTS (SELECT 1 FROM log_chunks c WHERE c.stage_id = l.stage_id)",
         )
         .bind(chunk.len as i64)
         .bind(&chunk.marks)
@@ -183,11 +200,5 @@ async fn put_notes(logs: &mut Conn) -> Result<(), StoreError> {
         .execute(&mut *logs)
         .await?;
     }
-    sqlx::query(
-        "UPDATE stage_logs SET bytes = $1, complete = true, removed = true, sha256 = NULL WHERE bytes > 0",
-    )
-    .bind(NO_LOGS.len() as i64)
-    .execute(logs)
-    .await?;
     Ok(())
 }

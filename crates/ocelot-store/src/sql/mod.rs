@@ -91,7 +91,7 @@ impl Core {
         let log_writer = log_writer::LogWriter::start(pools.write_logs.clone(), wakes.clone());
         let log_user = log_place::User::load(&options.data).await?;
         let place = options.log_store.place.clone().unwrap_or_else(|| LogPlace::below(&options.data));
-        let core = Core {
+        Ok(Core {
             log_store: LogStore::open(place, &options.log_store.variables)?,
             label_sets: RwLock::default(),
             checked: Mutex::default(),
@@ -102,10 +102,13 @@ impl Core {
             log_writer,
             log_user,
             listener,
-        };
-        core.begin_log_store().await?;
-        core.finish_removals().await?;
-        Ok(core)
+        })
+    }
+
+    /// What a server does first.
+    pub(crate) async fn begin_work(&self) -> Result<(), StoreError> {
+        self.begin_log_store().await?;
+        self.finish_removals().await
     }
 
     pub(crate) async fn close(&self) {

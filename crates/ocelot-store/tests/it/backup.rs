@@ -16,6 +16,7 @@ use crate::bed::{Bed, finished, new_repo};
 both!(
     a_backup_is_restored_into_the_other_database,
     what_is_restored_gives_the_same_backup,
+    what_lies_in_the_log_store_is_taken_along,
     logs_may_be_left_out,
     a_file_that_is_not_whole_changes_nothing,
     only_an_empty_database_is_filled,
@@ -147,6 +148,25 @@ async fn what_is_restored_gives_the_same_backup(bed: Bed) {
         lines(&again).iter().map(|line| line.replace(", ", ",")).collect(),
     );
     assert_eq!(first, again);
+}
+
+async fn what_lies_in_the_log_store_is_taken_along(bed: Bed) {
+    let noise = noise();
+    let (_, stored) = passed(&bed, &noise).await;
+    assert!(bed.store.copy_log(stored, Duration::ZERO).await.unwrap());
+    assert_eq!(bed.store.drop_copied(10).await.unwrap(), 1);
+    // This one is in both places still.
+    let (_, copied) = passed(&bed, b"short").await;
+    assert!(bed.store.copy_log(copied, Duration::from_hours(1)).await.unwrap());
+    let file = back_up(&bed, true).await;
+    let target = other(&bed).await;
+    Store::restore(&target.options, &file).await.unwrap();
+    let store = target.second().await;
+    assert_eq!((read_log(&store, stored).await, read_log(&store, copied).await), (noise, b"short".to_vec()));
+    assert!(store.log_state(stored).await.unwrap().complete);
+    // They go on to the new one's log store.
+    assert_eq!(store.logs_to_copy(StageId(0), 10).await.unwrap(), [stored, copied]);
+    assert!(store.copy_log(stored, Duration::ZERO).await.unwrap());
 }
 
 async fn logs_may_be_left_out(bed: Bed) {

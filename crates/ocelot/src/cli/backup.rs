@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use ocelot_store::Store;
+use ocelot_store::{LogPlace, Store};
 
 use super::show;
 use crate::exit::usage;
+use crate::roles::options::log_store;
 use crate::roles::{self, read::database};
 
 /// Which database.
@@ -29,6 +30,9 @@ struct Place {
     /// The server's data folder [default: ./data].
     #[arg(long, value_name = "DIR", env = "OCELOT_DATA")]
     data: Option<PathBuf>,
+    /// Where the server's finished logs are, as it was told [default: log-store in --data].
+    #[arg(long, value_name = "URL", env = "OCELOT_LOG_STORE")]
+    log_store: Option<LogPlace>,
 }
 
 impl Place {
@@ -40,7 +44,8 @@ impl Place {
     fn options(&self) -> anyhow::Result<ocelot_store::Options> {
         let data = self.data()?;
         let own = || format!("sqlite://{}", data.join("ocelot.db").display());
-        Ok(ocelot_store::Options { database_url: self.database_url.clone().unwrap_or_else(own), data })
+        let database_url = self.database_url.clone().unwrap_or_else(own);
+        Ok(ocelot_store::Options { database_url, log_store: log_store(self.log_store.clone(), &data), data })
     }
 }
 

@@ -97,6 +97,12 @@ pub(crate) struct ServerOptions {
     pub(crate) log: LogOptions,
 }
 
+/// The log store at this place, or the usual one below `data`.
+pub(crate) fn log_store(place: Option<LogPlace>, data: &Path) -> LogStoreOptions {
+    let variables = std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect();
+    LogStoreOptions { place: Some(place.unwrap_or_else(|| LogPlace::below(data))), variables }
+}
+
 impl ServerOptions {
     /// The folder, absolute.
     pub(crate) fn data(&self) -> anyhow::Result<PathBuf> {
@@ -148,9 +154,7 @@ impl ServerOptions {
 
     fn log_store(&self, data: &Path) -> LogStoreOptions {
         let place = self.log_store.clone().unwrap_or_else(|| LogPlace::below(data));
-        let place = if self.log_store_shared { place.shared() } else { place };
-        let variables = std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect();
-        LogStoreOptions { place: Some(place), variables }
+        log_store(Some(if self.log_store_shared { place.shared() } else { place }), data)
     }
 
     fn keep(&self) -> ocelot_server::Keep {
