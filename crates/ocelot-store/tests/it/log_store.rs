@@ -304,7 +304,7 @@ async fn the_bucket_is_away_and_comes_back(bed: Bed) {
     // More than one part, and bytes that do not shrink much.
     let mut log = Vec::new();
     let mut word = [0; 32];
-    while log.len() < 24 << 20 {
+    while log.len() < 10 << 20 {
         word = Sha256::digest(word).into();
         log.extend(word.map(|byte| if byte == 0 { b'\n' } else { byte }));
     }

@@ -105,8 +105,11 @@ async fn servers_may_start_together_on_an_empty_database() {
     let cluster = tokio::task::spawn_blocking(ocelot_testkit::Postgres::shared).await.unwrap();
     let database_url = tokio::task::spawn_blocking(|| cluster.database()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let options =
-        ocelot_store::Options { database_url, data: folder.path().to_owned(), log_store: Default::default() };
+    let options = ocelot_store::Options {
+        database_url,
+        data: folder.path().to_owned(),
+        log_store: ocelot_store::LogStoreOptions::default(),
+    };
     let all = (0..4).map(|_| {
         let options = options.clone();
         tokio::spawn(async move { Store::open(&options).await.unwrap().instance().to_owned() })

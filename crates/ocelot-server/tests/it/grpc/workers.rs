@@ -159,7 +159,11 @@ async fn a_token_that_is_revoked_elsewhere_ends_the_session_at_the_next_beat() {
     let token = world.app().store.find_token(&world.secret).await.unwrap().unwrap();
     // As by a server of the version before, which wakes nobody.
     let url = format!("sqlite://{}/ocelot.db", world.folder.path().display());
-    let other = ocelot_store::Options { database_url: url, data: world.folder.path().to_owned() };
+    let other = ocelot_store::Options {
+        database_url: url,
+        data: world.folder.path().to_owned(),
+        log_store: ocelot_store::LogStoreOptions::default(),
+    };
     let other = ocelot_store::Store::open(&other).await.unwrap();
     other.revoke_token(token.id).await.unwrap();
     worker.beat(&[offer.lease.clone().unwrap()]);

@@ -36,6 +36,8 @@ impl Event {
 struct Stream {
     response: Response,
     text: String,
+    /// The beginning of a character.
+    cut: Vec<u8>,
 }
 
 impl Stream {
@@ -46,7 +48,7 @@ impl Stream {
         }
         let response = request.send().await.unwrap();
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Stream { response, text: String::new() }
+        Stream { response, text: String::new(), cut: Vec::new() }
     }
 
     /// The next event; `None` when the stream is closed.
@@ -65,7 +67,15 @@ impl Stream {
                 .await
                 .expect("nothing comes")
                 .unwrap()?;
-            self.text.push_str(std::str::from_utf8(&piece).unwrap());
+            self.cut.extend_from_slice(&piece);
+            let whole = match std::str::from_utf8(&self.cut) {
+                Ok(text) => text.len(),
+                // A character whose rest is in the next piece.
+                Err(error) if error.error_len().is_none() => error.valid_up_to(),
+                Err(error) => panic!("{error}"),
+            };
+            let rest = self.cut.split_off(whole);
+            self.text.push_str(&String::from_utf8(std::mem::replace(&mut self.cut, rest)).unwrap());
         }
     }
 
@@ -252,7 +262,7 @@ async fn all_builds_that_one_may_read() {
     room.known("secret", SMALL).await;
     let token = room.token(ocelot_model::access::Role::Read, &["git/open"]).await;
     let request = room.plain(Method::GET, "/api/v1/events").bearer_auth(&token);
-    let mut stream = Stream { response: request.send().await.unwrap(), text: String::new() };
+    let mut stream = Stream { response: request.send().await.unwrap(), text: String::new(), cut: Vec::new() };
     room.build("secret").await;
     let number = room.build("open").await;
     let first = stream.next().await.unwrap();
@@ -268,7 +278,7 @@ async fn who_is_not_known_any_more_is_told_nothing_more() {
     let (token, secret) =
         room.app.store.create_token("x", ocelot_model::access::Role::Read, &[], None).await.unwrap();
     let request = room.plain(Method::GET, "/api/v1/events").bearer_auth(&secret);
-    let mut stream = Stream { response: request.send().await.unwrap(), text: String::new() };
+    let mut stream = Stream { response: request.send().await.unwrap(), text: String::new(), cut: Vec::new() };
     room.build("example").await;
     assert_eq!(stream.next().await.unwrap().name, "build");
     room.app.store.revoke_token(token.id).await.unwrap();

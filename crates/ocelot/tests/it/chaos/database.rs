@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ocelot_api::body::NewPause;
 use ocelot_model::Status;
 use ocelot_testkit::{Postgres, Wire, wait_for};
 
@@ -68,9 +69,12 @@ async fn of_two_servers_one_dies() {
     world.add_worker(Seat { server: Some(wire.url()), ..Seat::host("second") });
     let yml = world.counting(5);
     let repo = world.add_repo("two", &yml).await;
+    // All wait, so that both workers are busy for a while from one moment on.
+    world.admin().pause(&NewPause::default()).await.unwrap();
     for number in 0..BUILDS {
         world.build_at(if number % 2 == 0 { None } else { Some(&second) }, &repo).await;
     }
+    world.admin().unpause().await.unwrap();
     let second_runs = async || {
         let workers = world.admin().workers().await.ok()?;
         workers.iter().any(|worker| worker.name == "second" && worker.busy > 0).then_some(())
