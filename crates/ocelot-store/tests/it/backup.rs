@@ -156,7 +156,8 @@ async fn what_lies_in_the_log_store_is_taken_along(bed: Bed) {
     assert!(bed.store.copy_log(stored, Duration::ZERO).await.unwrap());
     assert_eq!(bed.store.drop_copied(10).await.unwrap(), 1);
     // This one is in both places still.
-    let (_, copied) = passed(&bed, b"short").await;
+    let copied = StageId(stored.0 + 1);
+    write_log(&bed.store, copied, b"short").await;
     assert!(bed.store.copy_log(copied, Duration::from_hours(1)).await.unwrap());
     let file = back_up(&bed, true).await;
     let target = other(&bed).await;

@@ -124,7 +124,8 @@ async fn a_worker_without_room_makes_some() {
     docker(&["commit", "--change", &format!("LABEL of={}", registry.address), &container, &made]);
     docker(&["rm", &container]);
     docker(&["push", "--quiet", &made]);
-    docker(&["rmi", &made]);
+    // A worker of another test may be trying out this image, which only loses its name here.
+    docker(&["rmi", "--force", &made]);
     let shared = registry.push("team/shared:1");
     let mut app = TestApp::start(OCELOT, Setup::Apart).await;
     for image in [&made, &shared] {

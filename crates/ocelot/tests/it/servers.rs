@@ -150,6 +150,8 @@ impl Site {
             format!("--listen={}", self.addresses[n]),
             format!("--address-file={}", address_file.display()),
             format!("--worker-token-file={}", folder.join("worker-token").display()),
+            format!("--log-store=file://{}", folder.join("log-store").display()),
+            "--log-store-shared".into(),
             "--stop-delay=1s".into(),
             "--allow-local-repos".into(),
         ];

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ocelot_api::body::NewToken;
 use ocelot_api::proto::from_server::Message as Down;
 use ocelot_api::proto::from_worker::Message as Up;
 use ocelot_api::proto::worker_api_client::WorkerApiClient;
@@ -11,6 +12,7 @@ use ocelot_api::proto::{
     Accept, AttemptResult, FromServer, FromWorker, Heartbeat, Hello, LogChunk, Offer, Ready, StageReport,
 };
 use ocelot_model::Status;
+use ocelot_model::access::Role;
 use ocelot_testkit::wait_for;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -110,9 +112,9 @@ async fn finish(client: &mut Client, secret: &str, offer: &Offer) -> Result<(), 
 
 async fn started() -> (World, String) {
     let world = World::start(Plan::default()).await;
-    let file = world.folder.path().join("worker-token");
-    let secret = wait_for("the workers' token", async || std::fs::read_to_string(&file).ok()).await;
-    (world, secret.trim().to_owned())
+    let token = NewToken { name: "all".into(), role: Role::Worker, repos: Vec::new(), expires_days: None };
+    let secret = world.admin().create_token(&token).await.unwrap().secret;
+    (world, secret)
 }
 
 const YML: &str = "machineTag: here\nstages:\n  - name: a\n    script: [echo]\n";
