@@ -49,10 +49,19 @@ pub(crate) fn of(data: &Path, token: &SecretString) -> io::Result<Option<Identit
 
 fn read(data: &Path) -> io::Result<Option<SecretString>> {
     match fs::read_to_string(file(data)) {
-        Ok(text) => Ok(Some(text.trim().into())),
+        Ok(text) if is_secret(text.trim()) => Ok(Some(text.trim().into())),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{} is damaged; delete it, and the worker enrols again", file(data).display()),
+        )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn is_secret(text: &str) -> bool {
+    let digits = text.strip_prefix(OWN).unwrap_or_default();
+    digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whole or not at all, durable, and for this user alone.
@@ -95,5 +104,16 @@ mod tests {
         assert_eq!(secret(data, "oce_b"), Some((own.clone(), true, true)));
         assert_eq!(secret(data, ""), Some((own, true, false)));
         assert_eq!(secret(data, "ocl_a"), Some(("ocl_a".into(), false, false)));
+    }
+
+    #[test]
+    fn a_damaged_secret_is_said_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        for text in ["", "ocw_", &format!("ocw_{}\nocw_{}", "a".repeat(64), "b".repeat(64))] {
+            fs::write(file(dir.path()), text).unwrap();
+            let error = of(dir.path(), &"oce_a".to_owned().into()).unwrap_err().to_string();
+            assert!(error.contains("delete it"), "{error}");
+            assert_eq!(fs::read_to_string(file(dir.path())).unwrap(), text);
+        }
     }
 }

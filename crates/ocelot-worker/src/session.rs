@@ -30,6 +30,8 @@ use crate::mirror;
 
 /// A connection on which nothing was heard for so long is given up.
 const SILENCE: Duration = Duration::from_secs(35);
+/// A stream that lasted so long was no failure.
+const STEADY: Duration = Duration::from_secs(5);
 /// Longest for the server to answer a hello.
 const HELLO: Duration = Duration::from_secs(20);
 /// A slot whose offer could not be taken for want of disk is offered again after this.
@@ -98,8 +100,13 @@ async fn come_back(session: &Session, client: Client, contact: &Shared) -> Worke
     let mut backoff = Backoff::new();
     let mut enrolled = false;
     loop {
-        let end = once(session, client.clone(), contact, &mut backoff).await;
+        let began = Instant::now();
+        let end = once(session, client.clone(), contact).await;
         session.board.detach();
+        // One that always ends at once is not pressed: another process may have the same identity.
+        if began.elapsed() >= STEADY {
+            backoff.reset();
+        }
         match end {
             End::Refused(why) => {
                 let enrolment = session.identity.enrolment.as_ref().filter(|_| !enrolled);
@@ -121,7 +128,7 @@ async fn come_back(session: &Session, client: Client, contact: &Shared) -> Worke
 }
 
 /// One stream, from hello to its end.
-async fn once(session: &Session, mut client: Client, contact: &Shared, backoff: &mut Backoff) -> End {
+async fn once(session: &Session, mut client: Client, contact: &Shared) -> End {
     let (out, said) = mpsc::unbounded_channel();
     let mut sharing = session.sharing.clone();
     let condition = session.board.condition();
@@ -142,7 +149,7 @@ async fn once(session: &Session, mut client: Client, contact: &Shared, backoff: 
             message = heard.message() => match message {
                 Ok(Some(message)) => {
                     contact.with(Contact::hear);
-                    if let Some(end) = message.message.and_then(|message| session.take(message, &out, contact, backoff)) {
+                    if let Some(end) = message.message.and_then(|message| session.take(message, &out, contact)) {
                         return end;
                     }
                 }
@@ -253,10 +260,9 @@ impl Session {
         mirror::names(&self.config.data.join("mirrors"))
     }
 
-    fn take(&self, message: Down, out: &Out, contact: &Shared, backoff: &mut Backoff) -> Option<End> {
+    fn take(&self, message: Down, out: &Out, contact: &Shared) -> Option<End> {
         match message {
             Down::Welcome(welcome) => {
-                backoff.reset();
                 let hard = Duration::from_millis(u64::from(welcome.lease_hard_limit_ms));
                 contact.with(|contact, _| {
                     contact.limit(hard);

@@ -46,6 +46,8 @@ pub(crate) struct Picture {
     pub(crate) queue: Vec<Waiting>,
     /// The workers that are counted on.
     workers: Vec<Worker>,
+    /// Those that are not there.
+    away: Vec<Worker>,
     now: Timestamp,
     /// Who wants that nothing is handed out, in words.
     paused: Option<String>,
@@ -72,9 +74,9 @@ impl Picture {
         for (_, repo, _) in workers.iter().flat_map(|worker| &worker.holds) {
             *running.entry(repo.id).or_insert(0) += 1;
         }
-        workers.retain(is_there);
+        let away = workers.extract_if(.., |worker| !is_there(worker)).collect();
         let (paused, most, lines) = (None, None, HashMap::new());
-        let mut picture = Picture { queue, workers, now, paused, most, running, lines };
+        let mut picture = Picture { queue, workers, away, now, paused, most, running, lines };
         // First what a worker may take, in turn; then what none has the labels for; then what is not ready.
         let mut order = picture.line(picture.workers.iter().filter(|worker| !is_draining(worker)));
         let mut listed = vec![false; picture.queue.len()];
@@ -116,7 +118,8 @@ impl Picture {
         }
         let matching: Vec<&Worker> = self.workers.iter().filter(|worker| has(worker, &job.labels)).collect();
         if matching.is_empty() {
-            return nobody_has(&self.workers, &job.labels);
+            let away: Vec<&Worker> = self.away.iter().filter(|worker| has(worker, &job.labels)).collect();
+            return if away.is_empty() { nobody_has(&self.workers, &job.labels) } else { all_away(&away) };
         }
         let (draining, matching): (Vec<_>, Vec<_>) =
             matching.into_iter().partition(|worker| is_draining(worker));
@@ -223,6 +226,14 @@ fn all_drain(workers: &[&Worker]) -> String {
         }
         (_, names) => format!("all workers that may take it are draining: {names}"),
     }
+}
+
+fn all_away(workers: &[&Worker]) -> String {
+    let mut names: Vec<&str> = workers.iter().take(NAMED).map(|worker| worker.name.as_str()).collect();
+    if workers.len() > NAMED {
+        names.push("…");
+    }
+    format!("the workers that may take it are not connected: {}", names.join(", "))
 }
 
 fn nobody_has(workers: &[Worker], labels: &BTreeMap<String, String>) -> String {
@@ -337,6 +348,9 @@ mod tests {
         let ending = Worker { ending: true, ..worker("", 1, 1) };
         check(&[job("")], &[drained(), ending], "all workers that may take it are draining: w, w");
         check(&[job("")], &[drained(), worker("", 2, 2)], "2 of 2 slots busy, 1st in line");
+        let away = || Worker { connected: false, ..worker("os=mac", 1, 0) };
+        let words = "the workers that may take it are not connected: w, w";
+        check(&[job("os=mac")], &[worker("", 1, 0), away(), away()], words);
         check(&[job("")], &[worker("", 2, 1)], "a worker is about to take it (1st in line)");
         check(&[job("")], &[worker("", 1, 1)], "1 of 1 slots busy, 1st in line");
         let last = Waiting { job_id: JobId(2), ..job("os=linux") };
