@@ -107,7 +107,7 @@ pub(crate) async fn scrub_logs(pool: &sqlx::SqlitePool) -> Result<(), StoreError
     }
     let words =
         "the log is deleted, but readers keep its bytes in the journal of logs.db; delete it once more";
-    Err(StoreError::Unavailable(words.into()))
+    Err(StoreError::Conflict(words.into()))
 }
 
 /// State and logs for a backup: nothing is changed.

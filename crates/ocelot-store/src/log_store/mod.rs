@@ -178,8 +178,22 @@ impl LogStore {
         Ok(())
     }
 
-    /// Whether it can be written, for whoever asks often: one look counts for a while, and for all.
-    pub(crate) async fn probe(&self, server: &str) -> Result<(), StoreError> {
+    /// An error when its marker has other words, or is gone: what is written then would lie somewhere else.
+    pub(crate) async fn is_still(&self, wanted: &str) -> Result<(), StoreError> {
+        if self.marker().await?.as_deref() == Some(wanted) {
+            return Ok(());
+        }
+        let words = format!("{} is not what it was at the start: is it mounted?", self.place);
+        Err(StoreError::LogStore(words))
+    }
+
+    async fn try_out(&self, name: &str, wanted: &str) -> Result<(), StoreError> {
+        self.is_still(wanted).await?;
+        self.put(name, "can be written\n".to_owned()).await
+    }
+
+    /// Whether it is there and can be written, for whoever asks often: one look counts for a while, and for all.
+    pub(crate) async fn probe(&self, server: &str, wanted: &str) -> Result<(), StoreError> {
         let mut health = self.health.lock().await;
         if let Some((at, found)) = &*health
             && at.elapsed() < if found.is_ok() { GOOD_FOR } else { BAD_FOR }
@@ -187,8 +201,7 @@ impl LogStore {
             return found.clone().map_err(StoreError::LogStore);
         }
         let name = format!("probe-{server}");
-        let written =
-            tokio::time::timeout(PROBED_WITHIN, self.put(&name, "can be written\n".to_owned())).await;
+        let written = tokio::time::timeout(PROBED_WITHIN, self.try_out(&name, wanted)).await;
         let found = match written {
             Ok(Ok(())) => Ok(()),
             Ok(Err(StoreError::LogStore(words))) => Err(words),

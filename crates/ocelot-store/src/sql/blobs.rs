@@ -164,6 +164,9 @@ impl Core {
         .bind(i64::from(limit))
         .fetch_all(&self.pools.write_logs)
         .await?;
+        if !stages.is_empty() {
+            self.adopt_log_store().await?;
+        }
         for stage in &stages {
             while self.drop_some(*stage).await? {}
         }

@@ -87,7 +87,7 @@ pub(crate) async fn dump<W: Write + Send>(
     }
     // They come last, and look like the others.
     if with_logs {
-        copy_stored(&mut log_snapshot, options, &mut writer).await?;
+        copy_stored(&mut log_snapshot, logs, options, &mut writer).await?;
     }
     log_snapshot.commit().await?;
     writer.end()
@@ -128,6 +128,7 @@ async fn copy<W: Write + Send>(
 /// The logs that lie only in the log store, as rows of [`BYTES`]. One that is removed in this moment is left out.
 async fn copy_stored<W: Write + Send>(
     conn: &mut Conn,
+    logs: &Pool<Db>,
     options: &Options,
     out: &mut Writer<W>,
 ) -> Result<(), BackupError> {
@@ -142,11 +143,28 @@ async fn copy_stored<W: Write + Send>(
     }
     let columns = catalogue::columns(conn, BYTES).await?;
     let place = options.log_store.place.clone().unwrap_or_else(|| LogPlace::below(&options.data));
+    if let LogPlace::Folder { path, .. } = &place
+        && !path.is_dir()
+    {
+        return Err(not_there(&place));
+    }
     let store = LogStore::open(place, &options.log_store.variables)?;
     for (stage, blob, bytes) in stored {
         let mut at = 0;
         while at < bytes {
-            let Some(slice) = store.read(&blob, at as u64, PIECE).await? else { break };
+            let Some(slice) = store.read(&blob, at as u64, PIECE).await? else {
+                let still: Option<i64> = sqlx::query_scalar(
+                    "SELECT stage_id FROM stage_logs WHERE stage_id = $1 AND blob = $2 AND NOT removed",
+                )
+                .bind(stage)
+                .bind(&blob)
+                .fetch_optional(logs)
+                .await?;
+                if still.is_some() {
+                    return Err(not_there(store.place()));
+                }
+                break;
+            };
             if slice.data.is_empty() {
                 return Err(StoreError::Corrupt(format!(
                     "the log of stage {stage} ends early in its log store"
@@ -171,4 +189,12 @@ async fn copy_stored<W: Write + Send>(
         }
     }
     Ok(())
+}
+
+fn not_there(place: &LogPlace) -> BackupError {
+    let words = format!(
+        "the log store {place} does not have the logs that lie in it. Give the server's own with --log-store, or leave logs \
+         out with --without-logs"
+    );
+    StoreError::LogStore(words).into()
 }

@@ -5,7 +5,7 @@
 //! server sees has other words or none, so that no log is looked for where it is not.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub(crate) struct User {
     id: String,
     host: String,
     /// The store is known to be the right one.
-    adopted: AtomicBool,
+    adopted: OnceLock<String>,
 }
 
 impl User {
@@ -43,7 +43,7 @@ impl User {
             }
         };
         let host = tokio::fs::read_to_string("/proc/sys/kernel/hostname").await.unwrap_or_default();
-        Ok(User { id, host: host.trim().to_owned(), adopted: AtomicBool::new(false) })
+        Ok(User { id, host: host.trim().to_owned(), adopted: OnceLock::new() })
     }
 }
 
@@ -119,10 +119,10 @@ impl Core {
         }
     }
 
-    /// Makes sure, once, that this is the database's log store.
+    /// Makes sure that this is the database's log store, and that it is there: a folder may be unmounted under a server.
     pub(super) async fn adopt_log_store(&self) -> Result<(), StoreError> {
-        if self.log_user.adopted.load(Ordering::Acquire) {
-            return Ok(());
+        if let Some(wanted) = self.log_user.adopted.get() {
+            return self.log_store.is_still(wanted).await;
         }
         let found = self.log_store.marker().await?;
         let fresh = format!("{} {}", self.instance, secret::hex(&secret::random::<8>()));
@@ -159,7 +159,8 @@ impl Core {
                 )));
             }
         }
-        self.log_user.adopted.store(true, Ordering::Release);
+        // Of two that come here at once, both have found the same.
+        let _ = self.log_user.adopted.set(wanted);
         Ok(())
     }
 
@@ -222,8 +223,11 @@ impl Core {
     }
 
     pub(crate) async fn ping_log_store(&self) -> Result<(), StoreError> {
-        self.adopt_log_store().await?;
-        self.log_store.probe(&self.log_user.id).await
+        if self.log_user.adopted.get().is_none() {
+            self.adopt_log_store().await?;
+        }
+        let wanted = self.log_user.adopted.get().map(String::as_str).unwrap_or_default();
+        self.log_store.probe(&self.log_user.id, wanted).await
     }
 }
 

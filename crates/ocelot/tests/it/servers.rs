@@ -257,7 +257,7 @@ async fn a_killed_server_is_replaced_by_the_other_one() {
         })
         .await;
         let workers = other.workers().await.unwrap();
-        assert_eq!(workers.iter().map(|worker| worker.state.as_str()).collect::<Vec<_>>(), ["connected"]);
+        assert_eq!(workers.iter().map(|worker| worker.state.as_str()).collect::<Vec<_>>(), ["idle"]);
         site.begin(n).await;
     }
     site.all_is_well().await;
@@ -278,7 +278,7 @@ async fn each_server_shows_and_does_the_same() {
         for client in [&one, &other] {
             sees_live(client, build).await;
             let workers = client.workers().await.unwrap();
-            assert_eq!((workers[0].state.as_str(), workers[0].busy), ("connected", 1));
+            assert_eq!((workers[0].state.as_str(), workers[0].busy), ("busy", 1));
         }
         one.cancel(build).await.unwrap();
         let cancelled =
