@@ -48,8 +48,14 @@ impl Engine {
         );
         let log =
             std::fs::File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
-        let mut dockerd = Command::new("dockerd");
-        dockerd.args(words.split_whitespace()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        // Without a network of its own it would take the other engine's default bridge away.
+        let mut dockerd = Command::new("unshare");
+        dockerd
+            .args(["--net", "dockerd"])
+            .args(words.split_whitespace())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
         self.process = Some(dockerd.spawn().expect("dockerd is missing: `apt-get install -y docker.io`"));
         let begin = Instant::now();
         while !self.docker().arg("version").output().unwrap().status.success() {
