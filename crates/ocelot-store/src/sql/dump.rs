@@ -86,10 +86,15 @@ pub(crate) async fn dump<W: Write + Send>(
         copy(&mut log_snapshot, table, &mut writer).await?;
     }
     // They come last, and look like the others.
-    if with_logs {
-        copy_stored(&mut log_snapshot, logs, options, &mut writer).await?;
-    }
+    let place = options.log_store.place.clone().unwrap_or_else(|| LogPlace::below(&options.data));
+    let missing = if with_logs {
+        copy_stored(&mut log_snapshot, options, &place, &mut writer).await?
+    } else {
+        Vec::new()
+    };
     log_snapshot.commit().await?;
+    // As it is now, which the snapshot does not see.
+    check_missing(logs, &missing, &place).await?;
     writer.end()
 }
 
@@ -125,13 +130,13 @@ async fn copy<W: Write + Send>(
     Ok(())
 }
 
-/// The logs that lie only in the log store, as rows of [`BYTES`]. One that is removed in this moment is left out.
+/// The logs that lie only in the log store, as rows of [`BYTES`]; answers the stages and blobs that are not there.
 async fn copy_stored<W: Write + Send>(
     conn: &mut Conn,
-    logs: &Pool<Db>,
     options: &Options,
+    place: &LogPlace,
     out: &mut Writer<W>,
-) -> Result<(), BackupError> {
+) -> Result<Vec<(i64, String)>, BackupError> {
     let stored: Vec<(i64, String, i64)> = sqlx::query_as(
         "SELECT stage_id, blob, bytes FROM stage_logs
          WHERE blob IS NOT NULL AND hot_until IS NULL AND NOT removed ORDER BY stage_id",
@@ -139,30 +144,21 @@ async fn copy_stored<W: Write + Send>(
     .fetch_all(&mut *conn)
     .await?;
     if stored.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let columns = catalogue::columns(conn, BYTES).await?;
-    let place = options.log_store.place.clone().unwrap_or_else(|| LogPlace::below(&options.data));
-    if let LogPlace::Folder { path, .. } = &place
+    if let LogPlace::Folder { path, .. } = place
         && !path.is_dir()
     {
-        return Err(not_there(&place));
+        return Err(not_there(place).into());
     }
-    let store = LogStore::open(place, &options.log_store.variables)?;
+    let store = LogStore::open(place.clone(), &options.log_store.variables)?;
+    let mut missing = Vec::new();
     for (stage, blob, bytes) in stored {
         let mut at = 0;
         while at < bytes {
             let Some(slice) = store.read(&blob, at as u64, PIECE).await? else {
-                let still: Option<i64> = sqlx::query_scalar(
-                    "SELECT stage_id FROM stage_logs WHERE stage_id = $1 AND blob = $2 AND NOT removed",
-                )
-                .bind(stage)
-                .bind(&blob)
-                .fetch_optional(logs)
-                .await?;
-                if still.is_some() {
-                    return Err(not_there(store.place()));
-                }
+                missing.push((stage, blob));
                 break;
             };
             if slice.data.is_empty() {
@@ -188,13 +184,29 @@ async fn copy_stored<W: Write + Send>(
             }
         }
     }
+    Ok(missing)
+}
+
+/// An error when one of these logs still is where it could not be found. What was removed in the meantime is no loss.
+async fn check_missing(
+    logs: &Pool<Db>,
+    missing: &[(i64, String)],
+    place: &LogPlace,
+) -> Result<(), StoreError> {
+    for (stage, blob) in missing {
+        let still =
+            "SELECT EXISTS (SELECT 1 FROM stage_logs WHERE stage_id = $1 AND blob = $2 AND NOT removed)";
+        if sqlx::query_scalar(still).bind(stage).bind(blob).fetch_one(logs).await? {
+            return Err(not_there(place));
+        }
+    }
     Ok(())
 }
 
-fn not_there(place: &LogPlace) -> BackupError {
+fn not_there(place: &LogPlace) -> StoreError {
     let words = format!(
         "the log store {place} does not have the logs that lie in it. Give the server's own with --log-store, or leave logs \
          out with --without-logs"
     );
-    StoreError::LogStore(words).into()
+    StoreError::LogStore(words)
 }

@@ -17,6 +17,7 @@ both!(
     a_backup_is_restored_into_the_other_database,
     what_is_restored_gives_the_same_backup,
     what_lies_in_the_log_store_is_taken_along,
+    logs_that_are_not_where_they_should_be_are_said,
     logs_may_be_left_out,
     a_file_that_is_not_whole_changes_nothing,
     only_an_empty_database_is_filled,
@@ -168,6 +169,22 @@ async fn what_lies_in_the_log_store_is_taken_along(bed: Bed) {
     // They go on to the new one's log store.
     assert_eq!(store.logs_to_copy(StageId(0), 10).await.unwrap(), [stored, copied]);
     assert!(store.copy_log(stored, Duration::ZERO).await.unwrap());
+}
+
+async fn logs_that_are_not_where_they_should_be_are_said(bed: Bed) {
+    let (_, stage) = passed(&bed, b"kept").await;
+    assert!(bed.store.copy_log(stage, Duration::ZERO).await.unwrap());
+    assert_eq!(bed.store.drop_copied(10).await.unwrap(), 1);
+    let (missing, empty) = (bed.folder.path().join("missing"), bed.folder.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    for folder in [&missing, &empty] {
+        let mut options = bed.options.clone();
+        options.log_store.place = Some(format!("file://{}", folder.display()).parse().unwrap());
+        let error = Store::back_up(&options, true, Vec::new()).await.unwrap_err().to_string();
+        assert!(error.contains("--log-store"), "{error}");
+        Store::back_up(&options, false, Vec::new()).await.unwrap();
+    }
+    assert!(!missing.exists());
 }
 
 async fn logs_may_be_left_out(bed: Bed) {

@@ -24,6 +24,7 @@ both!(
     a_changed_blob_is_not_shown,
     the_bucket_is_away_and_comes_back,
     another_folder_is_refused,
+    a_folder_that_is_gone_takes_no_log,
 );
 
 const STAGE: StageId = StageId(7);
@@ -387,4 +388,28 @@ async fn another_folder_is_refused(bed: Bed) {
     assert!(copied.unwrap().success());
     let moved = Store::open(&elsewhere("c", false, &other)).await.unwrap();
     assert_eq!(moved.read_log(STAGE, 0, 6).await.unwrap().data, b"line 0");
+}
+
+/// As when it is unmounted under the server: what is left is an empty folder of the same name.
+async fn a_folder_that_is_gone_takes_no_log(bed: Bed) {
+    let log = lines(100);
+    write(&bed.store, STAGE, &log).await;
+    assert!(bed.store.copy_log(STAGE, Duration::ZERO).await.unwrap());
+    write(&bed.store, StageId(8), &log).await;
+    let (folder, away) = (folder(&bed), bed.folder.path().join("away"));
+    std::fs::rename(&folder, &away).unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    let errors = [
+        bed.store.drop_copied(10).await.unwrap_err(),
+        bed.store.copy_log(StageId(8), Duration::ZERO).await.unwrap_err(),
+        bed.store.ping_log_store().await.unwrap_err(),
+    ];
+    for error in errors {
+        assert!(matches!(&error, StoreError::LogStore(words) if words.contains("mounted")), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    std::fs::remove_dir(&folder).unwrap();
+    std::fs::rename(&away, &folder).unwrap();
+    assert_eq!(bed.store.drop_copied(10).await.unwrap(), 1);
+    assert_eq!(read(&bed.store, STAGE, 0, log.len()).await.data, log);
 }
