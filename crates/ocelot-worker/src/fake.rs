@@ -85,6 +85,11 @@ impl Fake {
         }
     }
 
+    /// Has no job to offer.
+    pub(crate) fn offer_nothing(&self) {
+        *self.offer.lock().unwrap() = None;
+    }
+
     /// Listens at `address`; port 0 takes a free one.
     pub(crate) async fn listen(&self, address: SocketAddr) -> Running {
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();

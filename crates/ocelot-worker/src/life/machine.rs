@@ -80,6 +80,8 @@ async fn a_worker_waits_for_its_engine() {
     let mut case = Case::empty(&[stage("a", "true", Value::Null)]).await;
     let socket = case.dir.path().join("engine.sock");
     case.docker_host = Some(format!("unix://{}", socket.display()));
+    // A job that began before the engine goes away would be refused, or not, by chance.
+    case.fake.offer_nothing();
     case.start();
     let last = |heard: &Heard, words: &str| heard.unwell.last().is_some_and(|why| why.contains(words));
     case.fake.wait("its word", |heard| last(heard, "no Docker Engine answers")).await;
