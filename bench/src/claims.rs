@@ -34,10 +34,16 @@ pub(crate) async fn measure() -> Result<bool> {
     let data = folder.path().join("data");
     let sqlite = format!("sqlite://{}", file.display());
     let log_store = LogStoreOptions::default();
-    let lite = Options { database_url: sqlite, data: data.clone(), log_store: log_store.clone() };
+    let lite =
+        Options { database_url: sqlite, data: data.clone(), log_store: log_store.clone(), key_file: None };
     let lite = series(&lite, "BEGIN IMMEDIATE").await?;
     let cluster = tokio::task::spawn_blocking(Postgres::durable).await?;
-    let postgres = Options { database_url: cluster.database(), data: folder.path().join("other"), log_store };
+    let postgres = Options {
+        database_url: cluster.database(),
+        data: folder.path().join("other"),
+        log_store,
+        key_file: None,
+    };
     let great = series(&postgres, "BEGIN").await?;
     let figures = [
         at_least("claims_sqlite_ratio", lite.ratio(), 0.4),

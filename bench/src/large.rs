@@ -59,7 +59,12 @@ pub(crate) async fn measure(ocelot: &Path) -> Result<bool> {
 /// A build with a log that has no end yet and one that was copied; how long the copy took.
 async fn prepare(data: &Path) -> Result<(i64, [StageId; 2], Duration)> {
     let database_url = format!("sqlite://{}", data.join("ocelot.db").display());
-    let options = Options { database_url, data: data.to_owned(), log_store: LogStoreOptions::default() };
+    let options = Options {
+        database_url,
+        data: data.to_owned(),
+        log_store: LogStoreOptions::default(),
+        key_file: None,
+    };
     let store = Store::open(&options).await?;
     let repo = claims::repo(&store, 0).await?;
     let worker = claims::worker(&store, "linux").await?;

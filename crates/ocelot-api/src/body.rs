@@ -375,7 +375,7 @@ pub struct NewPause {
 pub struct Forge {
     /// Short name, the first segment of handles.
     pub name: String,
-    /// `git`; more kinds come with their forges.
+    /// `git`, `github`, `gitlab`, `bitbucket` or `gitea` (also for Forgejo).
     pub kind: String,
     /// Base URL; empty for plain git.
     pub base_url: String,

@@ -17,6 +17,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Where finished logs go; default: a folder in `data`.
     pub log_store: LogStoreOptions,
+    /// File with the key that seals secrets; default: `secret-key` in `data`.
+    pub key_file: Option<PathBuf>,
     /// Address that people and forges use; default: the listen address.
     pub public_url: Option<String>,
     /// Certificate and key; without them the server speaks plain HTTP.

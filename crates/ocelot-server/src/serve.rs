@@ -197,6 +197,7 @@ async fn open(config: &Config) -> Result<Store> {
         database_url: config.database_url.clone(),
         data: config.data.clone(),
         log_store: config.log_store.clone(),
+        key_file: config.key_file.clone(),
     };
     let patient = !config.database_url.starts_with("sqlite:");
     let begin = tokio::time::Instant::now();

@@ -70,6 +70,7 @@ mod migrations;
 mod postgres;
 mod raw;
 pub mod rows;
+mod seal;
 mod secret;
 mod sqlite;
 mod wake;
@@ -88,7 +89,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ocelot_model::access::Role;
 use ocelot_model::build::{Change, Happening};
-use ocelot_model::{BuildNumber, RepoId, RepoName, StageId, TokenId, WorkerId};
+use ocelot_model::{BuildNumber, ForgeId, RepoId, RepoName, StageId, TokenId, WorkerId};
+use secrecy::SecretString;
 
 /// Where things are.
 #[derive(Debug, Clone)]
@@ -99,6 +101,8 @@ pub struct Options {
     pub data: PathBuf,
     /// Where finished logs go.
     pub log_store: LogStoreOptions,
+    /// File with the key that seals secrets, made when the first one comes; `secret-key` in `data` when `None`.
+    pub key_file: Option<PathBuf>,
 }
 
 /// The store. Cheap to clone.
@@ -263,9 +267,70 @@ impl Store {
         each_again!(self, calls::LONG, core => core.remove_repo(id))
     }
 
-    /// All forges. `git` is always there.
+    // forges.rs
+    /// All forges by name. `git` is always there.
     pub async fn list_forges(&self) -> Result<Vec<Forge>, StoreError> {
         each!(self, core => core.list_forges().await)
+    }
+
+    /// By name.
+    pub async fn find_forge(&self, name: &str) -> Result<Option<Forge>, StoreError> {
+        each!(self, core => core.find_forge(name).await)
+    }
+
+    /// Adds a forge; [`StoreError::Conflict`] when the name is taken.
+    pub async fn add_forge(&self, new: &NewForge) -> Result<Forge, StoreError> {
+        each!(self, core => core.add_forge(new).await)
+    }
+
+    /// Gives a forge other credentials.
+    pub async fn change_forge_access(&self, id: ForgeId, access: &ForgeAccess) -> Result<(), StoreError> {
+        each!(self, core => core.change_forge_access(id, access).await)
+    }
+
+    /// Forgets a forge; [`StoreError::Conflict`] while it has repositories, and for `git`.
+    pub async fn remove_forge(&self, id: ForgeId) -> Result<(), StoreError> {
+        each!(self, core => core.remove_forge(id).await)
+    }
+
+    /// Who Ocelot is for the forge.
+    pub async fn load_forge_access(&self, id: ForgeId) -> Result<Option<SecretString>, StoreError> {
+        each!(self, core => core.load_forge_access(id).await)
+    }
+
+    /// What the forge signs with when it sends for all of its repositories.
+    pub async fn load_forge_hook_secret(&self, id: ForgeId) -> Result<Option<SecretString>, StoreError> {
+        each!(self, core => core.load_forge_hook_secret(id).await)
+    }
+
+    /// The webhook of a repository; made, with a secret of its own, when there is none.
+    pub async fn make_hook(&self, repo: RepoId) -> Result<Hook, StoreError> {
+        each_again!(self, core => core.make_hook(repo))
+    }
+
+    /// All webhooks.
+    pub async fn list_hooks(&self) -> Result<Vec<Hook>, StoreError> {
+        each!(self, core => core.list_hooks().await)
+    }
+
+    /// By the text in its address.
+    pub async fn find_hook(&self, id: &str) -> Result<Option<Hook>, StoreError> {
+        each!(self, core => core.find_hook(id).await)
+    }
+
+    /// The webhook of a repository, if it has one.
+    pub async fn find_hook_of(&self, repo: RepoId) -> Result<Option<Hook>, StoreError> {
+        each!(self, core => core.find_hook_of(repo).await)
+    }
+
+    /// Notes what the forge calls it.
+    pub async fn name_hook(&self, id: &str, remote_id: &str) -> Result<(), StoreError> {
+        each!(self, core => core.name_hook(id, remote_id).await)
+    }
+
+    /// Forgets the webhook of a repository.
+    pub async fn remove_hook(&self, repo: RepoId) -> Result<(), StoreError> {
+        each!(self, core => core.remove_hook(repo).await)
     }
 
     // builds.rs

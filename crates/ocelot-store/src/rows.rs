@@ -9,8 +9,10 @@ use ocelot_model::concurrency::Concurrency;
 use ocelot_model::pipeline::Job as JobSpec;
 use ocelot_model::turns::Ticket;
 use ocelot_model::{
-    AttemptId, BuildNumber, EventKind, ForgeId, JobId, RepoId, RepoName, StageId, Status, TokenId, WorkerId,
+    AttemptId, BuildNumber, EventKind, ForgeId, ForgeKind, JobId, RepoId, RepoName, StageId, Status, TokenId,
+    WorkerId,
 };
+use secrecy::SecretString;
 
 /// A fault of a build's `ocelot.yml`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -34,10 +36,59 @@ pub struct Forge {
     pub id: ForgeId,
     /// Short name, the first segment of handles.
     pub name: String,
-    /// `git`; more kinds come with their forges.
-    pub kind: String,
-    /// Base URL; empty for plain git.
+    /// Which language it speaks.
+    pub kind: ForgeKind,
+    /// Its address as people type it into a browser; empty for plain git.
     pub base_url: String,
+    /// It may be spoken to without TLS.
+    pub insecure_http: bool,
+    /// What kind of credentials Ocelot has for it; `None` for none.
+    pub access_kind: Option<String>,
+    /// It has a secret of its own, for webhooks of all of its repositories.
+    pub has_hook_secret: bool,
+    /// Rises with every change.
+    pub version: i64,
+}
+
+/// A forge to add.
+#[derive(Debug, Clone)]
+pub struct NewForge {
+    /// Short name.
+    pub name: String,
+    /// Which language it speaks.
+    pub kind: ForgeKind,
+    /// Its address.
+    pub base_url: String,
+    /// It may be spoken to without TLS.
+    pub insecure_http: bool,
+    /// Who Ocelot is there.
+    pub access: Option<ForgeAccess>,
+    /// What it signs with when it sends for all of its repositories.
+    pub hook_secret: Option<SecretString>,
+}
+
+/// Credentials for a forge.
+#[derive(Debug, Clone)]
+pub struct ForgeAccess {
+    /// The kind, to be shown.
+    pub kind: String,
+    /// All of it, in a form that is not the store's business.
+    pub secret: SecretString,
+}
+
+/// A webhook that Ocelot made for a repository.
+#[derive(Debug, Clone)]
+pub struct Hook {
+    /// The random text in its address.
+    pub id: String,
+    /// Its repository.
+    pub repo: RepoId,
+    /// The repository's forge.
+    pub forge: ForgeId,
+    /// What it signs with.
+    pub secret: SecretString,
+    /// What the forge calls it; `None` until the forge has made it.
+    pub remote_id: Option<String>,
 }
 
 /// A repository.

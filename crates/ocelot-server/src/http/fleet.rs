@@ -99,7 +99,10 @@ pub(super) async fn forges(
     Query(page): Query<PageQuery>,
 ) -> Answer<Json<api::Page<api::Forge>>> {
     let rows = app.store.list_forges().await?;
-    let items =
-        rows.into_iter().map(|row| api::Forge { name: row.name, kind: row.kind, base_url: row.base_url });
+    let items = rows.into_iter().map(|row| api::Forge {
+        name: row.name,
+        kind: row.kind.as_str().to_owned(),
+        base_url: row.base_url,
+    });
     Ok(Json(page.page(items.collect())?))
 }

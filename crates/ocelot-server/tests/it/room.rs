@@ -46,6 +46,7 @@ pub(crate) fn config(folder: &Path) -> Config {
         trusted_proxies: Vec::new(),
         metrics_listen: None,
         allow_local_repos: true,
+        key_file: None,
         insecure_http: false,
         lease_hard_limit: Duration::from_mins(3),
         lease_grace: Duration::from_mins(1),
@@ -66,6 +67,7 @@ impl Room {
             database_url: config.database_url.clone(),
             data: config.data.clone(),
             log_store: config.log_store.clone(),
+            key_file: None,
         };
         let store = Store::open(&options).await.unwrap();
         let listener = tokio::net::TcpListener::bind(config.listen).await.unwrap();

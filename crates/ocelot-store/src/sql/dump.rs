@@ -38,6 +38,7 @@ pub(crate) const STATE: &[Kept] = &[
     kept("settings", "key", None),
     kept("forges", "id", NEAR),
     kept("repos", "id", NEAR),
+    kept("hooks", "id", None),
     kept("builds", "number", NEAR),
     kept("jobs", "id", FAR),
     kept("attempts", "id", FAR),

@@ -12,6 +12,8 @@ mod detail;
 mod dump;
 mod enrolments;
 mod events;
+mod forges;
+mod keys;
 mod leases;
 mod load;
 mod log_place;
@@ -68,6 +70,7 @@ pub(crate) struct Core {
     /// This server and what it has found out about the log store.
     log_user: log_place::User,
     listener: Option<JoinHandle<()>>,
+    keys: keys::KeyFile,
     /// So many jobs of one repository run at once; 0 for no limit.
     pub(crate) jobs_per_repo: AtomicU32,
 }
@@ -91,7 +94,9 @@ impl Core {
         let log_writer = log_writer::LogWriter::start(pools.write_logs.clone(), wakes.clone());
         let log_user = log_place::User::load(&options.data).await?;
         let place = options.log_store.place.clone().unwrap_or_else(|| LogPlace::below(&options.data));
+        let key_file = options.key_file.clone().unwrap_or_else(|| options.data.join("secret-key"));
         Ok(Core {
+            keys: keys::KeyFile::new(key_file),
             log_store: LogStore::open(place, &options.log_store.variables)?,
             label_sets: RwLock::default(),
             checked: Mutex::default(),
@@ -107,6 +112,7 @@ impl Core {
 
     /// What a server does first.
     pub(crate) async fn begin_work(&self) -> Result<(), StoreError> {
+        self.check_key().await?;
         self.begin_log_store().await?;
         self.finish_removals().await
     }

@@ -1,10 +1,10 @@
-//! Forges and repositories.
+//! Repositories.
 
-use ocelot_model::{ForgeId, RepoId, RepoName};
+use ocelot_model::{RepoId, RepoName};
 
 use super::Core;
 use crate::raw::{RepoRow, clean};
-use crate::{Forge, NewRepo, Repo, StoreError};
+use crate::{NewRepo, Repo, StoreError};
 
 /// Builds deleted in one transaction.
 const BATCH: i64 = 20;
@@ -81,15 +81,6 @@ impl Core {
         .fetch_all(&self.pools.read)
         .await?;
         rows.into_iter().map(RepoRow::into_repo).collect()
-    }
-
-    pub(crate) async fn list_forges(&self) -> Result<Vec<Forge>, StoreError> {
-        let rows: Vec<(i64, String, String, String)> =
-            sqlx::query_as("SELECT id, name, kind, base_url FROM forges ORDER BY name")
-                .fetch_all(&self.pools.read)
-                .await?;
-        let forge = |(id, name, kind, base_url)| Forge { id: ForgeId(id), name, kind, base_url };
-        Ok(rows.into_iter().map(forge).collect())
     }
 
     pub(crate) async fn remove_repo(&self, id: RepoId) -> Result<(), StoreError> {

@@ -46,7 +46,7 @@ impl Bed {
 
     async fn open(database_url: String, folder: TempDir) -> Bed {
         let log_store = LogStoreOptions::default();
-        let options = Options { database_url, data: folder.path().join("data"), log_store };
+        let options = Options { database_url, data: folder.path().join("data"), log_store, key_file: None };
         Bed { store: Store::open(&options).await.unwrap(), options, folder }
     }
 

@@ -24,6 +24,7 @@ mod backup;
 mod bed;
 mod builds;
 mod fair;
+mod forges;
 mod groups;
 mod leases;
 mod lists;

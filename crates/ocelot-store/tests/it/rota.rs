@@ -109,6 +109,7 @@ async fn servers_may_start_together_on_an_empty_database() {
         database_url,
         data: folder.path().to_owned(),
         log_store: ocelot_store::LogStoreOptions::default(),
+        key_file: None,
     };
     let all = (0..4).map(|_| {
         let options = options.clone();

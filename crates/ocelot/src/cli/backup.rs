@@ -45,7 +45,12 @@ impl Place {
         let data = self.data()?;
         let own = || format!("sqlite://{}", data.join("ocelot.db").display());
         let database_url = self.database_url.clone().unwrap_or_else(own);
-        Ok(ocelot_store::Options { database_url, log_store: log_store(self.log_store.clone(), &data), data })
+        Ok(ocelot_store::Options {
+            database_url,
+            log_store: log_store(self.log_store.clone(), &data),
+            data,
+            key_file: None,
+        })
     }
 }
 

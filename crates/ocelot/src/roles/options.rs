@@ -84,6 +84,9 @@ pub(crate) struct ServerOptions {
     /// The folder of --log-store is the same one for every server of this database.
     #[arg(long, env = "OCELOT_LOG_STORE_SHARED")]
     log_store_shared: bool,
+    /// File with the key that seals secrets in the database; the same one for every server of it [default: secret-key in --data].
+    #[arg(long, value_name = "FILE", env = "OCELOT_KEY_FILE")]
+    key_file: Option<PathBuf>,
     /// Let repositories be local folders of this machine (file://).
     #[arg(long, env = "OCELOT_ALLOW_LOCAL_REPOS")]
     allow_local_repos: bool,
@@ -129,6 +132,7 @@ impl ServerOptions {
         Ok(ocelot_server::Config {
             tls,
             log_store: self.log_store(&data),
+            key_file: self.key_file.clone(),
             listen: self.listen.unwrap_or(LISTEN),
             database_url,
             data,

@@ -163,6 +163,7 @@ async fn a_token_that_is_revoked_elsewhere_ends_the_session_at_the_next_beat() {
         database_url: url,
         data: world.folder.path().to_owned(),
         log_store: ocelot_store::LogStoreOptions::default(),
+        key_file: None,
     };
     let other = ocelot_store::Store::open(&other).await.unwrap();
     other.revoke_token(token.id).await.unwrap();

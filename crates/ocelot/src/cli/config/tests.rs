@@ -16,6 +16,7 @@ const SAMPLES: &[(&str, [&str; 3])] = &[
     ("keep_logs", ["1d", "36h", "0"]),
     ("keep_mirrors", ["1d", "2w", "forever"]),
     ("keep_workers", ["1d", "2w", "forever"]),
+    ("key_file", ["/k/flag", "/k/variable", "/k/file"]),
     ("label", ["from=flag", "from=variable", "from=file"]),
     ("lease_grace", ["1s", "2s", "3s"]),
     ("lease_hard_limit", ["1m", "2m", "3m"]),

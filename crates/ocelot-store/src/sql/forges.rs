@@ -1,0 +1,271 @@
+//! Configured forges, and the webhooks that they send.
+
+use ocelot_model::{ForgeId, RepoId};
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::FromRow;
+
+use super::Core;
+use super::repos::missing;
+use crate::raw::{clean, read};
+use crate::{Forge, ForgeAccess, Hook, NewForge, StoreError, secret};
+
+macro_rules! forge_columns {
+    () => {
+        "id, name, kind, base_url, insecure_http, access_kind, hook_secret IS NOT NULL AS has_hook_secret, version"
+    };
+}
+macro_rules! hooks {
+    () => {
+        "SELECT h.id, h.repo_id, r.forge_id, h.secret, h.remote_id
+         FROM hooks h JOIN repos r ON r.id = h.repo_id WHERE NOT r.removing"
+    };
+}
+
+#[derive(FromRow)]
+struct ForgeRow {
+    id: i64,
+    name: String,
+    kind: String,
+    base_url: String,
+    insecure_http: bool,
+    access_kind: Option<String>,
+    has_hook_secret: bool,
+    version: i64,
+}
+
+impl ForgeRow {
+    fn into_forge(self) -> Result<Forge, StoreError> {
+        Ok(Forge {
+            id: ForgeId(self.id),
+            kind: read(&self.kind)?,
+            name: self.name,
+            base_url: self.base_url,
+            insecure_http: self.insecure_http,
+            access_kind: self.access_kind,
+            has_hook_secret: self.has_hook_secret,
+            version: self.version,
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct HookRow {
+    id: String,
+    repo_id: i64,
+    forge_id: i64,
+    secret: Vec<u8>,
+    remote_id: Option<String>,
+}
+
+fn access_of(id: i64) -> String {
+    format!("access of forge {id}")
+}
+
+fn hook_secret_of(id: i64) -> String {
+    format!("webhook secret of forge {id}")
+}
+
+impl Core {
+    pub(crate) async fn list_forges(&self) -> Result<Vec<Forge>, StoreError> {
+        let rows: Vec<ForgeRow> =
+            sqlx::query_as(concat!("SELECT ", forge_columns!(), " FROM forges ORDER BY name"))
+                .fetch_all(&self.pools.read)
+                .await?;
+        rows.into_iter().map(ForgeRow::into_forge).collect()
+    }
+
+    pub(crate) async fn find_forge(&self, name: &str) -> Result<Option<Forge>, StoreError> {
+        let row: Option<ForgeRow> =
+            sqlx::query_as(concat!("SELECT ", forge_columns!(), " FROM forges WHERE name = $1"))
+                .bind(name)
+                .fetch_optional(&self.pools.read)
+                .await?;
+        row.map(ForgeRow::into_forge).transpose()
+    }
+
+    pub(crate) async fn add_forge(&self, new: &NewForge) -> Result<Forge, StoreError> {
+        // The key first: it may have to be made, which takes the connection that writes.
+        self.seal("nothing", b"").await?;
+        let mut tx = self.begin().await?;
+        let added: Option<i64> = sqlx::query_scalar(
+            "INSERT INTO forges (name, kind, base_url, insecure_http, access_kind)
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id",
+        )
+        .bind(&new.name)
+        .bind(new.kind.as_str())
+        .bind(clean(&new.base_url))
+        .bind(new.insecure_http)
+        .bind(new.access.as_ref().map(|access| access.kind.as_str()))
+        .fetch_optional(tx.conn())
+        .await?;
+        let id = added.ok_or_else(|| {
+            StoreError::Conflict(format!("there is a forge `{}` already; choose another name", new.name))
+        })?;
+        let access = match &new.access {
+            Some(access) => Some(self.seal(&access_of(id), access.secret.expose_secret().as_bytes()).await?),
+            None => None,
+        };
+        let hook_secret = match &new.hook_secret {
+            Some(secret) => Some(self.seal(&hook_secret_of(id), secret.expose_secret().as_bytes()).await?),
+            None => None,
+        };
+        sqlx::query("UPDATE forges SET access = $1, hook_secret = $2 WHERE id = $3")
+            .bind(access)
+            .bind(hook_secret)
+            .bind(id)
+            .execute(tx.conn())
+            .await?;
+        self.commit(tx).await?;
+        let made = self.find_forge(&new.name).await?;
+        made.ok_or_else(|| StoreError::NotFound(format!("forge {}", new.name)))
+    }
+
+    pub(crate) async fn change_forge_access(
+        &self,
+        id: ForgeId,
+        access: &ForgeAccess,
+    ) -> Result<(), StoreError> {
+        let sealed = self.seal(&access_of(id.0), access.secret.expose_secret().as_bytes()).await?;
+        let changed = sqlx::query(
+            "UPDATE forges SET access = $1, access_kind = $2, version = version + 1 WHERE id = $3 AND kind <> 'git'",
+        )
+        .bind(sealed)
+        .bind(&access.kind)
+        .bind(id.0)
+        .execute(&self.pools.write)
+        .await?;
+        if changed.rows_affected() == 0 {
+            return Err(StoreError::NotFound(format!("forge {id}")));
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn remove_forge(&self, id: ForgeId) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let repos: i64 = sqlx::query_scalar("SELECT count(*) FROM repos WHERE forge_id = $1")
+            .bind(id.0)
+            .fetch_one(tx.conn())
+            .await?;
+        if repos > 0 {
+            return Err(StoreError::Conflict(format!(
+                "the forge has {repos} repositories here; remove them first"
+            )));
+        }
+        let gone = sqlx::query("DELETE FROM forges WHERE id = $1 AND kind <> 'git'")
+            .bind(id.0)
+            .execute(tx.conn())
+            .await?;
+        if gone.rows_affected() == 0 {
+            return Err(StoreError::Conflict("plain git is always there".to_owned()));
+        }
+        self.commit(tx).await
+    }
+
+    pub(crate) async fn load_forge_access(&self, id: ForgeId) -> Result<Option<SecretString>, StoreError> {
+        let sealed: Option<Option<Vec<u8>>> = sqlx::query_scalar("SELECT access FROM forges WHERE id = $1")
+            .bind(id.0)
+            .fetch_optional(&self.pools.read)
+            .await?;
+        match sealed.flatten() {
+            Some(sealed) => Ok(Some(self.unseal_text(&access_of(id.0), &sealed).await?)),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn load_forge_hook_secret(
+        &self,
+        id: ForgeId,
+    ) -> Result<Option<SecretString>, StoreError> {
+        let sealed: Option<Option<Vec<u8>>> =
+            sqlx::query_scalar("SELECT hook_secret FROM forges WHERE id = $1")
+                .bind(id.0)
+                .fetch_optional(&self.pools.read)
+                .await?;
+        match sealed.flatten() {
+            Some(sealed) => Ok(Some(self.unseal_text(&hook_secret_of(id.0), &sealed).await?)),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn make_hook(&self, repo: RepoId) -> Result<Hook, StoreError> {
+        if let Some(hook) = self.find_hook_of(repo).await? {
+            return Ok(hook);
+        }
+        let id = secret::hex(&secret::random::<16>());
+        let sealed = self.seal(&secret_of(&id), secret::random_text().as_bytes()).await?;
+        let mut tx = self.begin().await?;
+        let now = tx.now;
+        // Of two that ask at once, one makes it.
+        sqlx::query(
+            "INSERT INTO hooks (id, repo_id, secret, created_at)
+             SELECT $1, id, $3, $4 FROM repos WHERE id = $2 AND NOT removing ON CONFLICT DO NOTHING",
+        )
+        .bind(&id)
+        .bind(repo.0)
+        .bind(sealed)
+        .bind(now)
+        .execute(tx.conn())
+        .await?;
+        self.commit(tx).await?;
+        self.find_hook_of(repo).await?.ok_or_else(|| missing(repo))
+    }
+
+    pub(crate) async fn list_hooks(&self) -> Result<Vec<Hook>, StoreError> {
+        let rows: Vec<HookRow> = sqlx::query_as(hooks!()).fetch_all(&self.pools.read).await?;
+        let mut hooks = Vec::with_capacity(rows.len());
+        for row in rows {
+            hooks.push(self.open_hook(row).await?);
+        }
+        Ok(hooks)
+    }
+
+    pub(crate) async fn find_hook(&self, id: &str) -> Result<Option<Hook>, StoreError> {
+        let row: Option<HookRow> = sqlx::query_as(concat!(hooks!(), " AND h.id = $1"))
+            .bind(id)
+            .fetch_optional(&self.pools.read)
+            .await?;
+        match row {
+            Some(row) => Ok(Some(self.open_hook(row).await?)),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn find_hook_of(&self, repo: RepoId) -> Result<Option<Hook>, StoreError> {
+        let row: Option<HookRow> = sqlx::query_as(concat!(hooks!(), " AND h.repo_id = $1"))
+            .bind(repo.0)
+            .fetch_optional(&self.pools.read)
+            .await?;
+        match row {
+            Some(row) => Ok(Some(self.open_hook(row).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn open_hook(&self, row: HookRow) -> Result<Hook, StoreError> {
+        Ok(Hook {
+            secret: self.unseal_text(&secret_of(&row.id), &row.secret).await?,
+            id: row.id,
+            repo: RepoId(row.repo_id),
+            forge: ForgeId(row.forge_id),
+            remote_id: row.remote_id,
+        })
+    }
+
+    pub(crate) async fn name_hook(&self, id: &str, remote_id: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE hooks SET remote_id = $1 WHERE id = $2")
+            .bind(clean(remote_id))
+            .bind(id)
+            .execute(&self.pools.write)
+            .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn remove_hook(&self, repo: RepoId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM hooks WHERE repo_id = $1").bind(repo.0).execute(&self.pools.write).await?;
+        Ok(())
+    }
+}
+
+fn secret_of(hook: &str) -> String {
+    format!("secret of webhook {hook}")
+}

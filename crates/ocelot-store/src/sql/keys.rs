@@ -1,0 +1,100 @@
+//! Which key the secrets of this database are sealed with. The database knows its name only, so that a server with another
+//! key notices before it does harm.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use secrecy::{SecretSlice, SecretString};
+
+use super::Core;
+use crate::StoreError;
+use crate::seal::Keys;
+
+/// The name of the key that seals.
+const KEY: &str = "secret-key";
+
+/// This server's keys.
+#[derive(Debug)]
+pub(crate) struct KeyFile {
+    file: PathBuf,
+    /// Known to be the database's.
+    known: OnceLock<Arc<Keys>>,
+}
+
+impl KeyFile {
+    pub(super) fn new(file: PathBuf) -> KeyFile {
+        KeyFile { file, known: OnceLock::new() }
+    }
+
+    fn foreign(&self, id: &str) -> StoreError {
+        StoreError::Conflict(format!(
+            "the secrets of this database are sealed with the key {id}, which is not in {}: bring the key file of the server \
+             that made them (its data folder has it as `secret-key`)",
+            self.file.display()
+        ))
+    }
+}
+
+impl Core {
+    /// At the start of a server: its keys are the database's, when that has any.
+    pub(super) async fn check_key(&self) -> Result<(), StoreError> {
+        let Some(id) = self.key_id().await? else { return Ok(()) };
+        let keys = Keys::read(&self.keys.file)?.filter(|keys| keys.ids().contains(&id));
+        let keys = keys.ok_or_else(|| self.keys.foreign(&id))?;
+        let _ = self.keys.known.set(Arc::new(keys));
+        Ok(())
+    }
+
+    async fn key_id(&self) -> Result<Option<String>, StoreError> {
+        Ok(sqlx::query_scalar("SELECT value FROM settings WHERE key = $1")
+            .bind(KEY)
+            .fetch_optional(&self.pools.write)
+            .await?)
+    }
+
+    /// The keys; made with the first secret of the database.
+    async fn keys(&self) -> Result<Arc<Keys>, StoreError> {
+        if let Some(keys) = self.keys.known.get() {
+            return Ok(Arc::clone(keys));
+        }
+        if self.key_id().await?.is_none() {
+            self.make_key().await?;
+        }
+        self.check_key().await?;
+        self.keys.known.get().cloned().ok_or_else(|| StoreError::Corrupt("no key for secrets".to_owned()))
+    }
+
+    async fn make_key(&self) -> Result<(), StoreError> {
+        let keys = match Keys::read(&self.keys.file)? {
+            Some(keys) => keys,
+            None => {
+                // Of two calls at once, one makes it.
+                let made = Keys::make(&self.keys.file);
+                Keys::read(&self.keys.file)?.ok_or_else(|| made.err().unwrap_or(StoreError::Stale))?
+            }
+        };
+        sqlx::query("INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING")
+            .bind(KEY)
+            .bind(keys.ids().first())
+            .execute(&self.pools.write)
+            .await?;
+        Ok(())
+    }
+
+    /// Seals `plain` for `place`: table, column and key of the row.
+    pub(super) async fn seal(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.keys().await?.seal(place, plain)
+    }
+
+    pub(super) async fn unseal(&self, place: &str, sealed: &[u8]) -> Result<SecretSlice<u8>, StoreError> {
+        self.keys().await?.open(place, sealed)
+    }
+
+    /// The same for what is text.
+    pub(super) async fn unseal_text(&self, place: &str, sealed: &[u8]) -> Result<SecretString, StoreError> {
+        use secrecy::ExposeSecret as _;
+        let plain = self.unseal(place, sealed).await?;
+        let text = std::str::from_utf8(plain.expose_secret());
+        Ok(text.map_err(|_| StoreError::Corrupt(format!("the sealed {place}")))?.into())
+    }
+}
