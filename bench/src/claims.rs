@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ocelot_model::access::Role;
-use ocelot_model::{EventKind, Status, WorkerId, pipeline};
+use ocelot_model::{Approvals, EventKind, Status, Trust, WorkerId, pipeline};
 use ocelot_store::{Hello, Identity, LogStoreOptions, NewBuild, NewRepo, Options, Plan, Repo, Store};
 use ocelot_testkit::Postgres;
 use serde_json::json;
@@ -142,6 +142,7 @@ pub(crate) async fn repo(store: &Store, at: usize) -> Result<Repo> {
         clone_url: "https://example.org/x.git".into(),
         default_branch: "main".into(),
         public: false,
+        approvals: Approvals::default(),
     };
     Ok(store.add_repo(&new).await?)
 }
@@ -177,6 +178,7 @@ pub(crate) async fn fill(store: &Store, repos: &[Repo], os: &str, count: usize, 
             triggered_by: None,
             retry_of: None,
             concurrency: None,
+            trust: Trust::own(),
             plan: Plan::Jobs(pipeline.jobs.iter().map(|job| (job.clone(), Status::Queued)).collect()),
         };
         store.create_build(&new).await?;

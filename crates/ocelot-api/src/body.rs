@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use ocelot_model::access::Role;
-use ocelot_model::{EventKind, Status};
+use ocelot_model::{Approvals, EventKind, Origin, Status};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -65,9 +65,39 @@ pub struct Build {
     pub cancel_requested_at: Option<Timestamp>,
     /// Who asked for it, when a person did.
     pub triggered_by: Option<String>,
+    /// Where its commit comes from: `repository`, `pull_request` (one of the repository itself), `fork`, or `unreached`
+    /// (no branch or tag reaches it).
+    #[serde(default = "repository")]
+    #[schema(value_type = String, example = "repository")]
+    pub origin: Origin,
+    /// Who brought the commit, when the forge said.
+    #[serde(default)]
+    pub origin_account: Option<String>,
+    /// The commit is the repository's own; only then may it be given secrets.
+    #[serde(default = "yes")]
+    pub trusted: bool,
+    /// It waits for `approve`.
+    #[serde(default)]
+    pub needs_approval: bool,
+    /// Who approved of its commit.
+    #[serde(default)]
+    pub approved_by: Option<String>,
+    /// When.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub approved_at: Option<Timestamp>,
     /// Its jobs; left out in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jobs: Option<Vec<Job>>,
+}
+
+/// What a server of the version before meant by saying nothing.
+fn repository() -> Origin {
+    Origin::Repository
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A fault in `ocelot.yml`.
@@ -207,6 +237,21 @@ pub struct Repo {
     pub default_branch: String,
     /// Readable without a token.
     pub public: bool,
+    /// Which of its builds wait for `approve`: `forks` (those of commits that are not its own), `all` (those of every pull
+    /// request, too) or `none`.
+    #[serde(default)]
+    #[schema(value_type = String, example = "forks")]
+    pub approvals: Approvals,
+}
+
+/// Body of `PATCH /api/v1/repos/{handle}`. What is left out stays as it is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RepoChange {
+    /// Which builds wait for `approve`, of those made from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "forks")]
+    pub approvals: Option<Approvals>,
 }
 
 /// Body of `POST /api/v1/repos`.
@@ -224,6 +269,10 @@ pub struct NewRepo {
     /// Readable without a token.
     #[serde(default)]
     pub public: bool,
+    /// Which of its builds wait for `approve`: `forks`, `all` or `none`.
+    #[serde(default)]
+    #[schema(value_type = String, example = "forks")]
+    pub approvals: Approvals,
 }
 
 /// A worker.

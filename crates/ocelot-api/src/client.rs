@@ -21,7 +21,7 @@ use reqwest::Method;
 
 use crate::body::{
     Build, CreatedToken, CreatedWorkerToken, NewBuild, NewPause, NewRepo, NewToken, NewWorkerToken, Page,
-    PauseState, QueueItem, Repo, RetryBuild, Token, WhoAmI, Worker, WorkerToken,
+    PauseState, QueueItem, Repo, RepoChange, RetryBuild, Token, WhoAmI, Worker, WorkerToken,
 };
 
 /// Answers of this module.
@@ -128,6 +128,11 @@ impl Client {
         self.send(Method::POST, &format!("builds/{number}/cancel"), None::<&()>).await
     }
 
+    /// Lets a build start that waits for approval.
+    pub async fn approve(&self, number: i64) -> Result<Build> {
+        self.send(Method::POST, &format!("builds/{number}/approve"), None::<&()>).await
+    }
+
     /// Queues a new build of the same commit.
     pub async fn retry(&self, number: i64, how: &RetryBuild) -> Result<Build> {
         self.send(Method::POST, &format!("builds/{number}/retry"), Some(how)).await
@@ -187,6 +192,11 @@ impl Client {
     /// Adds a repository.
     pub async fn add_repo(&self, repo: &NewRepo) -> Result<Repo> {
         self.send(Method::POST, "repos", Some(repo)).await
+    }
+
+    /// Changes settings of a repository.
+    pub async fn change_repo(&self, handle: &str, change: &RepoChange) -> Result<Repo> {
+        self.send(Method::PATCH, &format!("repos/{handle}"), Some(change)).await
     }
 
     /// Forgets a repository with its builds.

@@ -57,6 +57,8 @@ pub enum Happening {
     Created,
     /// Its concurrency group has a place for it.
     Admitted,
+    /// A person approved of its commit: what waited for that goes on.
+    Approved,
     /// A worker says that its attempt is over.
     Finished {
         /// The job.
@@ -177,6 +179,7 @@ pub fn advance(build: &mut BuildState, what: Happening) -> Result<Vec<Change>, S
     match what {
         Happening::Created => {}
         Happening::Admitted => build.admitted = true,
+        Happening::Approved => build.jobs.iter_mut().for_each(|job| unblock(job, &mut changes)),
         Happening::Finished { job, attempt, outcome } => {
             let cancelled = build.cancel_requested;
             end_attempt(running(build, job, attempt)?, outcome, FIRST_PAUSE_MS, cancelled, &mut changes);
@@ -273,6 +276,14 @@ fn cancel_job(job: &mut JobState, why: &str, changes: &mut Vec<Change>) {
         | Status::TimedOut
         | Status::Cancelled
         | Status::Skipped => {}
+    }
+}
+
+fn unblock(job: &mut JobState, changes: &mut Vec<Change>) {
+    if job.status == Status::Blocked {
+        job.status = Status::Queued;
+        job.reason = None;
+        changes.push(Change::Job { job: job.id, status: Status::Queued, reason: None });
     }
 }
 

@@ -14,6 +14,7 @@ pub mod pipeline;
 pub mod repo;
 pub mod size;
 pub mod status;
+pub mod trust;
 pub mod turns;
 
 pub use event::{Event, EventKind};
@@ -21,3 +22,4 @@ pub use forge::{ForgeKind, RemoteId};
 pub use id::{AttemptId, BuildNumber, ForgeId, JobId, RepoId, StageId, TokenId, WorkerId};
 pub use repo::RepoName;
 pub use status::Status;
+pub use trust::{Approvals, Origin, Trust};

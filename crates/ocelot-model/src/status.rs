@@ -78,7 +78,7 @@ impl Status {
     /// job may go back to `queued` for its next attempt.
     pub const fn may_become(self, next: Status) -> bool {
         match (self, next) {
-            (Status::Blocked, Status::Queued | Status::Cancelled | Status::Error)
+            (Status::Blocked, Status::Queued | Status::Running | Status::Cancelled | Status::Error)
             | (Status::Running, Status::Queued) => true,
             (Status::Queued, Status::Running) => true,
             (Status::Queued | Status::Running, next) => next.is_terminal(),

@@ -9,12 +9,18 @@
 macro_rules! repo_columns {
     () => {
         "r.id AS repo_id, r.forge_id, f.name AS forge, r.owner, r.name AS repo_name, r.clone_url, r.default_branch, \
-         r.public, r.created_at AS repo_created_at"
+         r.public, r.approvals, r.created_at AS repo_created_at"
     };
 }
 macro_rules! repo_tables {
     () => {
         "repos r JOIN forges f ON f.id = r.forge_id"
+    };
+}
+/// Columns for `raw::TrustRow`.
+macro_rules! trust_columns {
+    () => {
+        "b.origin, b.origin_account, b.needs_approval, b.approved_by"
     };
 }
 /// Columns for `raw::BuildRow`.
@@ -23,7 +29,9 @@ macro_rules! build_columns {
         concat!(
             "b.number, b.status, b.event, b.branch, b.commit_id, b.message, b.author, b.triggered_by, b.queued_at, \
              b.started_at, b.finished_at, b.reason, b.problems, b.retry_of, b.cancel_requested_at, \
-             b.concurrency_group, b.concurrency_limit, b.cancel_running, ",
+             b.concurrency_group, b.concurrency_limit, b.cancel_running, b.approved_at, ",
+            trust_columns!(),
+            ", ",
             repo_columns!()
         )
     };
@@ -89,7 +97,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ocelot_model::access::Role;
 use ocelot_model::build::{Change, Happening};
-use ocelot_model::{BuildNumber, ForgeId, RepoId, RepoName, StageId, TokenId, WorkerId};
+use ocelot_model::{Approvals, BuildNumber, ForgeId, RepoId, RepoName, StageId, TokenId, WorkerId};
 use secrecy::SecretString;
 
 /// Where things are.
@@ -262,6 +270,11 @@ impl Store {
         each!(self, core => core.list_repos().await)
     }
 
+    /// From now on builds of it wait so; those that were made before stay as they are.
+    pub async fn set_approvals(&self, id: RepoId, approvals: Approvals) -> Result<(), StoreError> {
+        each!(self, core => core.set_approvals(id, approvals).await)
+    }
+
     /// Forgets a repository with its builds and logs; [`StoreError::Conflict`] while a build of it is not terminal.
     pub async fn remove_repo(&self, id: RepoId) -> Result<(), StoreError> {
         each_again!(self, calls::LONG, core => core.remove_repo(id))
@@ -364,6 +377,13 @@ impl Store {
     /// [`StoreError::Stale`] when the attempt is over.
     pub async fn advance(&self, number: BuildNumber, what: Happening) -> Result<Vec<Change>, StoreError> {
         each_again!(self, core => core.advance(number, what.clone()))
+    }
+
+    // approve.rs
+    /// Lets a build start that waits for a person. Of one that somebody approved of before nothing changes;
+    /// [`StoreError::Conflict`] when it waits for no approval, or is over.
+    pub async fn approve(&self, number: BuildNumber, by: &str) -> Result<Vec<Change>, StoreError> {
+        each_again!(self, core => core.approve(number, by))
     }
 
     // queue.rs
@@ -472,14 +492,13 @@ impl Store {
     /// `ocelot_model::concurrency` says; answers what changed.
     pub async fn settle_group(
         &self,
-        repo: RepoId,
-        group: &str,
+        group: &GroupKey,
     ) -> Result<Vec<(BuildNumber, Vec<Change>)>, StoreError> {
-        each_again!(self, core => core.settle_group(repo, group))
+        each_again!(self, core => core.settle_group(group))
     }
 
     /// The groups in which a build waits for a place.
-    pub async fn waiting_groups(&self) -> Result<Vec<(RepoId, String)>, StoreError> {
+    pub async fn waiting_groups(&self) -> Result<Vec<GroupKey>, StoreError> {
         each!(self, core => core.waiting_groups().await)
     }
 

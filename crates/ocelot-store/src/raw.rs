@@ -7,7 +7,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use ocelot_model::concurrency::Concurrency;
 use ocelot_model::{
-    AttemptId, BuildNumber, EventKind, ForgeId, JobId, RepoId, RepoName, StageId, Status, TokenId, WorkerId,
+    AttemptId, BuildNumber, EventKind, ForgeId, JobId, RepoId, RepoName, StageId, Status, TokenId, Trust,
+    WorkerId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -62,6 +63,7 @@ pub(crate) struct RepoRow {
     clone_url: String,
     default_branch: String,
     public: bool,
+    approvals: String,
     repo_created_at: i64,
 }
 
@@ -74,6 +76,7 @@ impl RepoRow {
             clone_url: self.clone_url,
             default_branch: self.default_branch,
             public: self.public,
+            approvals: read(&self.approvals)?,
             created_at: time(self.repo_created_at)?,
         })
     }
@@ -99,8 +102,30 @@ pub(crate) struct BuildRow {
     concurrency_group: Option<String>,
     concurrency_limit: i64,
     cancel_running: bool,
+    approved_at: Option<i64>,
+    #[sqlx(flatten)]
+    trust: TrustRow,
     #[sqlx(flatten)]
     repo: RepoRow,
+}
+
+#[derive(sqlx::FromRow)]
+pub(crate) struct TrustRow {
+    origin: String,
+    origin_account: Option<String>,
+    needs_approval: bool,
+    approved_by: Option<String>,
+}
+
+impl TrustRow {
+    pub(crate) fn into_trust(self) -> Result<Trust, StoreError> {
+        Ok(Trust {
+            origin: read(&self.origin)?,
+            account: self.origin_account,
+            needs_approval: self.needs_approval,
+            approved_by: self.approved_by,
+        })
+    }
 }
 
 impl BuildRow {
@@ -127,6 +152,8 @@ impl BuildRow {
                 limit: self.concurrency_limit as u32,
                 cancel_running: self.cancel_running,
             }),
+            trust: self.trust.into_trust()?,
+            approved_at: maybe_time(self.approved_at)?,
         })
     }
 }

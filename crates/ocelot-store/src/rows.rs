@@ -9,8 +9,8 @@ use ocelot_model::concurrency::Concurrency;
 use ocelot_model::pipeline::Job as JobSpec;
 use ocelot_model::turns::Ticket;
 use ocelot_model::{
-    AttemptId, BuildNumber, EventKind, ForgeId, ForgeKind, JobId, RepoId, RepoName, StageId, Status, TokenId,
-    WorkerId,
+    Approvals, AttemptId, BuildNumber, EventKind, ForgeId, ForgeKind, JobId, RepoId, RepoName, StageId,
+    Status, TokenId, Trust, WorkerId,
 };
 use secrecy::SecretString;
 
@@ -106,6 +106,8 @@ pub struct Repo {
     pub default_branch: String,
     /// Readable without a token.
     pub public: bool,
+    /// Which of its builds wait for a person.
+    pub approvals: Approvals,
     /// When it was added.
     pub created_at: Timestamp,
 }
@@ -123,6 +125,8 @@ pub struct NewRepo {
     pub default_branch: String,
     /// Readable without a token.
     pub public: bool,
+    /// Which of its builds wait for a person.
+    pub approvals: Approvals,
 }
 
 /// A build without its jobs.
@@ -162,6 +166,18 @@ pub struct Build {
     pub cancel_requested_at: Option<Timestamp>,
     /// Its concurrency group.
     pub concurrency: Option<Concurrency>,
+    /// Where its commit comes from, and what that allows.
+    pub trust: Trust,
+    /// When somebody approved of it.
+    pub approved_at: Option<Timestamp>,
+}
+
+impl Build {
+    /// Its concurrency group, of which trusted builds and others have one each.
+    pub fn group(&self) -> Option<GroupKey> {
+        let name = self.concurrency.as_ref()?.group.clone();
+        Some(GroupKey { repo: self.repo.id, name, trusted: self.trust.origin.is_trusted() })
+    }
 }
 
 /// A build with everything below it.
@@ -262,6 +278,8 @@ pub struct NewBuild {
     pub retry_of: Option<BuildNumber>,
     /// Its concurrency group: it waits there until [`crate::Store::settle_group`] gives it a place.
     pub concurrency: Option<Concurrency>,
+    /// Where its commit comes from: while that does not allow it to start, its jobs are `blocked`.
+    pub trust: Trust,
     /// What it does.
     pub plan: Plan,
 }
@@ -295,6 +313,8 @@ pub struct BuildFilter {
     pub status: Option<Status>,
     /// Only made by this.
     pub event: Option<EventKind>,
+    /// Only of commits that are the repository's own, or only of others.
+    pub trusted: Option<bool>,
     /// Only queued at this time or later.
     pub since: Option<Timestamp>,
     /// Only queued before this time.
@@ -382,6 +402,20 @@ pub struct Waiting {
     pub not_before: Option<Timestamp>,
     /// The concurrency group in which its build waits for a place.
     pub group: Option<Group>,
+    /// Where the commit of its build comes from.
+    pub trust: Trust,
+}
+
+/// A concurrency group. What is not the repository's own is in other groups than what is: it cannot keep that waiting,
+/// nor cancel it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GroupKey {
+    /// Its repository.
+    pub repo: RepoId,
+    /// Its name.
+    pub name: String,
+    /// Whether it is the one of the repository's own commits.
+    pub trusted: bool,
 }
 
 /// A concurrency group that keeps a build waiting.

@@ -1,6 +1,7 @@
 //! The commands, one file each, and the table that leads to them.
 
 mod account;
+mod approve;
 mod ask;
 mod backup;
 mod build;
@@ -60,7 +61,7 @@ enum Command {
     Worker(worker::Options),
     /// Store a server's address and a token for the commands below.
     Login(login::Options),
-    /// Add, list, show and remove repositories.
+    /// Add, list, show, change and remove repositories.
     #[command(subcommand)]
     Repo(repo::Verb),
     /// Queue a build.
@@ -74,6 +75,8 @@ enum Command {
     /// End a build; asking again ends its clean-up (`always` stages) too.
     #[command(visible_alias = "kill")]
     Cancel(cancel::Options),
+    /// Let a build start that waits for approval, because its commit is not the repository's own.
+    Approve(approve::Options),
     /// Build the same commit again, as a new build.
     Retry(retry::Options),
     /// Say why a build waits, or what became of it.
@@ -116,6 +119,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Summary(options) => summary::summary(options).await,
         Command::Logs(options) => logs::logs(options).await,
         Command::Cancel(options) => cancel::cancel(options).await,
+        Command::Approve(options) => approve::approve(options).await,
         Command::Retry(options) => retry::retry(options).await,
         Command::Why(options) => why::why(options).await,
         Command::Validate(options) => validate::validate(&options),

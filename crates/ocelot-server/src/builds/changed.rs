@@ -18,6 +18,8 @@ pub(super) async fn since_it_passed(
         repo: Some(repo.id),
         branch: Some(branch.to_owned()),
         status: Some(Status::Passed),
+        // A fork's branch may have the same name.
+        trusted: Some(true),
         ..BuildFilter::default()
     };
     let Some(last) = app.store.list_builds(&last_good, 1).await?.pop() else {

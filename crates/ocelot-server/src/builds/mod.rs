@@ -1,8 +1,9 @@
-//! What becomes of builds: how they begin, go on and end.
+//! What becomes of builds: how they begin, are let go on, and end.
 //!
 //! Called by HTTP, gRPC and the loops. Nothing here knows an HTTP or gRPC status.
 
 pub mod advance;
+pub mod approve;
 pub mod cancel;
 mod changed;
 pub(crate) mod concurrency;

@@ -1,9 +1,13 @@
 //! Doing a build again: a new build of the same commit, which remembers the old one.
+//!
+//! A commit stays what it was, wherever the wish comes from. What had to be approved of has to be again, unless somebody did
+//! so before and the one who asks now may: then it is in their name. A build that nobody ever approved of waits again.
 
 use ocelot_model::access::Actor;
-use ocelot_model::{EventKind, Status};
-use ocelot_store::{BuildDetail, Job, NewBuild, Plan};
+use ocelot_model::{EventKind, Status, Trust};
+use ocelot_store::{Build, BuildDetail, Job, NewBuild, Plan};
 
+use super::approve::may_approve;
 use super::name_of;
 use super::trigger::{self, Origin, TriggerError};
 use crate::App;
@@ -23,8 +27,8 @@ pub async fn retry(
     }
     if old.jobs.is_empty() {
         // Its file could not be read: perhaps a newer Ocelot can.
-        let origin =
-            Origin { event: EventKind::Retry, retry_of: Some(number), force: true, actor: name_of(actor) };
+        let (event, trust) = (EventKind::Retry, trust(build, actor));
+        let origin = Origin { event, retry_of: Some(number), force: true, actor: name_of(actor), trust };
         return trigger::from_commit(app, &build.repo, &build.branch, &build.commit, origin).await;
     }
     if failed && old.jobs.iter().all(|job| job.status == Status::Passed) {
@@ -42,9 +46,18 @@ pub async fn retry(
         triggered_by: Some(name_of(actor)),
         retry_of: Some(number),
         concurrency: build.concurrency.clone(),
+        trust: trust(build, actor),
         plan: Plan::Jobs(old.jobs.iter().map(|job| again(job, failed)).collect()),
     };
     Ok(trigger::create(app, &row).await?)
+}
+
+/// What is to be thought of the same commit now.
+fn trust(old: &Build, actor: &Actor) -> Trust {
+    let Trust { origin, account, approved_by, .. } = old.trust.clone();
+    let trust = Trust::new(origin, account, old.repo.approvals);
+    let again = approved_by.is_some() && trust.needs_approval && may_approve(actor, &old.repo);
+    Trust { approved_by: again.then(|| name_of(actor)), ..trust }
 }
 
 fn again(job: &Job, failed: bool) -> (ocelot_model::pipeline::Job, Status) {

@@ -4,7 +4,7 @@ use ocelot_api::body::NewBuild;
 use ocelot_forge::{GitError, Snapshot, git};
 use ocelot_model::access::Actor;
 use ocelot_model::pipeline::{self, Facts, Job, Pipeline, branch_matches, decide};
-use ocelot_model::{BuildNumber, EventKind, Status};
+use ocelot_model::{BuildNumber, EventKind, Origin as CommitOrigin, Status, Trust};
 use ocelot_store::{BuildDetail, ConfigProblem, NewBuild as NewRow, Plan, Repo, StoreError};
 
 use super::{changed, concurrency, name_of};
@@ -22,9 +22,6 @@ pub enum TriggerError {
     /// The request makes no sense.
     #[error("{0}")]
     BadRequest(String),
-    /// No branch or tag reaches the commit.
-    #[error("{0}")]
-    Untrusted(String),
     /// The commit has no `ocelot.yml`.
     #[error("{0}")]
     NoFile(String),
@@ -52,9 +49,12 @@ pub async fn manual(
     if !new.params.is_empty() {
         return Err(TriggerError::Unsupported("`params` is not supported yet".to_owned()));
     }
-    let origin = Origin { event: EventKind::Manual, retry_of: None, force: new.force, actor: name_of(actor) };
+    let trust = Trust::own();
+    let origin =
+        Origin { event: EventKind::Manual, retry_of: None, force: new.force, actor: name_of(actor), trust };
     if let Some(commit) = &new.commit {
-        let (branch, commit) = revision(app, repo, new, commit).await?;
+        let (branch, commit, trust) = revision(app, repo, new, commit).await?;
+        let origin = Origin { trust, ..origin };
         return from_commit(app, repo, &branch, &commit, origin).await;
     }
     let branch = new.branch.as_deref().unwrap_or(&repo.default_branch);
@@ -71,6 +71,8 @@ pub(super) struct Origin {
     pub(super) force: bool,
     /// Who asked for it.
     pub(super) actor: String,
+    /// Where its commit comes from, which is not where the wish comes from.
+    pub(super) trust: Trust,
 }
 
 /// Reads the file at `commit` and makes the build; a broken file makes a build in `error`.
@@ -127,6 +129,7 @@ async fn from_snapshot(
         triggered_by: Some(origin.actor),
         retry_of: origin.retry_of,
         concurrency,
+        trust: origin.trust,
         plan,
     };
     Ok(create(app, &row).await?)
@@ -143,13 +146,15 @@ pub(super) async fn create(app: &App, row: &NewRow) -> Result<BuildDetail, Store
     Ok(detail)
 }
 
-/// Branch and commit that a request for `commit` means.
+/// Branch and commit that a request for `commit` means, and what is to be thought of the commit. One that no branch or
+/// tag reaches may come from anyone, because a fork's commits can be fetched by their id: who asks for it does not make
+/// it the repository's own.
 async fn revision(
     app: &App,
     repo: &Repo,
     new: &NewBuild,
     commit: &str,
-) -> Result<(String, String), TriggerError> {
+) -> Result<(String, String, Trust), TriggerError> {
     let url = app.git.check_url(&repo.clone_url)?;
     let branch = new.branch.as_deref().unwrap_or(&repo.default_branch);
     let commit = commit.to_ascii_lowercase();
@@ -157,16 +162,15 @@ async fn revision(
         let words = format!("commit: `{commit}` is no whole commit id (40 or 64 hexadecimal digits)");
         return Err(TriggerError::BadRequest(words));
     }
-    // What no branch or tag reaches may come from anyone: a fork's commits can be fetched by their id.
     match app.git.contains(&url, &commit, branch).await? {
-        Some(found) if new.branch.is_none() || found == branch => Ok((found, commit)),
+        Some(found) if new.branch.is_none() || found == branch => Ok((found, commit, Trust::own())),
         Some(found) => {
             let words = format!("commit {commit} of {} is not on `{branch}`, but on `{found}`", repo.name);
             Err(TriggerError::BadRequest(words))
         }
         None => {
-            let words = format!("commit {commit} is on no branch or tag of {}", repo.name);
-            Err(TriggerError::Untrusted(words))
+            let trust = Trust::new(CommitOrigin::Unreached, None, repo.approvals);
+            Ok((branch.to_owned(), commit, trust))
         }
     }
 }

@@ -93,6 +93,9 @@ impl Picture {
     /// Why `queue[at]` waits.
     pub(crate) fn reason(&mut self, at: usize) -> String {
         let job = &self.queue[at];
+        if let Some(what) = job.trust.waits_for() {
+            return format!("blocked: {what}");
+        }
         if let Some(group) = &job.group {
             return in_the_way(group);
         }
@@ -119,7 +122,14 @@ impl Picture {
         let matching: Vec<&Worker> = self.workers.iter().filter(|worker| has(worker, &job.labels)).collect();
         if matching.is_empty() {
             let away: Vec<&Worker> = self.away.iter().filter(|worker| has(worker, &job.labels)).collect();
-            return if away.is_empty() { nobody_has(&self.workers, &job.labels) } else { all_away(&away) };
+            return if !away.is_empty() {
+                all_away(&away)
+            } else if job.trust.origin.is_trusted() {
+                nobody_has(&self.workers, &job.labels)
+            } else {
+                let nobody = nobody_has(&self.workers, &job.labels);
+                format!("what is not the repository's own runs in containers only: {nobody}")
+            };
         }
         let (draining, matching): (Vec<_>, Vec<_>) =
             matching.into_iter().partition(|worker| is_draining(worker));
@@ -260,7 +270,7 @@ fn ordinal(n: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ocelot_model::{AttemptId, BuildNumber, ForgeId, JobId, RepoId, WorkerId};
+    use ocelot_model::{Approvals, AttemptId, BuildNumber, ForgeId, JobId, Origin, RepoId, Trust, WorkerId};
     use ocelot_store::{Condition, Held, Repo};
 
     fn labels(text: &str) -> BTreeMap<String, String> {
@@ -276,6 +286,7 @@ mod tests {
             clone_url: String::new(),
             default_branch: "main".to_owned(),
             public: false,
+            approvals: Approvals::default(),
             created_at: Timestamp::UNIX_EPOCH,
         }
     }
@@ -293,6 +304,7 @@ mod tests {
             ready: true,
             not_before: None,
             group: None,
+            trust: Trust::own(),
         }
     }
 
@@ -379,6 +391,15 @@ mod tests {
         check(&[held(&[])], &[], "is about to get its place in concurrency group deploy");
         let later = Waiting { not_before: Some(Timestamp::from_second(3_605).expect("a time")), ..job("") };
         check(&[later], &[], "waits until 01:00:05 UTC for its next attempt");
+        let by = Some("mallory (666)".to_owned());
+        let fork = Trust::new(Origin::Fork, by, Approvals::Forks);
+        let blocked = Waiting { trust: fork.clone(), ready: false, ..job("executor=docker") };
+        check(&[blocked], &[], "blocked: needs approval of a commit from a fork by mallory (666)");
+        let approved = Trust { approved_by: Some("ann".to_owned()), ..fork };
+        let job = Waiting { trust: approved, ..job("executor=docker") };
+        let words =
+            "what is not the repository's own runs in containers only: no worker has label executor=docker";
+        check(&[job], &[worker("executor=host", 1, 0)], words);
     }
 
     #[test]

@@ -39,6 +39,8 @@ async fn variables(app: &App, claimed: &Claimed) -> Result<Vec<Variable>, StoreE
         repo: Some(build.repo.id),
         branch: Some(build.branch.clone()),
         status: Some(Status::Passed),
+        // A fork's branch may have the same name.
+        trusted: Some(true),
         before: Some(build.number),
         ..BuildFilter::default()
     };

@@ -26,6 +26,12 @@ pub(super) fn build(row: store::Build) -> body::Build {
         retry_of: row.retry_of.map(|number| number.0),
         cancel_requested_at: row.cancel_requested_at,
         triggered_by: row.triggered_by,
+        trusted: row.trust.origin.is_trusted(),
+        needs_approval: !row.status.is_terminal() && !row.trust.may_start(),
+        origin: row.trust.origin,
+        origin_account: row.trust.account,
+        approved_by: row.trust.approved_by,
+        approved_at: row.approved_at,
         jobs: None,
     }
 }
@@ -103,6 +109,7 @@ pub(super) fn repo(row: &store::Repo) -> body::Repo {
         clone_url: row.clone_url.clone(),
         default_branch: row.default_branch.clone(),
         public: row.public,
+        approvals: row.approvals,
     }
 }
 

@@ -16,7 +16,7 @@ use super::body;
 use super::extract::{self, MaybeJson, NoQuery, Query, Segments, build_number};
 use super::problem::{Answer, Refusal};
 use crate::App;
-use crate::builds::{cancel, retry, trigger};
+use crate::builds::{approve, cancel, retry, trigger};
 
 /// Rows of a page when the request does not say.
 const LIMIT: u32 = 50;
@@ -103,6 +103,7 @@ fn filter(asked: &Filter, readable: &[Repo]) -> Answer<Option<BuildFilter>> {
         commit,
         status: parse::<Status>("status", asked.status.as_ref())?,
         event: parse::<EventKind>("event", asked.event.as_ref())?,
+        trusted: None,
         since: time("since", asked.since.as_ref())?,
         until: time("until", asked.until.as_ref())?,
         worker: asked.worker.clone(),
@@ -182,6 +183,22 @@ pub(super) async fn cancel(
 ) -> Answer<Json<api::Build>> {
     let number = find(&app, &caller, &number, Action::WriteRepo).await?;
     let detail = cancel::cancel(&app, number, &caller.0).await?;
+    Ok(Json(body::detail(detail)))
+}
+
+/// Lets a build start that waits for a person: its commit is not the repository's own, or the repository's `approvals` say
+/// so. Doing it twice is fine. It is for this commit only, and brings no secrets to a commit of others.
+#[utoipa::path(post, path = "/api/v1/builds/{number}/approve", tag = "builds", params(("number" = String, Path, description = "Build number")),
+    responses((status = 200, body = api::Build),
+        (status = 409, description = "The build waits for no approval, or is over")))]
+pub(super) async fn approve(
+    State(app): State<App>,
+    caller: Caller,
+    Segments(number): Segments<String>,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Answer<Json<api::Build>> {
+    let number = find(&app, &caller, &number, Action::WriteRepo).await?;
+    let detail = approve::approve(&app, number, &caller.0).await?;
     Ok(Json(body::detail(detail)))
 }
 

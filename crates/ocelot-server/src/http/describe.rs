@@ -61,6 +61,7 @@ fn operation<'a>(item: &'a mut PathItem, method: &Method) -> Option<&'a mut Oper
     match *method {
         Method::GET => item.get.as_mut(),
         Method::POST => item.post.as_mut(),
+        Method::PATCH => item.patch.as_mut(),
         Method::DELETE => item.delete.as_mut(),
         _ => None,
     }

@@ -135,7 +135,6 @@ impl From<TriggerError> for Refusal {
             TriggerError::Store(error) => error.into(),
             TriggerError::Unsupported(why) => Refusal::unprocessable("not_supported", why),
             TriggerError::BadRequest(why) => Refusal::bad_request(why),
-            TriggerError::Untrusted(why) => Refusal::new(StatusCode::BAD_REQUEST, "untrusted_commit", why),
             TriggerError::NoFile(why) => Refusal::unprocessable("no_pipeline", why),
             TriggerError::Excluded(why) => Refusal::new(StatusCode::CONFLICT, "excluded", why),
             TriggerError::State(why) => Refusal::conflict(why),

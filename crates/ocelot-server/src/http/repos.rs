@@ -53,6 +53,7 @@ pub(super) async fn add(
         clone_url: new.clone_url,
         default_branch,
         public: new.public,
+        approvals: new.approvals,
     };
     let repo = app.store.add_repo(&row).await?;
     Ok((StatusCode::CREATED, Json(body::repo(&repo))))
@@ -94,6 +95,26 @@ pub(super) async fn show(
 ) -> Answer<Json<api::Repo>> {
     let repo = caller.repo(&app, &handle, Action::ReadRepo).await?;
     Ok(Json(body::repo(&repo)))
+}
+
+/// Changes a setting of a repository.
+#[utoipa::path(patch, path = "/api/v1/repos/{handle}", tag = "repos",
+    params(("handle" = String, Path, description = "Handle, with its slashes: `git/example`")),
+    request_body = api::RepoChange,
+    responses((status = 200, body = api::Repo), (status = 422, description = "The body cannot be understood")))]
+pub(super) async fn change(
+    State(app): State<App>,
+    caller: Caller,
+    Segments(handle): Segments<String>,
+    Query(NoQuery {}): Query<NoQuery>,
+    extract::Json(change): extract::Json<api::RepoChange>,
+) -> Answer<Json<api::Repo>> {
+    let repo = caller.repo(&app, &handle, Action::AdminRepo).await?;
+    if let Some(approvals) = change.approvals {
+        app.store.set_approvals(repo.id, approvals).await?;
+        tracing::info!(repo = %repo.name, by = caller.name(), %approvals, "builds of {} wait for approval: {approvals}", repo.name);
+    }
+    Ok(Json(body::repo(&app.store.load_repo(repo.id).await?)))
 }
 
 /// Forgets a repository with its builds and logs.

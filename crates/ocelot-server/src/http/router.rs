@@ -62,6 +62,7 @@ pub fn table() -> Vec<Route> {
 fn api_table() -> Vec<Route> {
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
+    const PATCH: Method = Method::PATCH;
     const DELETE: Method = Method::DELETE;
     const FLEET: Right = Right::Whole(Action::ReadFleet);
     const ADMIN: Right = Right::Whole(Action::Administer);
@@ -75,6 +76,7 @@ fn api_table() -> Vec<Route> {
         api(POST,   "/api/v1/builds",                           Right::Repo,     routes!(builds::create)),
         api(GET,    "/api/v1/builds/{number}",                  Right::Repo,     routes!(builds::show)),
         api(POST,   "/api/v1/builds/{number}/cancel",           Right::Repo,     routes!(builds::cancel)),
+        api(POST,   "/api/v1/builds/{number}/approve",          Right::Repo,     routes!(builds::approve)),
         api(POST,   "/api/v1/builds/{number}/retry",            Right::Repo,     routes!(builds::retry)),
         api(GET,    "/api/v1/builds/{number}/log",              Right::Repo,     routes!(logs::build)),
         api(GET,    "/api/v1/builds/{number}/stages/{id}/log",  Right::Repo,     routes!(logs::stage)),
@@ -84,6 +86,7 @@ fn api_table() -> Vec<Route> {
         api(GET,    "/api/v1/repos",                            Right::Repo,     routes!(repos::list)),
         api(POST,   "/api/v1/repos",                            Right::SignedIn, routes!(repos::add)),
         api(GET,    "/api/v1/repos/{*handle}",                  Right::Repo,     routes!(repos::show)),
+        api(PATCH,  "/api/v1/repos/{*handle}",                  Right::Repo,     routes!(repos::change)),
         api(DELETE, "/api/v1/repos/{*handle}",                  Right::Repo,     routes!(repos::remove)),
         api(GET,    "/api/v1/forges",                           Right::SignedIn, routes!(fleet::forges)),
         api(GET,    "/api/v1/workers",                          FLEET,           routes!(fleet::workers)),
@@ -119,6 +122,7 @@ fn page_table() -> Vec<Route> {
         page(GET,  "/builds/{number}",                    Right::Page,   get(site::build::show)),
         page(GET,  "/builds/{number}/stages/{id}/lines",  Right::Page,   get(site::build::lines)),
         page(POST, "/builds/{number}/cancel",             Right::Page,   post(site::build::cancel)),
+        page(POST, "/builds/{number}/approve",            Right::Page,   post(site::build::approve)),
         page(POST, "/builds/{number}/retry",              Right::Page,   post(site::build::retry)),
     ]
 }

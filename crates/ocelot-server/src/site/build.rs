@@ -1,4 +1,4 @@
-//! One build: its stages, its live log, and the two buttons.
+//! One build: its stages, its live log, and the buttons.
 
 use askama::Template;
 use axum::extract::{Query, State};
@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use jiff::Timestamp;
 use ocelot_model::access::{Action, Actor, RepoView, may};
-use ocelot_model::{BuildNumber, StageId};
+use ocelot_model::{BuildNumber, Origin, StageId};
 use ocelot_store::{BuildDetail, ConfigProblem, Repo, StoreError};
 use serde::Deserialize;
 
@@ -23,6 +23,9 @@ struct Page {
     head: BuildRow,
     ended: bool,
     cancelling: bool,
+    waits: bool,
+    origin: Option<String>,
+    approved_by: Option<String>,
     may_write: bool,
     retry_of: Option<i64>,
     problems: Vec<ConfigProblem>,
@@ -76,6 +79,9 @@ async fn render(
         head: BuildRow::new(build, now),
         ended: build.status.is_terminal(),
         cancelling: build.cancel_requested_at.is_some(),
+        waits: !build.status.is_terminal() && !build.trust.may_start(),
+        origin: (build.trust.origin != Origin::Repository).then(|| build.trust.words()),
+        approved_by: build.trust.approved_by.clone(),
         may_write: allowed(actor, Action::WriteRepo, &build.repo),
         retry_of: build.retry_of.map(|number| number.0),
         problems: build.problems.clone(),
@@ -188,6 +194,23 @@ pub(crate) async fn cancel(
     };
     let number = detail.build.number;
     match crate::builds::cancel::cancel(&app, number, &actor).await {
+        Ok(_) => Redirect::to(&format!("/builds/{number}")).into_response(),
+        Err(error) => super::failed(&actor, StatusCode::CONFLICT, &error.to_string()),
+    }
+}
+
+/// `POST /builds/{number}/approve`, from the button.
+pub(crate) async fn approve(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Segments(number): Segments<String>,
+) -> Response {
+    let detail = match to_change(&app, &actor, &number).await {
+        Ok(detail) => detail,
+        Err(refused) => return *refused,
+    };
+    let number = detail.build.number;
+    match crate::builds::approve::approve(&app, number, &actor).await {
         Ok(_) => Redirect::to(&format!("/builds/{number}")).into_response(),
         Err(error) => super::failed(&actor, StatusCode::CONFLICT, &error.to_string()),
     }

@@ -52,6 +52,9 @@ fn push_exact(sql: &mut QueryBuilder<Db>, filter: &BuildFilter) {
     if let Some(event) = filter.event {
         sql.push(" AND b.event = ").push_bind(event.as_str());
     }
+    if let Some(trusted) = filter.trusted {
+        sql.push(" AND b.trusted = ").push_bind(trusted);
+    }
     if let Some(worker) = &filter.worker {
         sql.push(" AND EXISTS (SELECT 1 FROM attempts a WHERE a.build = b.number AND a.worker = ")
             .push_bind(clean(worker))

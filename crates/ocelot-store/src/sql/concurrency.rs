@@ -8,27 +8,27 @@ use ocelot_model::{BuildNumber, RepoId};
 
 use super::Core;
 use super::advance::advance_in;
-use crate::{Group, StoreError};
+use crate::{Group, GroupKey, StoreError};
 
 impl Core {
     pub(crate) async fn settle_group(
         &self,
-        repo: RepoId,
-        group: &str,
+        group: &GroupKey,
     ) -> Result<Vec<(BuildNumber, Vec<Change>)>, StoreError> {
         let mut tx = self.begin().await?;
         // One after the other, so that two do not give the same place away.
         sqlx::query(concat!("SELECT id FROM repos WHERE id = $1", for_no_key_update!()))
-            .bind(repo.0)
+            .bind(group.repo.0)
             .fetch_optional(tx.conn())
             .await?;
         let rows: Vec<(i64, bool, i64, bool, bool)> = sqlx::query_as(
             "SELECT number, admitted, concurrency_limit, cancel_running, cancel_requested_at IS NOT NULL
              FROM builds WHERE repo_id = $1 AND concurrency_group = $2 AND finished_at IS NULL
-             AND concurrency_group IS NOT NULL AND status <> 'blocked' ORDER BY number",
+             AND concurrency_group IS NOT NULL AND trusted = $3 AND status <> 'blocked' ORDER BY number",
         )
-        .bind(repo.0)
-        .bind(group)
+        .bind(group.repo.0)
+        .bind(&group.name)
+        .bind(group.trusted)
         .fetch_all(tx.conn())
         .await?;
         let member = |(number, admitted, limit, cancel_running, cancel_requested)| Member {
@@ -44,7 +44,7 @@ impl Core {
             let (number, what) = match step {
                 Step::Admit(number) => (number, Happening::Admitted),
                 Step::Cancel(number, cause) => {
-                    let reason = format!("build {cause} took its place in concurrency group {group}");
+                    let reason = format!("build {cause} took its place in concurrency group {}", group.name);
                     (number, Happening::CancelRequested { reason })
                 }
             };
@@ -54,31 +54,32 @@ impl Core {
         Ok(all)
     }
 
-    pub(crate) async fn waiting_groups(&self) -> Result<Vec<(RepoId, String)>, StoreError> {
-        let rows: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT DISTINCT repo_id, concurrency_group FROM builds
-             WHERE concurrency_group IS NOT NULL AND finished_at IS NULL AND NOT admitted",
+    pub(crate) async fn waiting_groups(&self) -> Result<Vec<GroupKey>, StoreError> {
+        let rows: Vec<(i64, String, bool)> = sqlx::query_as(
+            "SELECT DISTINCT repo_id, concurrency_group, trusted FROM builds
+             WHERE concurrency_group IS NOT NULL AND finished_at IS NULL AND NOT admitted AND status <> 'blocked'",
         )
         .fetch_all(&self.pools.read)
         .await?;
-        Ok(rows.into_iter().map(|(repo, group)| (RepoId(repo), group)).collect())
+        let key = |(repo, name, trusted)| GroupKey { repo: RepoId(repo), name, trusted };
+        Ok(rows.into_iter().map(key).collect())
     }
 
     /// The builds that wait for a place, with those that hold one.
     pub(super) async fn groups_in_the_way(&self) -> Result<HashMap<i64, Group>, StoreError> {
-        let rows: Vec<(i64, i64, String, bool)> = sqlx::query_as(
-            "SELECT number, repo_id, concurrency_group, admitted FROM builds
+        let rows: Vec<(i64, i64, String, bool, bool)> = sqlx::query_as(
+            "SELECT number, repo_id, concurrency_group, trusted, admitted FROM builds
              WHERE concurrency_group IS NOT NULL AND finished_at IS NULL ORDER BY number",
         )
         .fetch_all(&self.pools.read)
         .await?;
-        let mut holders: HashMap<(i64, &str), Vec<BuildNumber>> = HashMap::new();
-        for (number, repo, group, _) in rows.iter().filter(|(.., admitted)| *admitted) {
-            holders.entry((*repo, group)).or_default().push(BuildNumber(*number));
+        let mut holders: HashMap<(i64, &str, bool), Vec<BuildNumber>> = HashMap::new();
+        for (number, repo, group, trusted, _) in rows.iter().filter(|(.., admitted)| *admitted) {
+            holders.entry((*repo, group, *trusted)).or_default().push(BuildNumber(*number));
         }
         let waits = rows.iter().filter(|(.., admitted)| !admitted);
-        let group = |(number, repo, name, _): &(i64, i64, String, bool)| {
-            let holders = holders.get(&(*repo, name.as_str())).cloned().unwrap_or_default();
+        let group = |(number, repo, name, trusted, _): &(i64, i64, String, bool, bool)| {
+            let holders = holders.get(&(*repo, name.as_str(), *trusted)).cloned().unwrap_or_default();
             (*number, Group { name: name.clone(), holders })
         };
         Ok(waits.map(group).collect())

@@ -2,7 +2,7 @@
 
 use ocelot_model::build::{self, BuildState, Happening, JobState};
 use ocelot_model::pipeline::{Decided, Job as JobSpec, Retry};
-use ocelot_model::{BuildNumber, JobId, Status};
+use ocelot_model::{BuildNumber, JobId, Status, Trust};
 
 use super::state::{Locked, Writer};
 use super::{Core, Db, Tx, queue, repos};
@@ -53,23 +53,26 @@ async fn insert_whole(
     if let Some((spec, _)) = jobs.iter().find(|(_, status)| *status == Status::Running) {
         return Err(StoreError::Conflict(format!("job {} of a new build cannot be running", spec.name)));
     }
-    let number = insert_build(tx, new, Status::Queued, None, &[]).await?;
-    tx.events.push((number, new.repo, EventBody::Build { status: Status::Queued, reason: None }));
+    let begins: Vec<_> = jobs.iter().map(|(spec, status)| begin(&new.trust, spec, *status)).collect();
+    let blocked = begins.iter().any(|(status, _)| *status == Status::Blocked);
+    let (status, reason) =
+        if blocked { (Status::Blocked, new.trust.waits_for()) } else { (Status::Queued, None) };
+    let number = insert_build(tx, new, status, reason.as_deref(), &[]).await?;
+    tx.events.push((number, new.repo, EventBody::Build { status, reason }));
     let mut states = Vec::with_capacity(jobs.len());
     let mut stages: Vec<NewStage<'_>> = Vec::new();
-    for (place, (spec, status)) in jobs.iter().enumerate() {
-        let (id, attempt) = insert_job(tx, number, place as i64, spec, *status).await?;
-        if *status == Status::Queued {
-            queue::enter(tx, id, number, new.repo.0, spec).await?;
+    for (place, ((spec, _), (begin, reason))) in jobs.iter().zip(begins).enumerate() {
+        let state = job_state(spec, begin, reason);
+        let (id, attempt) = insert_job(tx, number, place as i64, spec, &state).await?;
+        if !begin.is_terminal() {
+            queue::enter(tx, id, number, new.repo.0, spec, new.trust.origin).await?;
         }
-        states.push(job_state(id, spec, *status));
-        // A blocked job's stages wait too; those of a job that is over are over with it.
-        let status = if status.is_terminal() { *status } else { Status::Queued };
-        stages.extend(new_stages(attempt, spec, status));
+        states.push(JobState { id, ..state });
+        stages.extend(new_stages(attempt, spec, below(begin)));
     }
     insert_stages(tx, number, &stages).await?;
     let before = BuildState {
-        status: Status::Queued,
+        status,
         cancel_requested: false,
         cancel_reason: None,
         admitted: new.concurrency.is_none(),
@@ -106,17 +109,34 @@ pub(super) fn new_stages(attempt: i64, spec: &JobSpec, status: Status) -> impl I
     std::iter::once(setup).chain(rest)
 }
 
-/// Why a job that is over before it began is so.
-fn reason(spec: &JobSpec, status: Status) -> Option<String> {
-    if status == Status::Skipped { spec.skipped() } else { None }
+/// How a job of a commit of this trust begins, when the caller wants it to begin so; and why, where there is something to
+/// say.
+fn begin(trust: &Trust, spec: &JobSpec, wanted: Status) -> (Status, Option<String>) {
+    if wanted == Status::Skipped {
+        return (wanted, spec.skipped());
+    }
+    if wanted.is_terminal() {
+        return (wanted, None);
+    }
+    match (trust.refuses(spec), trust.waits_for()) {
+        (Some(why), _) => (Status::Error, Some(why)),
+        (None, Some(what)) => (Status::Blocked, Some(what)),
+        (None, None) => (wanted, None),
+    }
 }
 
-fn job_state(id: JobId, spec: &JobSpec, status: Status) -> JobState {
+/// Attempt and stages of a blocked job wait; those of a job that is over are over with it.
+fn below(job: Status) -> Status {
+    if job.is_terminal() { job } else { Status::Queued }
+}
+
+fn job_state(spec: &JobSpec, status: Status, reason: Option<String>) -> JobState {
     JobState {
-        id,
+        // It gets one when it is written.
+        id: JobId(0),
         name: spec.name.clone(),
         status,
-        reason: reason(spec, status),
+        reason,
         ready: false,
         needs: spec.needs.clone(),
         always: spec.always,
@@ -135,12 +155,15 @@ async fn insert_build(
     problems: &[ConfigProblem],
 ) -> Result<BuildNumber, StoreError> {
     let now = tx.now;
-    let group = new.concurrency.as_ref();
+    let (group, trust) = (new.concurrency.as_ref(), &new.trust);
     let number: i64 = sqlx::query_scalar(
         "INSERT INTO builds (repo_id, status, event, branch, commit_id, message, author, triggered_by, queued_at,
                              finished_at, reason, problems, retry_of, concurrency_group, concurrency_limit,
-                             cancel_running, admitted)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) RETURNING number",
+                             cancel_running, admitted, origin, trusted, origin_account, needs_approval, approved_by,
+                             approved_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
+                 $23)
+         RETURNING number",
     )
     .bind(new.repo.0)
     .bind(status.as_str())
@@ -159,6 +182,12 @@ async fn insert_build(
     .bind(group.map_or(1, |it| i64::from(it.limit)))
     .bind(group.is_some_and(|it| it.cancel_running))
     .bind(group.is_none())
+    .bind(trust.origin.as_str())
+    .bind(trust.origin.is_trusted())
+    .bind(trust.account.as_deref().map(clean))
+    .bind(trust.needs_approval)
+    .bind(trust.approved_by.as_deref().map(clean))
+    .bind(trust.approved_by.is_some().then_some(now))
     .fetch_one(tx.conn())
     .await?;
     Ok(BuildNumber(number))
@@ -170,9 +199,9 @@ async fn insert_job(
     number: BuildNumber,
     place: i64,
     spec: &JobSpec,
-    status: Status,
+    state: &JobState,
 ) -> Result<(JobId, i64), StoreError> {
-    let reason = reason(spec, status);
+    let JobState { status, reason, .. } = state;
     let job: i64 = sqlx::query_scalar(
         "INSERT INTO jobs (build, place, name, status, spec, needs, always, allow_failure, retry_infrastructure,
                            retry_script, reason)
@@ -191,6 +220,7 @@ async fn insert_job(
     .bind(reason.as_deref().map(clean))
     .fetch_one(tx.conn())
     .await?;
+    let status = below(*status);
     let finished = status.is_terminal().then_some(tx.now);
     let attempt: i64 = sqlx::query_scalar(
         "INSERT INTO attempts (job_id, build, number, status, finished_at, reason) VALUES ($1, $2, 1, $3, $4, $5)

@@ -3,6 +3,7 @@
 //! `super` gives the dialect: the type `Db`, how transactions begin, locks, the clock, notifications.
 
 mod advance;
+mod approve;
 mod blobs;
 mod builds;
 mod claim;

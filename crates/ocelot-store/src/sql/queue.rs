@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use ocelot_model::pipeline::Job as JobSpec;
 use ocelot_model::turns::Ticket;
-use ocelot_model::{BuildNumber, JobId};
+use ocelot_model::{BuildNumber, JobId, Origin};
 
 use super::{Conn, Core, Tx};
-use crate::raw::{self, RepoRow, from_json, time, to_json, us};
+use crate::raw::{self, RepoRow, TrustRow, from_json, read, time, to_json, us};
 use crate::{Group, Overdue, StoreError, Waiting};
 
 /// Labels that some job asked for.
@@ -40,6 +40,8 @@ struct WaitingRow {
     ready: bool,
     not_before: i64,
     #[sqlx(flatten)]
+    trust: TrustRow,
+    #[sqlx(flatten)]
     repo: RepoRow,
 }
 
@@ -60,6 +62,7 @@ impl WaitingRow {
             ready: self.ready,
             not_before: (self.not_before > 0).then(|| time(self.not_before)).transpose()?,
             group: groups.get(&self.build).cloned(),
+            trust: self.trust.into_trust()?,
         })
     }
 }
@@ -69,8 +72,10 @@ impl Core {
         let rows: Vec<WaitingRow> = sqlx::query_as(concat!(
             "SELECT q.build, q.job_id, j.name, j.needs, s.labels, q.priority, coalesce(l.turn, 0) AS turn,
                     q.queued_at, q.ready, q.not_before, ",
+            trust_columns!(),
+            ", ",
             repo_columns!(),
-            " FROM queue q JOIN jobs j ON j.id = q.job_id JOIN label_sets s ON s.id = q.label_set
+            " FROM queue q JOIN builds b ON b.number = q.build JOIN jobs j ON j.id = q.job_id JOIN label_sets s ON s.id = q.label_set
               JOIN repos r ON r.id = q.repo_id JOIN forges f ON f.id = r.forge_id
               LEFT JOIN queue_lines l ON l.label_set = q.label_set AND l.repo_id = q.repo_id
               ORDER BY q.build, q.job_id"
@@ -151,8 +156,9 @@ pub(super) async fn enter(
     build: BuildNumber,
     repo: i64,
     spec: &JobSpec,
+    origin: Origin,
 ) -> Result<(), StoreError> {
-    let labels = to_json(&spec.labels)?;
+    let labels = to_json(&origin.labels(spec))?;
     let find = "SELECT id FROM label_sets WHERE labels = $1";
     let found: Option<i64> = sqlx::query_scalar(find).bind(&labels).fetch_optional(tx.conn()).await?;
     let set = if let Some(id) = found {
@@ -200,14 +206,14 @@ pub(super) async fn close(tx: &mut Tx, job: JobId) -> Result<(), StoreError> {
 
 /// Puts a job that a worker had back into the queue, ready. It has waited since the time in `jobs`.
 pub(super) async fn enter_again(tx: &mut Tx, job: JobId, not_before: i64) -> Result<(), StoreError> {
-    let row: Option<(i64, i64, String)> = sqlx::query_as(
-        "SELECT j.build, b.repo_id, j.spec FROM jobs j JOIN builds b ON b.number = j.build WHERE j.id = $1",
+    let row: Option<(i64, i64, String, String)> = sqlx::query_as(
+        "SELECT j.build, b.repo_id, j.spec, b.origin FROM jobs j JOIN builds b ON b.number = j.build WHERE j.id = $1",
     )
     .bind(job.0)
     .fetch_optional(tx.conn())
     .await?;
-    let (build, repo, spec) = row.ok_or_else(|| StoreError::NotFound(format!("job {job}")))?;
-    enter(tx, job, BuildNumber(build), repo, &from_json(&spec)?).await?;
+    let (build, repo, spec, origin) = row.ok_or_else(|| StoreError::NotFound(format!("job {job}")))?;
+    enter(tx, job, BuildNumber(build), repo, &from_json(&spec)?, read(&origin)?).await?;
     sqlx::query(
         "UPDATE queue SET ready = true, not_before = $1, ready_at = (SELECT ready_at FROM jobs WHERE id = $2)
          WHERE job_id = $2",

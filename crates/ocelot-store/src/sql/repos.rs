@@ -1,6 +1,6 @@
 //! Repositories.
 
-use ocelot_model::{RepoId, RepoName};
+use ocelot_model::{Approvals, RepoId, RepoName};
 
 use super::Core;
 use crate::raw::{RepoRow, clean};
@@ -20,8 +20,9 @@ impl Core {
         let forge = forge.ok_or_else(|| StoreError::NotFound(format!("forge {}", name.forge)))?;
         let now = tx.now;
         let added: Option<i64> = sqlx::query_scalar(
-            "INSERT INTO repos (forge_id, remote_id, owner, name, clone_url, default_branch, public, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING id",
+            "INSERT INTO repos (forge_id, remote_id, owner, name, clone_url, default_branch, public, created_at,
+                                approvals)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING id",
         )
         .bind(forge)
         .bind(&repo.remote_id)
@@ -31,6 +32,7 @@ impl Core {
         .bind(clean(&repo.default_branch))
         .bind(repo.public)
         .bind(now)
+        .bind(repo.approvals.as_str())
         .fetch_optional(tx.conn())
         .await?;
         let Some(id) = added else {
@@ -81,6 +83,15 @@ impl Core {
         .fetch_all(&self.pools.read)
         .await?;
         rows.into_iter().map(RepoRow::into_repo).collect()
+    }
+
+    pub(crate) async fn set_approvals(&self, id: RepoId, approvals: Approvals) -> Result<(), StoreError> {
+        let changed = sqlx::query("UPDATE repos SET approvals = $1 WHERE id = $2 AND NOT removing")
+            .bind(approvals.as_str())
+            .bind(id.0)
+            .execute(&self.pools.write)
+            .await?;
+        if changed.rows_affected() == 0 { Err(missing(id)) } else { Ok(()) }
     }
 
     pub(crate) async fn remove_repo(&self, id: RepoId) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use ocelot_model::pipeline::{
     AllowFailure, Checkout, Condition, Job as JobSpec, Pull, Resources, Retry, Run, Stage,
 };
 use ocelot_model::turns::places;
-use ocelot_model::{BuildNumber, EventKind, StageId, Status, TokenId, WorkerId};
+use ocelot_model::{Approvals, BuildNumber, EventKind, StageId, Status, TokenId, Trust, WorkerId};
 use ocelot_store::{
     BuildDetail, Claimed, Hello, Identity, LogStoreOptions, NewBuild, NewRepo, Options, Plan, Repo, Store,
 };
@@ -139,6 +139,7 @@ pub(crate) fn new_repo(handle: &str) -> NewRepo {
         clone_url: format!("https://example.org/{handle}.git"),
         default_branch: "main".into(),
         public: false,
+        approvals: Approvals::default(),
     }
 }
 
@@ -222,6 +223,7 @@ pub(crate) fn new_build(repo: &Repo, text: &str) -> NewBuild {
         triggered_by: None,
         retry_of: None,
         concurrency: None,
+        trust: Trust::own(),
         plan: Plan::Jobs(jobs(text)),
     }
 }

@@ -2,7 +2,7 @@
 
 use ocelot_model::concurrency::Concurrency;
 use ocelot_model::{BuildNumber, RepoId, Status};
-use ocelot_store::{BuildFilter, Store};
+use ocelot_store::{BuildFilter, GroupKey, Store};
 
 use crate::bed::{Bed, cancel, finished, new_build};
 
@@ -55,7 +55,8 @@ async fn no_more_go_on_than_there_are_places(bed: Bed) {
 }
 
 async fn look(store: &Store, repo: RepoId) -> Result<(), ocelot_store::StoreError> {
-    store.settle_group(repo, "g").await.map(drop)
+    let group = GroupKey { repo, name: "g".into(), trusted: true };
+    store.settle_group(&group).await.map(drop)
 }
 
 /// Builds that are not over, the oldest first.

@@ -38,4 +38,5 @@ mod retention;
 mod rota;
 #[cfg(not(debug_assertions))]
 mod speed;
+mod trust;
 mod workers;

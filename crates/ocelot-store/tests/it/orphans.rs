@@ -16,7 +16,7 @@ both!(
 
 impl Bed {
     /// Writes to the database as nobody should.
-    async fn spoil(&self, sql: &'static str) {
+    pub(crate) async fn spoil(&self, sql: &'static str) {
         if self.is_shared() {
             let mut conn = sqlx::PgConnection::connect(&self.options.database_url).await.unwrap();
             sqlx::query(sql).execute(&mut conn).await.unwrap();

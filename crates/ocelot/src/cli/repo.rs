@@ -1,12 +1,14 @@
 //! `ocelot repo …`.
 
 mod add;
+mod change;
 mod list;
 mod remove;
 mod show;
 
 use clap::Subcommand;
 use ocelot_api::body::Repo;
+use ocelot_model::Approvals;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -16,6 +18,8 @@ pub(crate) enum Verb {
     List(list::Options),
     /// Show one repository.
     Show(show::Options),
+    /// Change a repository's settings.
+    Change(change::Options),
     /// Forget a repository with its builds and logs.
     Remove(remove::Options),
 }
@@ -25,6 +29,7 @@ pub(crate) async fn dispatch(verb: Verb) -> anyhow::Result<u8> {
         Verb::Add(options) => add::add(options).await,
         Verb::List(options) => list::list(options).await,
         Verb::Show(options) => show::show(options).await,
+        Verb::Change(options) => change::change(options).await,
         Verb::Remove(options) => remove::remove(options).await,
     }
 }
@@ -34,5 +39,15 @@ fn print(repo: &Repo) -> std::io::Result<()> {
     line(format_args!("repo: {}", plain(&repo.repo)))?;
     line(format_args!("clone url: {}", plain(&repo.clone_url)))?;
     line(format_args!("default branch: {}", plain(&repo.default_branch)))?;
-    line(format_args!("readable by anyone: {}", if repo.public { "yes" } else { "no" }))
+    line(format_args!("readable by anyone: {}", if repo.public { "yes" } else { "no" }))?;
+    line(format_args!("waits for approval: {}", waiting(repo.approvals)))
+}
+
+/// Whose builds wait.
+fn waiting(approvals: Approvals) -> &'static str {
+    match approvals {
+        Approvals::Forks => "forks (what is not the repository's own)",
+        Approvals::All => "all (every pull request)",
+        Approvals::None => "none (what is not the repository's own still gets no secrets)",
+    }
 }

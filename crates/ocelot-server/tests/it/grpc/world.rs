@@ -11,7 +11,7 @@ use ocelot_api::proto::{
     StageReport, Welcome,
 };
 use ocelot_model::access::Role;
-use ocelot_model::{BuildNumber, EventKind, Status, pipeline};
+use ocelot_model::{Approvals, BuildNumber, EventKind, Status, Trust, pipeline};
 use ocelot_server::{App, Config, Server};
 use ocelot_store::{BuildDetail, NewBuild, NewRepo, Plan};
 use tempfile::TempDir;
@@ -55,6 +55,7 @@ impl World {
             clone_url: "https://example.com/example.git".into(),
             default_branch: "main".into(),
             public: false,
+            approvals: Approvals::default(),
         };
         server.app().store.add_repo(&repo).await.unwrap();
         World { server, secret, folder, change }
@@ -100,6 +101,7 @@ impl World {
             triggered_by: None,
             retry_of: None,
             concurrency: pipeline.concurrency,
+            trust: Trust::own(),
             plan: Plan::Jobs(pipeline.jobs.into_iter().map(|job| (job, Status::Queued)).collect()),
         };
         self.app().store.create_build(&build).await.unwrap().build.number

@@ -38,8 +38,6 @@ async fn a_build_of_a_branch() {
 async fn what_cannot_be_built_is_said() {
     let room = Room::new().await;
     let path = room.known("example", &format!("branches: [main]\n{SMALL}")).await;
-    git(&path, &["checkout", "-q", "--detach"]);
-    let loose = commit(&path, &[("a", "1")]);
     git(&path, &["checkout", "-q", "-b", "side", "main"]);
     let side = commit(&path, &[("a", "2")]);
     git(&path, &["rm", "-q", "ocelot.yml"]);
@@ -56,7 +54,7 @@ async fn what_cannot_be_built_is_said() {
         (json!({"branch": "side"}), 409, "leaves `side` out"),
         (json!({"branch": "empty"}), 422, "no ocelot.yml"),
         (json!({"commit": "abc1234"}), 400, "no whole commit id"),
-        (json!({"commit": loose}), 400, "is on no branch or tag of git/example"),
+        (json!({"commit": "0".repeat(40)}), 422, "no commit"),
         (json!({"commit": side, "branch": "main"}), 400, "is not on `main`"),
         (json!({"params": {"a": "b"}}), 422, "not supported yet"),
     ] {
@@ -93,7 +91,7 @@ async fn repositories() {
     let path = room.known("example", SMALL).await;
     let (_, repo) = room.get("/api/v1/repos/git/example").await;
     let want = json!({"repo": "git/example", "forge": "git", "owner": "", "name": "example", "clone_url": path,
-        "default_branch": "main", "public": false});
+        "default_branch": "main", "public": false, "approvals": "forks"});
     assert_eq!(repo, want);
     for (body, want) in [
         (json!({"clone_url": path, "name": "example"}), 409),

@@ -10,3 +10,4 @@ mod pause;
 mod queue;
 mod rights;
 mod streams;
+mod trust;

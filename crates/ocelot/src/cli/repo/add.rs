@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use ocelot_api::body::NewRepo;
+use ocelot_model::Approvals;
 use url::Url;
 
 use crate::cli::account::Remote;
@@ -24,6 +25,9 @@ pub(crate) struct Options {
     /// Let anyone read it, without a token.
     #[arg(long)]
     public: bool,
+    /// Whose builds wait for `ocelot approve`: forks, all (every pull request, too) or none.
+    #[arg(long, value_name = "WHOSE", default_value_t)]
+    approvals: Approvals,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -33,9 +37,9 @@ pub(crate) struct Options {
 
 pub(crate) async fn add(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
-    let Options { clone_url, forge, name, public, .. } = options;
+    let Options { clone_url, forge, name, public, approvals, .. } = options;
     let clone_url = absolute(clone_url, forge.as_deref())?;
-    let repo = client.add_repo(&NewRepo { clone_url, forge, name, public }).await?;
+    let repo = client.add_repo(&NewRepo { clone_url, forge, name, public, approvals }).await?;
     if options.json {
         show::json(&repo)?;
     } else {
