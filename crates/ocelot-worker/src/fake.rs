@@ -34,6 +34,8 @@ pub(crate) struct Heard {
     pub(crate) stale: bool,
     /// The worker takes no more jobs.
     pub(crate) ending: bool,
+    /// Why offers were refused.
+    pub(crate) refused: Vec<String>,
 }
 
 impl Heard {
@@ -141,6 +143,11 @@ impl Fake {
         self.down.lock().unwrap().as_ref().unwrap().send(Ok(message)).unwrap();
     }
 
+    /// What it is to offer may be anyone's.
+    pub(crate) fn distrust(&self) {
+        self.offer.lock().unwrap().as_mut().unwrap().untrusted = true;
+    }
+
     /// From the next greeting on, leases run out after so long.
     pub(crate) fn limit(&self, ms: u32) {
         self.limit_ms.store(ms, Ordering::Relaxed);
@@ -192,7 +199,7 @@ impl Fake {
                 self.condition(beat.condition);
             }
             Up::Accept(_) => {}
-            Up::Refuse(refuse) => panic!("{refuse:?}"),
+            Up::Refuse(refuse) => self.heard.send_modify(|heard| heard.refused.push(refuse.reason)),
         }
     }
 
@@ -320,5 +327,6 @@ pub(crate) fn offer(repo: &Path, commit: &str, job: &serde_json::Value) -> Offer
         stages: stages.map(|(name, id)| ocelot_api::proto::StageRef { id, name: name.into() }).collect(),
         variables: vec![],
         allow_local: true,
+        untrusted: false,
     }
 }

@@ -152,6 +152,17 @@ async fn a_job_passes_and_its_logs_are_whole() {
     case.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_containers_runs_nothing_of_others() {
+    let mut case = Case::empty(&[stage("one", "true", Value::Null)]).await;
+    case.fake.distrust();
+    case.start();
+    let heard = case.fake.wait("a refusal", |heard| !heard.refused.is_empty()).await;
+    assert!(heard.refused[0].contains("no containers"), "{:?}", heard.refused);
+    assert_eq!(fs::read_dir(case.dir.path().join("data/jobs")).unwrap().count(), 0);
+    case.kill_worker().await;
+}
+
 async fn check(stages: &[Value], status: &str, reason: &str, want: &[&str]) {
     let case = Case::new(stages).await;
     let heard = case.finished().await;

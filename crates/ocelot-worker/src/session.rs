@@ -20,7 +20,7 @@ use tonic::Code;
 use crate::attempt::Start;
 use crate::backoff::Backoff;
 use crate::board::{Board, Out, Stop, Taken};
-use crate::config::Config;
+use crate::config::{Config, ExecutorKind};
 use crate::connect::{self, Client, is_server_down};
 use crate::contact::{Contact, Shared};
 use crate::error::WorkerError;
@@ -295,6 +295,19 @@ impl Session {
         None
     }
 
+    /// The folder of an offered job, or why this worker does not run it.
+    fn place(&self, slot: u32, offer: &Offer) -> Result<(Folder, State), String> {
+        if offer.untrusted && self.config.executor == ExecutorKind::Host {
+            // The server knows that too; but it is this machine that would be lost.
+            return Err("this worker has no containers, and the commit may be anyone's".to_owned());
+        }
+        let state = State { slot, began_ms: boot_ms(), ..State::default() };
+        match Folder::create(&self.config.jobs(), offer, &state) {
+            Ok(folder) => Ok((folder, state)),
+            Err(error) => Err(format!("the worker's disk: {error}")),
+        }
+    }
+
     /// Takes an offer when a slot is free: the folder first, then the answer, then the work.
     fn offered(&self, offer: Offer, out: &Out) {
         let Some(lease) = offer.lease.clone() else { return };
@@ -303,16 +316,15 @@ impl Session {
             Taken::Already => say(out, Up::Accept(Accept { lease: Some(lease) })),
             Taken::No(why) => refuse(why),
             Taken::Slot(slot, stop) => {
-                let state = State { slot, began_ms: boot_ms(), ..State::default() };
-                match Folder::create(&self.config.jobs(), &offer, &state) {
-                    Ok(folder) => {
+                match self.place(slot, &offer) {
+                    Ok((folder, state)) => {
                         say(out, Up::Accept(Accept { lease: Some(lease) }));
                         // Nobody takes it any more only when the worker ends.
                         let _ = self.starts.send(Start { folder, offer, state, stop, resumed: false });
                     }
-                    Err(error) => {
-                        tracing::error!("an offered job has no place on the disk: {error}");
-                        refuse(format!("the worker's disk: {error}"));
+                    Err(why) => {
+                        tracing::error!("an offered job is refused: {why}");
+                        refuse(why);
                         let board = Arc::clone(&self.board);
                         tokio::spawn(async move {
                             tokio::time::sleep(AFTER_REFUSAL).await;

@@ -25,6 +25,7 @@ pub(super) async fn of(app: &App, claimed: &Claimed) -> Result<Offer, StoreError
         stages: claimed.stages.iter().map(|(id, name)| StageRef { id: id.0, name: name.clone() }).collect(),
         variables,
         allow_local: app.config.allow_local_repos,
+        untrusted: !build.trust.origin.is_trusted(),
     })
 }
 
