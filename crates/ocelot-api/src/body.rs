@@ -1,5 +1,9 @@
 //! The JSON bodies of `/api/v1`. Times are RFC 3339 in UTC, durations milliseconds.
 
+mod times;
+
+pub use times::*;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

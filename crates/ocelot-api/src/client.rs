@@ -20,8 +20,9 @@ use futures_util::{Stream, StreamExt as _};
 use reqwest::Method;
 
 use crate::body::{
-    Build, CreatedToken, CreatedWorkerToken, NewBuild, NewPause, NewRepo, NewToken, NewWorkerToken, Page,
-    PauseState, QueueItem, Repo, RepoChange, RetryBuild, Token, WhoAmI, Worker, WorkerToken,
+    Build, CreatedToken, CreatedWorkerToken, NewBuild, NewPause, NewPoll, NewRepo, NewSchedule, NewToken,
+    NewWorkerToken, Page, PauseState, Poll, QueueItem, Repo, RepoChange, RetryBuild, Schedule, Token, WhoAmI,
+    Worker, WorkerToken,
 };
 
 /// Answers of this module.
@@ -202,6 +203,36 @@ impl Client {
     /// Forgets a repository with its builds.
     pub async fn remove_repo(&self, handle: &str) -> Result<()> {
         self.delete(&format!("repos/{handle}")).await
+    }
+
+    /// Polls of all repositories that the token may read.
+    pub async fn polls(&self) -> Result<Vec<Poll>> {
+        self.all("polls").await
+    }
+
+    /// Looks at a repository from time to time.
+    pub async fn add_poll(&self, poll: &NewPoll) -> Result<Poll> {
+        self.send(Method::POST, "polls", Some(poll)).await
+    }
+
+    /// Ends the poll of a repository.
+    pub async fn remove_poll(&self, handle: &str) -> Result<()> {
+        self.delete(&format!("polls/{handle}")).await
+    }
+
+    /// Schedules of all repositories that the token may read.
+    pub async fn schedules(&self) -> Result<Vec<Schedule>> {
+        self.all("schedules").await
+    }
+
+    /// Builds a branch at set times.
+    pub async fn add_schedule(&self, schedule: &NewSchedule) -> Result<Schedule> {
+        self.send(Method::POST, "schedules", Some(schedule)).await
+    }
+
+    /// Ends a schedule.
+    pub async fn remove_schedule(&self, id: i64) -> Result<()> {
+        self.delete(&format!("schedules/{id}")).await
     }
 
     /// All workers.

@@ -5,7 +5,7 @@
 
 mod caches;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -88,6 +88,14 @@ impl Git {
         out.lines()
             .find_map(|line| line.strip_prefix("ref: refs/heads/")?.strip_suffix("\tHEAD").map(str::to_owned))
             .ok_or_else(|| GitError::NoDefaultBranch(url.to_string()))
+    }
+
+    /// All branches, and the commit that each is at.
+    pub async fn heads(&self, url: &CloneUrl) -> Result<BTreeMap<String, String>, GitError> {
+        let out = self.ls_remote(url, &["--heads"], &[]).await?;
+        let branch =
+            |(id, name): (&str, &str)| Some((name.strip_prefix("refs/heads/")?.to_owned(), id.to_owned()));
+        Ok(refs(&out).filter(|(id, _)| is_commit(id)).filter_map(branch).collect())
     }
 
     /// The commit that `branch` is at, and what [`Git::read`] reads of it, in one call to the server.

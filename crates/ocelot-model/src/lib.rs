@@ -6,6 +6,7 @@
 pub mod access;
 pub mod build;
 pub mod concurrency;
+pub mod cron;
 pub mod event;
 pub mod forge;
 pub mod git;

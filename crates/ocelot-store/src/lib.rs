@@ -81,12 +81,14 @@ pub mod rows;
 mod seal;
 mod secret;
 mod sqlite;
+mod times;
 mod wake;
 
 pub use backup::{About, BackupError};
 pub use error::{LogError, NotReady, StoreError};
 pub use log_store::{LogPlace, LogStoreOptions};
 pub use rows::*;
+pub use times::*;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -344,6 +346,67 @@ impl Store {
     /// Forgets the webhook of a repository.
     pub async fn remove_hook(&self, repo: RepoId) -> Result<(), StoreError> {
         each!(self, core => core.remove_hook(repo).await)
+    }
+
+    // polls.rs
+    /// Adds a poll; [`StoreError::Conflict`] when the repository has one.
+    pub async fn add_poll(&self, new: &NewTimes<'_>, branches: &[String]) -> Result<Poll, StoreError> {
+        each!(self, core => core.add_poll(new, branches).await)
+    }
+
+    /// All, in the order in which they were made.
+    pub async fn list_polls(&self) -> Result<Vec<Poll>, StoreError> {
+        each!(self, core => core.list_polls().await)
+    }
+
+    /// Removes the poll of a repository.
+    pub async fn remove_poll(&self, repo: RepoId) -> Result<(), StoreError> {
+        each!(self, core => core.remove_poll(repo).await)
+    }
+
+    /// Takes one that has come round, for so long.
+    pub async fn take_poll(&self, time: Duration) -> Result<Option<(Poll, Turn)>, StoreError> {
+        each_again!(self, core => core.take_poll(time))
+    }
+
+    /// Says how the branches are known to be now and what came of it; [`StoreError::Stale`] when the turn is over.
+    pub async fn finish_poll(&self, turn: Turn, heads: &Heads, outcome: &str) -> Result<(), StoreError> {
+        each_again!(self, core => core.finish_poll(turn, heads, outcome))
+    }
+
+    // schedules.rs
+    /// Adds a schedule that a person wants; without a branch, of the default branch.
+    pub async fn add_schedule(
+        &self,
+        new: &NewTimes<'_>,
+        branch: Option<&str>,
+    ) -> Result<Schedule, StoreError> {
+        each!(self, core => core.add_schedule(new, branch).await)
+    }
+
+    /// All, in the order in which they were made.
+    pub async fn list_schedules(&self) -> Result<Vec<Schedule>, StoreError> {
+        each!(self, core => core.list_schedules().await)
+    }
+
+    /// By id.
+    pub async fn load_schedule(&self, id: i64) -> Result<Schedule, StoreError> {
+        each!(self, core => core.load_schedule(id).await)
+    }
+
+    /// Removes one that a person wanted; [`StoreError::Conflict`] when it stands in a file.
+    pub async fn remove_schedule(&self, id: i64) -> Result<(), StoreError> {
+        each!(self, core => core.remove_schedule(id).await)
+    }
+
+    /// Takes one that has come round, for so long or until it comes round again.
+    pub async fn take_schedule(&self, time: Duration) -> Result<Option<(Schedule, Turn)>, StoreError> {
+        each_again!(self, core => core.take_schedule(time))
+    }
+
+    /// Says what came of one without a build; not `over`: it is tried again when the turn ends.
+    pub async fn settle_schedule(&self, turn: Turn, outcome: &str, over: bool) -> Result<(), StoreError> {
+        each_again!(self, core => core.settle_schedule(turn, outcome, over))
     }
 
     // builds.rs

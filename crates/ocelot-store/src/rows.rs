@@ -280,6 +280,10 @@ pub struct NewBuild {
     pub concurrency: Option<Concurrency>,
     /// Where its commit comes from: while that does not allow it to start, its jobs are `blocked`.
     pub trust: Trust,
+    /// What it came of, settled with it: [`crate::StoreError::Stale`], and no build, when somebody else was first.
+    pub due: Option<crate::Due>,
+    /// The file's schedules become those of the repository.
+    pub schedules: Option<Vec<ocelot_model::pipeline::Schedule>>,
     /// What it does.
     pub plan: Plan,
 }

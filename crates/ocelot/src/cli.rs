@@ -15,9 +15,11 @@ mod init;
 mod login;
 mod logs;
 mod pause;
+mod poll;
 mod queue;
 mod repo;
 mod retry;
+mod schedule;
 mod server;
 pub(crate) mod show;
 mod status;
@@ -64,6 +66,12 @@ enum Command {
     /// Add, list, show, change and remove repositories.
     #[command(subcommand)]
     Repo(repo::Verb),
+    /// Look at repositories from time to time, and build what is new.
+    #[command(subcommand)]
+    Poll(poll::Verb),
+    /// Build branches at set times.
+    #[command(subcommand)]
+    Schedule(schedule::Verb),
     /// Queue a build.
     Build(build::Options),
     /// Show how a build stands.
@@ -114,6 +122,8 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Worker(options) => worker::worker(options).await,
         Command::Login(options) => login::login(options).await,
         Command::Repo(verb) => repo::dispatch(verb).await,
+        Command::Poll(verb) => poll::dispatch(verb).await,
+        Command::Schedule(verb) => schedule::dispatch(verb).await,
         Command::Build(options) => build::build(options).await,
         Command::Status(options) => status::status(options).await,
         Command::Summary(options) => summary::summary(options).await,

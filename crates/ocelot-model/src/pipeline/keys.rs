@@ -16,7 +16,6 @@ pub const NOT_SUPPORTED_YET: &[&str] = &[
     "notify",
     "params",
     "pull_request",
-    "schedule",
     "secrets",
     "services",
     "stages.artifacts",
@@ -167,7 +166,7 @@ const TOP_ONLY: &[Key] = &[
     now("concurrency", Shape::Table(&CONCURRENCY), "How many builds of a group may go on at once."),
     later("cancel_superseded", Shape::Bool, "A newer push cancels older builds of the same branch."),
     later("params", PARAMS, "Values that a person gives when starting a build."),
-    later("schedule", SCHEDULES, "Builds at set times."),
+    now("schedule", SCHEDULES, "Builds at set times, as the default branch's newest file says."),
     later("pull_request", Shape::Choice(&["head", "merge"]), "Which commit of a pull request builds."),
     later("notify", Shape::Table(&NOTIFY), "Who is told of the result."),
     later("subscriptions", SUBSCRIPTIONS, "Repositories whose passed builds start one here."),
@@ -315,8 +314,13 @@ static SCHEDULE: Table = Table {
     name: "schedule",
     what: "a schedule",
     groups: &[&[
-        required("cron", Shape::Text(Kind::Any), "When."),
-        now("branch", Shape::Text(Kind::Any), "Which branch."),
+        required(
+            "cron",
+            Shape::Text(Kind::Cron),
+            "When: minute hour day month weekday, or @daily and the like.",
+        ),
+        now("branch", Shape::Text(Kind::Any), "Which branch. Default: the repository's default branch."),
+        now("time_zone", Shape::Text(Kind::Zone), "Such as Europe/Rome. Default: UTC."),
     ]],
 };
 

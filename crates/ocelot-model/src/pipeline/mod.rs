@@ -36,5 +36,7 @@ pub use parse::{parse, parse_within};
 pub use problem::{Problem, Problems};
 pub use render::render;
 pub use schema::json_schema;
-pub use spec::{AllowFailure, Checkout, Decided, Job, Pipeline, Pull, Resources, Retry, Run, Stage};
-pub use trigger::branch_matches;
+pub use spec::{
+    AllowFailure, Checkout, Decided, Job, Pipeline, Pull, Resources, Retry, Run, Schedule, Stage,
+};
+pub use trigger::{branch_matches, check_branches};

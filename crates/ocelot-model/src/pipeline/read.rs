@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::problem::{Fault, Report, Span};
 use super::shape::{self, boolean, integer};
-use super::spec::{Checkout, Job, Pipeline, Pull, Resources, Retry};
+use super::spec::{Checkout, Job, Pipeline, Pull, Resources, Retry, Schedule};
 use super::tree::{Entry, Node, Value, measure};
 use super::{keys, needs, stage, text};
 use crate::concurrency::Concurrency;
@@ -35,7 +35,20 @@ pub(super) fn pipeline(top: &Node, report: &mut Report<'_>) -> Pipeline {
         }
     };
     limit_stages(top, &jobs, report);
-    Pipeline { branches, checkout, concurrency: top.find("concurrency").and_then(concurrency), jobs }
+    let concurrency = top.find("concurrency").and_then(concurrency);
+    Pipeline { branches, checkout, concurrency, schedules: schedules(top), jobs }
+}
+
+fn schedules(top: &Node) -> Vec<Schedule> {
+    let text = |node: &Node, key: &str| node.find(key).and_then(Node::text).map(str::to_owned);
+    let schedule = |node: &Node| {
+        let time_zone = text(node, "time_zone").unwrap_or_default();
+        Some(Schedule { cron: text(node, "cron")?, time_zone, branch: text(node, "branch") })
+    };
+    match top.find("schedule").map(|node| &node.value) {
+        Some(Value::List(items)) => items.iter().filter_map(schedule).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn concurrency(node: &Node) -> Option<Concurrency> {

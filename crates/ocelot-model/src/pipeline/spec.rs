@@ -20,6 +20,9 @@ pub struct Pipeline {
     /// The group whose builds wait for each other.
     #[serde(default)]
     pub concurrency: Option<Concurrency>,
+    /// When branches are built without anyone asking.
+    #[serde(default)]
+    pub schedules: Vec<Schedule>,
     /// At least one job, in the order of the file, matrix already expanded, names unique.
     pub jobs: Vec<Job>,
 }
@@ -29,6 +32,17 @@ impl Pipeline {
     pub fn asks_for_files(&self) -> bool {
         self.jobs.iter().flat_map(|job| &job.stages).any(|stage| stage.condition.asks_for_files())
     }
+}
+
+/// A time that comes round, as the file has it. Both texts were checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Expression of cron.
+    pub cron: String,
+    /// Name of the time zone; UTC when empty.
+    pub time_zone: String,
+    /// Which branch is built; the default branch when `None`.
+    pub branch: Option<String>,
 }
 
 /// How the repository is checked out.

@@ -6,6 +6,7 @@ use super::env::{check_env_name, reserved_names};
 use super::problem::{Fault, printable, quote};
 use super::{glob, image, trigger};
 use crate::concurrency::unknown_placeholder;
+use crate::cron::Cron;
 
 const SECOND: u64 = 1_000;
 /// Longest time that may be asked for: 7 days.
@@ -50,6 +51,10 @@ pub(super) enum Kind {
     BranchPair,
     /// Name of a concurrency group.
     Group,
+    /// When something comes round.
+    Cron,
+    /// A time zone.
+    Zone,
 }
 
 impl Kind {
@@ -76,7 +81,9 @@ impl Kind {
             | Kind::Memory
             | Kind::Cpu
             | Kind::User
-            | Kind::Group => 1_024,
+            | Kind::Group
+            | Kind::Cron
+            | Kind::Zone => 1_024,
         }
     }
 
@@ -109,6 +116,8 @@ impl Kind {
             Kind::Label => label(text),
             Kind::BranchPair => branch_pair(text),
             Kind::Group => group(text),
+            Kind::Cron => cron(text, ""),
+            Kind::Zone => cron("@daily", text),
         }
     }
 
@@ -121,7 +130,7 @@ impl Kind {
         let reserved =
             |end: &str| format!("^(({}){end}|OCELOT_)", reserved_names().collect::<Vec<_>>().join("|"));
         match self {
-            Kind::Any | Kind::When => pattern("[^ \\t\\r\\n]"),
+            Kind::Any | Kind::When | Kind::Cron | Kind::Zone => pattern("[^ \\t\\r\\n]"),
             Kind::Script | Kind::EnvValue => Rule::default(),
             Kind::StageName => {
                 let rule = pattern("^[^ \\t\\r\\n]([^\\t\\r\\n]*[^ \\t\\r\\n])?$");
@@ -303,6 +312,10 @@ pub(super) fn assignment(text: &str) -> Result<(&str, &str), Fault> {
 
 pub(super) fn env_name(name: &str) -> Result<(), Fault> {
     check_env_name(name).map_err(|error| Fault::new(error.code(), format!("{}: {error}", quote(name))))
+}
+
+fn cron(text: &str, zone: &str) -> Result<(), Fault> {
+    Cron::new(text, zone).map(drop).map_err(|error| Fault::new("cron", error.to_string()))
 }
 
 fn stage_name(text: &str) -> Result<(), Fault> {

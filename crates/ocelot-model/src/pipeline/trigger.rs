@@ -26,6 +26,11 @@ pub fn branch_matches(patterns: &[String], branch: &str) -> bool {
     patterns.is_empty() || patterns.iter().any(matches)
 }
 
+/// Whether these are patterns as `branches` takes them; says what is wrong with the first that is not.
+pub fn check_branches(patterns: &[String]) -> Result<(), String> {
+    patterns.iter().try_for_each(|pattern| check(pattern).map_err(|fault| fault.message))
+}
+
 pub(super) fn check(pattern: &str) -> Result<(), Fault> {
     match pattern {
         ALL => Ok(()),

@@ -97,7 +97,6 @@ const LATER: &[(&str, &str)] = &[
     ("notify", "notify: {slack: {channel: '#a', identifier: b, on: [PASS, FAIL]}}"),
     ("params", "params: {env: {type: choice, options: [a, b], default: a}}"),
     ("pull_request", "pull_request: merge"),
-    ("schedule", "schedule: [{cron: '0 3 * * *', branch: main}]"),
     ("secrets", "secrets: [TOKEN]"),
     ("services", "services: {db: {image: postgres:17, env: {A: b}, ready: x, ports: [5432]}}"),
     ("stages.artifacts", "artifacts: [target/release/app]"),

@@ -9,6 +9,7 @@ mod changed;
 pub(crate) mod concurrency;
 pub mod fence;
 pub mod retry;
+pub(crate) mod times;
 pub mod trigger;
 pub(crate) mod waiting;
 

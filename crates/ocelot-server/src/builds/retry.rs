@@ -27,8 +27,11 @@ pub async fn retry(
     }
     if old.jobs.is_empty() {
         // Its file could not be read: perhaps a newer Ocelot can.
-        let (event, trust) = (EventKind::Retry, trust(build, actor));
-        let origin = Origin { event, retry_of: Some(number), force: true, actor: name_of(actor), trust };
+        let origin = Origin {
+            retry_of: Some(number),
+            force: true,
+            ..Origin::new(EventKind::Retry, name_of(actor), trust(build, actor))
+        };
         return trigger::from_commit(app, &build.repo, &build.branch, &build.commit, origin).await;
     }
     if failed && old.jobs.iter().all(|job| job.status == Status::Passed) {
@@ -47,6 +50,8 @@ pub async fn retry(
         retry_of: Some(number),
         concurrency: build.concurrency.clone(),
         trust: trust(build, actor),
+        due: None,
+        schedules: None,
         plan: Plan::Jobs(old.jobs.iter().map(|job| again(job, failed)).collect()),
     };
     Ok(trigger::create(app, &row).await?)

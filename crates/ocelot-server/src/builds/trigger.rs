@@ -5,7 +5,7 @@ use ocelot_forge::{GitError, Snapshot, git};
 use ocelot_model::access::Actor;
 use ocelot_model::pipeline::{self, Facts, Job, Pipeline, branch_matches, decide};
 use ocelot_model::{BuildNumber, EventKind, Origin as CommitOrigin, Status, Trust};
-use ocelot_store::{BuildDetail, ConfigProblem, NewBuild as NewRow, Plan, Repo, StoreError};
+use ocelot_store::{BuildDetail, ConfigProblem, Due, NewBuild as NewRow, Plan, Repo, StoreError};
 
 use super::{changed, concurrency, name_of};
 use crate::App;
@@ -49,18 +49,25 @@ pub async fn manual(
     if !new.params.is_empty() {
         return Err(TriggerError::Unsupported("`params` is not supported yet".to_owned()));
     }
-    let trust = Trust::own();
-    let origin =
-        Origin { event: EventKind::Manual, retry_of: None, force: new.force, actor: name_of(actor), trust };
+    let origin = Origin { force: new.force, ..Origin::new(EventKind::Manual, name_of(actor), Trust::own()) };
     if let Some(commit) = &new.commit {
         let (branch, commit, trust) = revision(app, repo, new, commit).await?;
         let origin = Origin { trust, ..origin };
         return from_commit(app, repo, &branch, &commit, origin).await;
     }
-    let branch = new.branch.as_deref().unwrap_or(&repo.default_branch);
+    from_head(app, repo, new.branch.as_deref().unwrap_or(&repo.default_branch), origin).await
+}
+
+/// The newest commit of a branch.
+pub(super) async fn from_head(
+    app: &App,
+    repo: &Repo,
+    branch: &str,
+    origin: Origin,
+) -> Result<BuildDetail, TriggerError> {
     let url = app.git.check_url(&repo.clone_url)?;
     let (commit, snapshot) = app.git.head(&url, branch, FILE).await?;
-    from_snapshot(app, repo, branch, &commit, snapshot, origin).await
+    from_snapshot(app, repo, branch, &commit, snapshot, Origin { newest: true, ..origin }).await
 }
 
 /// Where a build comes from.
@@ -73,6 +80,24 @@ pub(super) struct Origin {
     pub(super) actor: String,
     /// Where its commit comes from, which is not where the wish comes from.
     pub(super) trust: Trust,
+    /// The commit is the newest of its branch: what the file says beside the build holds from now on.
+    pub(super) newest: bool,
+    /// What is settled with the build.
+    pub(super) due: Option<Due>,
+}
+
+impl Origin {
+    pub(super) fn new(event: EventKind, actor: impl Into<String>, trust: Trust) -> Origin {
+        Origin {
+            event,
+            retry_of: None,
+            force: false,
+            actor: actor.into(),
+            trust,
+            newest: matches!(event, EventKind::Push | EventKind::Poll),
+            due: None,
+        }
+    }
 }
 
 /// Reads the file at `commit` and makes the build; a broken file makes a build in `error`.
@@ -102,6 +127,7 @@ async fn from_snapshot(
     let Some(file) = file else {
         return Err(TriggerError::NoFile(format!("there is no {FILE} at {short} of {}", repo.name)));
     };
+    let mut schedules = None;
     let (plan, concurrency) = match pipeline::parse_within(&file, &app.config.limits) {
         Ok(mut pipeline) => {
             check_branch(&pipeline, branch, origin.force)?;
@@ -112,6 +138,9 @@ async fn from_snapshot(
             }
             decide(&mut pipeline.jobs, &facts);
             let group = pipeline.concurrency.take();
+            if origin.newest && branch == repo.default_branch && origin.trust.may_have_secrets() {
+                schedules = Some(std::mem::take(&mut pipeline.schedules));
+            }
             (
                 Plan::Jobs(pipeline.jobs.into_iter().map(begin).collect()),
                 group.map(|group| group.of_branch(branch)),
@@ -130,6 +159,8 @@ async fn from_snapshot(
         retry_of: origin.retry_of,
         concurrency,
         trust: origin.trust,
+        due: origin.due,
+        schedules,
         plan,
     };
     Ok(create(app, &row).await?)

@@ -25,6 +25,7 @@ mod repos;
 pub mod router;
 mod session;
 mod status;
+mod times;
 mod tokens;
 mod workers;
 

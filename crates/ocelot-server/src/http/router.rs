@@ -14,7 +14,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 use utoipa_axum::routes;
 
 use super::guard::{Gate, Right, guard};
-use super::{builds, events, fleet, logs, middleware, pause, repos, session, status, tokens, workers};
+use super::{builds, events, fleet, logs, middleware, pause, repos, session, status, times, tokens, workers};
 use crate::App;
 use crate::site;
 
@@ -89,6 +89,12 @@ fn api_table() -> Vec<Route> {
         api(PATCH,  "/api/v1/repos/{*handle}",                  Right::Repo,     routes!(repos::change)),
         api(DELETE, "/api/v1/repos/{*handle}",                  Right::Repo,     routes!(repos::remove)),
         api(GET,    "/api/v1/forges",                           Right::SignedIn, routes!(fleet::forges)),
+        api(GET,    "/api/v1/polls",                            Right::Repo,     routes!(times::polls)),
+        api(POST,   "/api/v1/polls",                            Right::Repo,     routes!(times::add_poll)),
+        api(DELETE, "/api/v1/polls/{*handle}",                  Right::Repo,     routes!(times::remove_poll)),
+        api(GET,    "/api/v1/schedules",                        Right::Repo,     routes!(times::schedules)),
+        api(POST,   "/api/v1/schedules",                        Right::Repo,     routes!(times::add_schedule)),
+        api(DELETE, "/api/v1/schedules/{id}",                   Right::Repo,     routes!(times::remove_schedule)),
         api(GET,    "/api/v1/workers",                          FLEET,           routes!(fleet::workers)),
         api(DELETE, "/api/v1/workers/{id}",                     ADMIN,           routes!(workers::remove)),
         api(POST,   "/api/v1/workers/{id}/drain",               ADMIN,           routes!(workers::drain)),

@@ -6,6 +6,9 @@ mod leases;
 mod log_store;
 mod queue;
 mod retention;
+mod times;
+
+pub use times::times;
 
 use crate::App;
 use crate::serve::Parts;
@@ -18,5 +21,6 @@ pub(crate) fn start(app: &App, parts: &mut Parts) {
     parts.spawn("looking at the queue", queue::queue(app.clone()));
     parts.spawn("mending what cannot end", janitor::janitor(app.clone()));
     parts.spawn("copying logs into the log store", log_store::log_store(app.clone()));
+    parts.spawn("looking at polls and schedules", times(app.clone()));
     parts.spawn("removing what is old", retention::retention(app.clone()));
 }

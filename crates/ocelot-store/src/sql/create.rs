@@ -5,9 +5,9 @@ use ocelot_model::pipeline::{Decided, Job as JobSpec, Retry};
 use ocelot_model::{BuildNumber, JobId, Status, Trust};
 
 use super::state::{Locked, Writer};
-use super::{Core, Db, Tx, queue, repos};
+use super::{Core, Db, Tx, polls, queue, repos, schedules};
 use crate::raw::{clean, to_json};
-use crate::{BuildDetail, ConfigProblem, EventBody, NewBuild, Plan, StoreError};
+use crate::{BuildDetail, ConfigProblem, Due, EventBody, NewBuild, Plan, StoreError};
 
 /// The stage before those of the file: image and checkout.
 const SETUP: &str = "setup";
@@ -27,6 +27,18 @@ impl Core {
             Plan::Broken { reason, problems } => insert_broken(&mut tx, new, reason, problems).await?,
             Plan::Jobs(jobs) => insert_whole(&mut tx, new, jobs).await?,
         };
+        match &new.due {
+            None => {}
+            Some(Due::Schedule(turn)) => {
+                schedules::settle(&mut tx, *turn, &format!("build {number}")).await?;
+            }
+            Some(Due::Poll { turn, before }) => {
+                polls::note_head(&mut tx, *turn, &new.branch, before.as_deref(), &new.commit).await?;
+            }
+        }
+        if let Some(wanted) = &new.schedules {
+            schedules::replace(&mut tx, new.repo, wanted).await?;
+        }
         self.commit(tx).await?;
         let detail = self.find_build_detail(number).await?;
         detail.ok_or_else(|| StoreError::NotFound(format!("build {number}")))

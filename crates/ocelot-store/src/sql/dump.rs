@@ -39,6 +39,8 @@ pub(crate) const STATE: &[Kept] = &[
     kept("forges", "id", NEAR),
     kept("repos", "id", NEAR),
     kept("hooks", "id", None),
+    kept("polls", "id", NEAR),
+    kept("schedules", "id", NEAR),
     kept("builds", "number", NEAR),
     kept("jobs", "id", FAR),
     kept("attempts", "id", FAR),

@@ -222,6 +222,8 @@ pub(crate) fn new_build(repo: &Repo, text: &str) -> NewBuild {
         author: "Ann <ann@example.org>".into(),
         triggered_by: None,
         retry_of: None,
+        due: None,
+        schedules: None,
         concurrency: None,
         trust: Trust::own(),
         plan: Plan::Jobs(jobs(text)),

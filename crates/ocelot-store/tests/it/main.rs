@@ -38,5 +38,6 @@ mod retention;
 mod rota;
 #[cfg(not(debug_assertions))]
 mod speed;
+mod times;
 mod trust;
 mod workers;

@@ -100,6 +100,8 @@ impl World {
             author: "Ann".into(),
             triggered_by: None,
             retry_of: None,
+            due: None,
+            schedules: None,
             concurrency: pipeline.concurrency,
             trust: Trust::own(),
             plan: Plan::Jobs(pipeline.jobs.into_iter().map(|job| (job, Status::Queued)).collect()),

@@ -10,4 +10,5 @@ mod pause;
 mod queue;
 mod rights;
 mod streams;
+mod times;
 mod trust;

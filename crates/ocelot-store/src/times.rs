@@ -1,0 +1,96 @@
+//! What comes round: polls and schedules, as the store gives and takes them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use ocelot_model::RepoId;
+
+use crate::Repo;
+
+/// Branch to commit.
+pub type Heads = BTreeMap<String, String>;
+
+/// A repository that is looked at from time to time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poll {
+    /// Id.
+    pub id: i64,
+    /// Which repository.
+    pub repo: Repo,
+    /// Expression of cron.
+    pub cron: String,
+    /// Name of a time zone.
+    pub time_zone: String,
+    /// Branches, as in `branches` of `ocelot.yml`; empty for all.
+    pub branches: Vec<String>,
+    /// How the branches were at the last look; `None` before the first one.
+    pub heads: Option<Heads>,
+    /// When it comes round.
+    pub next_at: Timestamp,
+    /// The last look.
+    pub last_at: Option<Timestamp>,
+    /// What came of it, in words.
+    pub outcome: Option<String>,
+    /// Who wants it.
+    pub created_by: String,
+}
+
+/// A time at which a branch is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// Id.
+    pub id: i64,
+    /// Which repository.
+    pub repo: Repo,
+    /// It stands in the file of the default branch.
+    pub from_file: bool,
+    /// Expression of cron.
+    pub cron: String,
+    /// Name of a time zone.
+    pub time_zone: String,
+    /// Which branch; `None` for the default branch.
+    pub branch: Option<String>,
+    /// When it comes round.
+    pub next_at: Timestamp,
+    /// When it came last.
+    pub last_at: Option<Timestamp>,
+    /// What came of it, in words.
+    pub outcome: Option<String>,
+    /// Who wants it.
+    pub created_by: String,
+}
+
+/// A poll or schedule to add.
+#[derive(Debug, Clone)]
+pub struct NewTimes<'a> {
+    /// Which repository.
+    pub repo: RepoId,
+    /// When.
+    pub cron: &'a ocelot_model::cron::Cron,
+    /// Who wants it.
+    pub by: &'a str,
+}
+
+/// A poll or schedule that has come round, and that this server has for itself for a while. When nothing is heard of it
+/// until then, it comes round again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// Id of the poll or schedule.
+    pub id: i64,
+    /// Until when, as stored: what makes it this server's.
+    pub(crate) until: i64,
+}
+
+/// What a build came of, to be settled in its own transaction: so there is one build for it, and no more.
+#[derive(Debug, Clone)]
+pub enum Due {
+    /// A schedule came round.
+    Schedule(Turn),
+    /// A poll found a branch elsewhere than before.
+    Poll {
+        /// Whose turn it is.
+        turn: Turn,
+        /// Where the branch was; `None` when it is new.
+        before: Option<String>,
+    },
+}
