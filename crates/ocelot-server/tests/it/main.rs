@@ -5,3 +5,4 @@ mod grpc;
 mod http;
 mod room;
 mod tls;
+mod trust_machine;

@@ -146,11 +146,17 @@ impl Room {
 
     /// A worker that says hello, without a connection.
     pub(crate) async fn worker(&self) -> WorkerId {
-        let (token, _) = self.app.store.create_token("workers", Role::Worker, &[], None).await.unwrap();
+        self.worker_with("w1", "docker").await
+    }
+
+    /// The same with a name and an executor.
+    pub(crate) async fn worker_with(&self, name: &str, executor: &str) -> WorkerId {
+        let token = format!("token of {name}");
+        let (token, _) = self.app.store.create_token(&token, Role::Worker, &[], None).await.unwrap();
         let hello = Hello {
             identity: Identity::Token(token.id),
-            name: "w1".to_owned(),
-            labels: [("executor".to_owned(), "docker".to_owned())].into(),
+            name: name.to_owned(),
+            labels: [("executor".to_owned(), executor.to_owned())].into(),
             slots: 4,
             version: "0".to_owned(),
             sharing: "same-paths".to_owned(),
