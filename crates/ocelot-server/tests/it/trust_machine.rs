@@ -148,6 +148,8 @@ impl Machine {
             retry_of: None,
             concurrency: None,
             trust,
+            due: None,
+            schedules: None,
             plan: Plan::Jobs(pipeline.jobs.into_iter().map(|job| (job, Status::Queued)).collect()),
         };
         let build = self.room.app.store.create_build(&new).await.unwrap().build;
