@@ -135,6 +135,12 @@ pub struct Job {
     /// It did not pass and counts as passed all the same (`allow_failure` in the file).
     #[serde(default)]
     pub allowed: bool,
+    /// It waits for `approve`, as its file says.
+    #[serde(default)]
+    pub needs_approval: bool,
+    /// Who let it start then.
+    #[serde(default)]
+    pub approved_by: Option<String>,
     /// Number of its newest attempt.
     pub attempt: u32,
     /// Name of the worker of the newest attempt.
@@ -213,6 +219,15 @@ pub struct NewBuild {
     /// Build even when the rules of the file would skip it.
     #[serde(default)]
     pub force: bool,
+}
+
+/// Body of `POST /api/v1/builds/{number}/approve`; may be left out.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveBuild {
+    /// Name of the job that may start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
 }
 
 /// Body of `POST /api/v1/builds/{number}/retry`; may be left out.

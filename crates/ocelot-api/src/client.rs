@@ -20,9 +20,9 @@ use futures_util::{Stream, StreamExt as _};
 use reqwest::Method;
 
 use crate::body::{
-    Build, CreatedToken, CreatedWorkerToken, NewBuild, NewPause, NewPoll, NewRepo, NewSchedule, NewToken,
-    NewWorkerToken, Page, PauseState, Poll, QueueItem, Repo, RepoChange, RetryBuild, Schedule, Token, WhoAmI,
-    Worker, WorkerToken,
+    ApproveBuild, Build, CreatedToken, CreatedWorkerToken, NewBuild, NewPause, NewPoll, NewRepo, NewSchedule,
+    NewToken, NewWorkerToken, Page, PauseState, Poll, QueueItem, Repo, RepoChange, RetryBuild, Schedule,
+    Token, WhoAmI, Worker, WorkerToken,
 };
 
 /// Answers of this module.
@@ -129,9 +129,9 @@ impl Client {
         self.send(Method::POST, &format!("builds/{number}/cancel"), None::<&()>).await
     }
 
-    /// Lets a build start that waits for approval.
-    pub async fn approve(&self, number: i64) -> Result<Build> {
-        self.send(Method::POST, &format!("builds/{number}/approve"), None::<&()>).await
+    /// Lets a build start that waits for approval, or one of its jobs.
+    pub async fn approve(&self, number: i64, what: &ApproveBuild) -> Result<Build> {
+        self.send(Method::POST, &format!("builds/{number}/approve"), Some(what)).await
     }
 
     /// Queues a new build of the same commit.

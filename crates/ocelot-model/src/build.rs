@@ -38,6 +38,8 @@ pub struct JobState {
     pub ready: bool,
     /// Names of the jobs that it needs.
     pub needs: Vec<String>,
+    /// A person must let it start, and nobody has.
+    pub approval: bool,
     /// Runs even when a job that it needs failed.
     pub always: bool,
     /// Its failure counts as passed.
@@ -57,7 +59,7 @@ pub enum Happening {
     Created,
     /// Its concurrency group has a place for it.
     Admitted,
-    /// A person approved of its commit: what waited for that goes on.
+    /// A person approved of its commit, or of some of its jobs: what waited for nothing else goes on.
     Approved,
     /// A worker says that its attempt is over.
     Finished {
@@ -280,7 +282,7 @@ fn cancel_job(job: &mut JobState, why: &str, changes: &mut Vec<Change>) {
 }
 
 fn unblock(job: &mut JobState, changes: &mut Vec<Change>) {
-    if job.status == Status::Blocked {
+    if job.status == Status::Blocked && !job.approval {
         job.status = Status::Queued;
         job.reason = None;
         changes.push(Change::Job { job: job.id, status: Status::Queued, reason: None });
@@ -327,11 +329,11 @@ fn settle_jobs(build: &mut BuildState, changes: &mut Vec<Change>) {
     }
 }
 
-/// For a queued job that is not in the queue yet: `Ok` to enqueue, `Err` with the reason to skip
+/// For a job that is not in the queue yet: `Ok` to enqueue, `Err` with the reason to skip
 /// it, `None` to go on waiting.
 fn verdict(build: &BuildState, at: usize) -> Option<Result<(), String>> {
     let job = &build.jobs[at];
-    if job.status != Status::Queued || job.ready {
+    if !matches!(job.status, Status::Queued | Status::Blocked) || job.ready {
         return None;
     }
     if !job.always
@@ -339,7 +341,8 @@ fn verdict(build: &BuildState, at: usize) -> Option<Result<(), String>> {
     {
         return Some(Err(format!("it needs job `{}`, which ended as {}", bad.name, bad.status)));
     }
-    (build.admitted && needs(build, job).all(|n| n.status.is_terminal())).then_some(Ok(()))
+    let free = build.admitted && job.status == Status::Queued;
+    (free && needs(build, job).all(|n| n.status.is_terminal())).then_some(Ok(()))
 }
 
 fn needs<'a>(build: &'a BuildState, job: &'a JobState) -> impl Iterator<Item = &'a JobState> {
@@ -430,6 +433,7 @@ mod tests {
             reason: None,
             ready: false,
             needs: rest.split(',').map(clean).filter(|s| !s.is_empty()).collect(),
+            approval: false,
             always: flags.contains('!'),
             allow_failure: flags.contains('?'),
             attempt: 1,
@@ -560,6 +564,31 @@ mod tests {
         assert_eq!(cancelled.status, Status::Cancelled);
         let changes = advance(&mut waits, Happening::Admitted).unwrap();
         assert_eq!(changes, [Change::Enqueue { job: JobId(1) }]);
+    }
+
+    #[test]
+    fn a_job_that_waits_for_a_person_holds_only_itself_back() {
+        let ended = |build: &mut BuildState, at: usize, status| {
+            build.jobs[at].status = Status::Running;
+            let (job, attempt) = (build.jobs[at].id, build.jobs[at].attempt);
+            let outcome = Outcome { status, reason: None, infrastructure: false };
+            advance(build, Happening::Finished { job, attempt, outcome }).unwrap();
+        };
+        let mut first = build("a b<a c<b");
+        (first.jobs[1].status, first.jobs[1].approval) = (Status::Blocked, true);
+        advance(&mut first, Happening::Created).unwrap();
+        assert_eq!((first.status, first.jobs[0].ready), (Status::Queued, true));
+        let mut fails = first.clone();
+        ended(&mut fails, 0, Status::Failed);
+        assert_eq!((fails.status, fails.jobs[1].status), (Status::Failed, Status::Skipped));
+        ended(&mut first, 0, Status::Passed);
+        assert_eq!(first.status, Status::Running);
+        // Somebody approved of something else.
+        advance(&mut first, Happening::Approved).unwrap();
+        assert_eq!(first.jobs[1].status, Status::Blocked);
+        first.jobs[1].approval = false;
+        advance(&mut first, Happening::Approved).unwrap();
+        assert_eq!((first.jobs[1].status, first.jobs[1].ready), (Status::Queued, true));
     }
 
     #[test]

@@ -75,13 +75,14 @@ impl Status {
     }
 
     /// True when `next` may follow `self`. A terminal status never changes; a running attempt's
-    /// job may go back to `queued` for its next attempt.
+    /// job may go back to `queued` for its next attempt, and a build of which nothing is left but what waits for a person is
+    /// `blocked`.
     pub const fn may_become(self, next: Status) -> bool {
         match (self, next) {
-            (Status::Blocked, Status::Queued | Status::Running | Status::Cancelled | Status::Error)
-            | (Status::Running, Status::Queued) => true,
-            (Status::Queued, Status::Running) => true,
-            (Status::Queued | Status::Running, next) => next.is_terminal(),
+            (Status::Blocked, Status::Queued | Status::Running)
+            | (Status::Queued, Status::Running | Status::Blocked)
+            | (Status::Running, Status::Queued | Status::Blocked) => true,
+            (Status::Blocked | Status::Queued | Status::Running, next) => next.is_terminal(),
             _ => false,
         }
     }

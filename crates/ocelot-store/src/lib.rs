@@ -443,10 +443,16 @@ impl Store {
     }
 
     // approve.rs
-    /// Lets a build start that waits for a person. Of one that somebody approved of before nothing changes;
-    /// [`StoreError::Conflict`] when it waits for no approval, or is over.
-    pub async fn approve(&self, number: BuildNumber, by: &str) -> Result<Vec<Change>, StoreError> {
-        each_again!(self, core => core.approve(number, by))
+    /// Lets a build start whose commit waits for a person; or one of its jobs that does by its name; or, when its commit
+    /// needs no approval, all such jobs. Of what somebody approved of before nothing changes; [`StoreError::Conflict`] when
+    /// it waits for no approval, or is over.
+    pub async fn approve(
+        &self,
+        number: BuildNumber,
+        job: Option<&str>,
+        by: &str,
+    ) -> Result<Vec<Change>, StoreError> {
+        each_again!(self, core => core.approve(number, job, by))
     }
 
     // queue.rs

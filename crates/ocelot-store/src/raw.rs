@@ -164,6 +164,7 @@ pub(crate) struct JobRow {
     status: String,
     reason: Option<String>,
     spec: String,
+    approved_by: Option<String>,
 }
 
 impl JobRow {
@@ -173,6 +174,7 @@ impl JobRow {
             status: read(&self.status)?,
             reason: self.reason,
             spec: from_json(&self.spec)?,
+            approved_by: self.approved_by,
             attempts,
         })
     }

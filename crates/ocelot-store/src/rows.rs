@@ -200,6 +200,8 @@ pub struct Job {
     pub reason: Option<String>,
     /// What it does; name, labels and needs stand here.
     pub spec: JobSpec,
+    /// Who let it start, when its file wants a person to.
+    pub approved_by: Option<String>,
     /// All attempts, oldest first; at least one.
     pub attempts: Vec<Attempt>,
 }
@@ -208,6 +210,11 @@ impl Job {
     /// True when it did not pass and counts as passed all the same, as its file says.
     pub fn is_allowed(&self) -> bool {
         is_allowed(self.status, self.spec.allow_failure)
+    }
+
+    /// True while it waits for a person, as its file says.
+    pub fn waits(&self) -> bool {
+        self.spec.approval && self.approved_by.is_none() && self.status == Status::Blocked
     }
 
     /// The same for a stage of one of its attempts.
@@ -408,6 +415,8 @@ pub struct Waiting {
     pub group: Option<Group>,
     /// Where the commit of its build comes from.
     pub trust: Trust,
+    /// A person must let this job start, and nobody has.
+    pub approval: bool,
 }
 
 /// A concurrency group. What is not the repository's own is in other groups than what is: it cannot keep that waiting,

@@ -83,7 +83,7 @@ enum Command {
     /// End a build; asking again ends its clean-up (`always` stages) too.
     #[command(visible_alias = "kill")]
     Cancel(cancel::Options),
-    /// Let a build start that waits for approval, because its commit is not the repository's own.
+    /// Let a build start that waits for approval because its commit is not the repository's own, or one of its jobs.
     Approve(approve::Options),
     /// Build the same commit again, as a new build.
     Retry(retry::Options),

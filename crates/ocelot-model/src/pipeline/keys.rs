@@ -7,7 +7,6 @@ use super::text::Kind;
 
 /// Keys that are known and refused in words until they are built.
 pub const NOT_SUPPORTED_YET: &[&str] = &[
-    "approval",
     "cache",
     "cancel_superseded",
     "clone.lfs",
@@ -191,13 +190,13 @@ const JOB_KEYS: &[Key] = &[
         "Higher goes first, among this repository's jobs. Default: 0.",
     ),
     now("always", Shape::Bool, "Goes on even when a needed job failed."),
+    now("approval", Shape::Bool, "A person must let it start."),
     now("allow_failure", Shape::Bool, "A failure of this job does not fail the build."),
     now("timeout", DURATION, "Longest time of the job. Default: 60m."),
     now("retry", Shape::Table(&RETRY), "New attempts that are made without asking."),
     now("resources", Shape::Table(&RESOURCES), "Limits of the container."),
     now("env", ENV, "Variables: a map, or a list of NAME=value."),
     now("stages", STAGES, "What is done, in order; at least one."),
-    later("approval", Shape::Bool, "A person must let it start."),
     later("matrix", Shape::Matrix, "One job for each combination of values."),
     later("services", SIDES, "Containers beside the job, such as a database."),
     later("cache", CACHES, "Folders kept from build to build."),

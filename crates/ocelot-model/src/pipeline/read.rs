@@ -116,6 +116,7 @@ fn job(name: &str, source: &Source<'_>, checkout: &Checkout, report: &mut Report
         pull: if always_pull { Pull::Always } else { Pull::IfMissing },
         priority: number(source.find("priority"), 0),
         needs: source.own.find("needs").map(needs::names).unwrap_or_default(),
+        approval: flag(source.find("approval"), false),
         always: flag(source.find("always"), false),
         allow_failure: flag(source.find("allow_failure"), false),
         timeout_ms: source.find("timeout").and_then(time).unwrap_or(DEFAULT_TIMEOUT_MS),

@@ -77,6 +77,9 @@ pub struct Job {
     pub priority: i32,
     /// Names of jobs that must end well first.
     pub needs: Vec<String>,
+    /// A person must let it start.
+    #[serde(default)]
+    pub approval: bool,
     /// Runs even when a job that it needs failed.
     pub always: bool,
     /// A failure of this job does not fail the build.

@@ -76,12 +76,12 @@ fn all_that_a_job_can_say() {
     let pipeline = load(
         "jobs:\n  a:\n    image: rust:1.95\n    user: \"1000\"\n    pull: always\n    labels: {arch: amd64}\n    priority: -3\n\
          \x20   always: true\n    allow_failure: true\n    retry: {script: 1}\n    resources: {cpu: 0.5, memory: 512MiB}\n\
-         \x20   approval: false\n    matrix: {}\n    services: {}\n    cache: []\n    secrets: []\n\
+         \x20   approval: true\n    matrix: {}\n    services: {}\n    cache: []\n    secrets: []\n\
          \x20   stages: [{name: b, script: x}]\n",
     );
     let job = &pipeline.jobs[0];
     assert_eq!((job.user.as_deref(), job.pull, job.priority), (Some("1000:1000"), Pull::Always, -3));
-    assert!(job.always && job.allow_failure);
+    assert!(job.always && job.allow_failure && job.approval);
     assert_eq!(job.retry, Retry { infrastructure: 2, script: 1 });
     assert_eq!((job.resources.cpu, job.resources.memory), (Some(0.5), Some(512 << 20)));
 }
@@ -141,14 +141,7 @@ fn a_merge_gives_what_is_not_there() {
 
 #[test]
 fn what_asks_for_nothing_is_harmless() {
-    for text in [
-        "approval: false",
-        "matrix: {}",
-        "notify: {}",
-        "subscriptions: []",
-        "pull_request: head",
-        "params: {}",
-    ] {
+    for text in ["matrix: {}", "notify: {}", "subscriptions: []", "pull_request: head", "params: {}"] {
         check_top(text, "");
     }
     check_stage("{name: a, script: x, needs: [], secrets: [], reports: {}}", "");

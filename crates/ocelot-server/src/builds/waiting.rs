@@ -96,6 +96,12 @@ impl Picture {
         if let Some(what) = job.trust.waits_for() {
             return format!("blocked: {what}");
         }
+        if job.approval {
+            return format!(
+                "blocked: its file wants a person to let it start: ocelot approve {} {}",
+                job.build, job.job
+            );
+        }
         if let Some(group) = &job.group {
             return in_the_way(group);
         }
@@ -305,6 +311,7 @@ mod tests {
             not_before: None,
             group: None,
             trust: Trust::own(),
+            approval: false,
         }
     }
 
@@ -395,6 +402,8 @@ mod tests {
         let fork = Trust::new(Origin::Fork, by, Approvals::Forks);
         let blocked = Waiting { trust: fork.clone(), ready: false, ..job("executor=docker") };
         check(&[blocked], &[], "blocked: needs approval of a commit from a fork by mallory (666)");
+        let asks = Waiting { approval: true, ready: false, ..job("") };
+        check(&[asks], &[], "blocked: its file wants a person to let it start: ocelot approve 1 default");
         let approved = Trust { approved_by: Some("ann".to_owned()), ..fork };
         let job = Waiting { trust: approved, ..job("executor=docker") };
         let words =

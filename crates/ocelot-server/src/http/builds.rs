@@ -187,18 +187,22 @@ pub(super) async fn cancel(
 }
 
 /// Lets a build start that waits for a person: its commit is not the repository's own, or the repository's `approvals` say
-/// so. Doing it twice is fine. It is for this commit only, and brings no secrets to a commit of others.
+/// so. Doing it twice is fine. It is for this commit only, and brings no secrets to a commit of others. With `job`, lets that job
+/// start, which waits because the file says `approval: true`; without, where the commit waits for nobody, all such jobs.
 #[utoipa::path(post, path = "/api/v1/builds/{number}/approve", tag = "builds", params(("number" = String, Path, description = "Build number")),
+    request_body = Option<api::ApproveBuild>,
     responses((status = 200, body = api::Build),
-        (status = 409, description = "The build waits for no approval, or is over")))]
+        (status = 409, description = "It waits for no approval, or is over"),
+        (status = 422, description = "The body cannot be understood")))]
 pub(super) async fn approve(
     State(app): State<App>,
     caller: Caller,
     Segments(number): Segments<String>,
     Query(NoQuery {}): Query<NoQuery>,
+    MaybeJson(what): MaybeJson<api::ApproveBuild>,
 ) -> Answer<Json<api::Build>> {
     let number = find(&app, &caller, &number, Action::WriteRepo).await?;
-    let detail = approve::approve(&app, number, &caller.0).await?;
+    let detail = approve::approve(&app, number, what.job.as_deref(), &caller.0).await?;
     Ok(Json(body::detail(detail)))
 }
 

@@ -199,18 +199,26 @@ pub(crate) async fn cancel(
     }
 }
 
+/// What is approved of: one job, or the whole.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Which {
+    job: Option<String>,
+}
+
 /// `POST /builds/{number}/approve`, from the button.
 pub(crate) async fn approve(
     State(app): State<App>,
     Caller(actor): Caller,
     Segments(number): Segments<String>,
+    Query(which): Query<Which>,
 ) -> Response {
     let detail = match to_change(&app, &actor, &number).await {
         Ok(detail) => detail,
         Err(refused) => return *refused,
     };
     let number = detail.build.number;
-    match crate::builds::approve::approve(&app, number, &actor).await {
+    match crate::builds::approve::approve(&app, number, which.job.as_deref(), &actor).await {
         Ok(_) => Redirect::to(&format!("/builds/{number}")).into_response(),
         Err(error) => super::failed(&actor, StatusCode::CONFLICT, &error.to_string()),
     }

@@ -65,6 +65,8 @@ pub(crate) struct JobView {
     pub(crate) worker: Option<String>,
     pub(crate) needs: String,
     pub(crate) reason: Option<String>,
+    /// It waits for a person, as its file says.
+    pub(crate) waits: bool,
     /// Number of the newest attempt.
     pub(crate) attempt: u32,
     /// Older ones, oldest first.
@@ -131,6 +133,7 @@ impl JobView {
             worker: newest.and_then(|a| a.worker.as_deref()).map(shown),
             needs: shown(&job.spec.needs.join(", ")),
             reason: job.reason.as_deref().map(shown),
+            waits: job.waits(),
             attempt: newest.map_or(1, |a| a.number),
             earlier: earlier.iter().map(AttemptView::new).collect(),
             stages: stages.unwrap_or_default(),

@@ -8,3 +8,8 @@ ALTER TABLE builds ADD COLUMN origin_account TEXT;
 ALTER TABLE builds ADD COLUMN needs_approval BOOLEAN NOT NULL DEFAULT false;
 ALTER TABLE builds ADD COLUMN approved_by TEXT;
 ALTER TABLE builds ADD COLUMN approved_at INTEGER;
+
+-- A job that its file wants a person to let start, and who did.
+ALTER TABLE jobs ADD COLUMN needs_approval BOOLEAN NOT NULL DEFAULT false;
+ALTER TABLE jobs ADD COLUMN approved_by TEXT;
+ALTER TABLE jobs ADD COLUMN approved_at INTEGER;

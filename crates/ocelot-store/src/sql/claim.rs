@@ -196,7 +196,8 @@ async fn lock_first(tx: &mut Tx, set: i64, repo: i64) -> Result<Option<First>, S
         build_columns!(),
         " FROM jobs j JOIN attempts a ON a.job_id = j.id AND a.number = j.attempt
           JOIN builds b ON b.number = j.build JOIN repos r ON r.id = b.repo_id JOIN forges f ON f.id = r.forge_id
-          WHERE (NOT b.needs_approval OR b.approved_by IS NOT NULL) AND j.id = (
+          WHERE (NOT b.needs_approval OR b.approved_by IS NOT NULL)
+            AND (NOT j.needs_approval OR j.approved_by IS NOT NULL) AND j.id = (
               SELECT job_id FROM queue WHERE label_set = $1 AND repo_id = $2 AND ready AND not_before <= $3
               ORDER BY priority DESC, build, job_id LIMIT 1",
         skip_locked!(),

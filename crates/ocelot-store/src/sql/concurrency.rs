@@ -24,7 +24,8 @@ impl Core {
         let rows: Vec<(i64, bool, i64, bool, bool)> = sqlx::query_as(
             "SELECT number, admitted, concurrency_limit, cancel_running, cancel_requested_at IS NOT NULL
              FROM builds WHERE repo_id = $1 AND concurrency_group = $2 AND finished_at IS NULL
-             AND concurrency_group IS NOT NULL AND trusted = $3 AND status <> 'blocked' ORDER BY number",
+             AND concurrency_group IS NOT NULL AND trusted = $3 AND (NOT needs_approval OR approved_by IS NOT NULL)
+             ORDER BY number",
         )
         .bind(group.repo.0)
         .bind(&group.name)
@@ -57,7 +58,8 @@ impl Core {
     pub(crate) async fn waiting_groups(&self) -> Result<Vec<GroupKey>, StoreError> {
         let rows: Vec<(i64, String, bool)> = sqlx::query_as(
             "SELECT DISTINCT repo_id, concurrency_group, trusted FROM builds
-             WHERE concurrency_group IS NOT NULL AND finished_at IS NULL AND NOT admitted AND status <> 'blocked'",
+             WHERE concurrency_group IS NOT NULL AND finished_at IS NULL AND NOT admitted
+               AND (NOT needs_approval OR approved_by IS NOT NULL)",
         )
         .fetch_all(&self.pools.read)
         .await?;

@@ -66,7 +66,8 @@ async fn insert_whole(
         return Err(StoreError::Conflict(format!("job {} of a new build cannot be running", spec.name)));
     }
     let begins: Vec<_> = jobs.iter().map(|(spec, status)| begin(&new.trust, spec, *status)).collect();
-    let blocked = begins.iter().any(|(status, _)| *status == Status::Blocked);
+    let open = |(status, _): &(Status, _)| *status == Status::Blocked || status.is_terminal();
+    let blocked = begins.iter().all(open) && begins.iter().any(|(status, _)| *status == Status::Blocked);
     let (status, reason) =
         if blocked { (Status::Blocked, new.trust.waits_for()) } else { (Status::Queued, None) };
     let number = insert_build(tx, new, status, reason.as_deref(), &[]).await?;
@@ -130,7 +131,8 @@ fn begin(trust: &Trust, spec: &JobSpec, wanted: Status) -> (Status, Option<Strin
     if wanted.is_terminal() {
         return (wanted, None);
     }
-    match (trust.refuses(spec), trust.waits_for()) {
+    let own = spec.approval.then(|| "needs approval, as its file says".to_owned());
+    match (trust.refuses(spec), own.or_else(|| trust.waits_for())) {
         (Some(why), _) => (Status::Error, Some(why)),
         (None, Some(what)) => (Status::Blocked, Some(what)),
         (None, None) => (wanted, None),
@@ -151,6 +153,7 @@ fn job_state(spec: &JobSpec, status: Status, reason: Option<String>) -> JobState
         reason,
         ready: false,
         needs: spec.needs.clone(),
+        approval: spec.approval,
         always: spec.always,
         allow_failure: spec.allow_failure,
         attempt: 1,
@@ -216,8 +219,8 @@ async fn insert_job(
     let JobState { status, reason, .. } = state;
     let job: i64 = sqlx::query_scalar(
         "INSERT INTO jobs (build, place, name, status, spec, needs, always, allow_failure, retry_infrastructure,
-                           retry_script, reason)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
+                           retry_script, reason, needs_approval)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id",
     )
     .bind(number.0)
     .bind(place)
@@ -230,6 +233,7 @@ async fn insert_job(
     .bind(i64::from(spec.retry.infrastructure))
     .bind(i64::from(spec.retry.script))
     .bind(reason.as_deref().map(clean))
+    .bind(spec.approval)
     .fetch_one(tx.conn())
     .await?;
     let status = below(*status);

@@ -20,11 +20,12 @@ impl Core {
     ) -> Result<Option<BuildDetail>, StoreError> {
         let mut tx = self.snapshot().await?;
         let Some(build) = find_build(&mut tx, number).await? else { return Ok(None) };
-        let jobs: Vec<JobRow> =
-            sqlx::query_as("SELECT id, status, reason, spec FROM jobs WHERE build = $1 ORDER BY place")
-                .bind(number.0)
-                .fetch_all(&mut *tx)
-                .await?;
+        let jobs: Vec<JobRow> = sqlx::query_as(
+            "SELECT id, status, reason, spec, approved_by FROM jobs WHERE build = $1 ORDER BY place",
+        )
+        .bind(number.0)
+        .fetch_all(&mut *tx)
+        .await?;
         let attempts: Vec<AttemptRow> = sqlx::query_as(
             "SELECT id, job_id, number, status, reason, worker FROM attempts WHERE build = $1 ORDER BY number",
         )

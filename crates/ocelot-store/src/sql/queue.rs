@@ -39,6 +39,7 @@ struct WaitingRow {
     queued_at: i64,
     ready: bool,
     not_before: i64,
+    approval: bool,
     #[sqlx(flatten)]
     trust: TrustRow,
     #[sqlx(flatten)]
@@ -63,6 +64,7 @@ impl WaitingRow {
             not_before: (self.not_before > 0).then(|| time(self.not_before)).transpose()?,
             group: groups.get(&self.build).cloned(),
             trust: self.trust.into_trust()?,
+            approval: self.approval,
         })
     }
 }
@@ -71,7 +73,8 @@ impl Core {
     pub(crate) async fn list_queue(&self) -> Result<Vec<Waiting>, StoreError> {
         let rows: Vec<WaitingRow> = sqlx::query_as(concat!(
             "SELECT q.build, q.job_id, j.name, j.needs, s.labels, q.priority, coalesce(l.turn, 0) AS turn,
-                    q.queued_at, q.ready, q.not_before, ",
+                    q.queued_at, q.ready, q.not_before,
+                    j.needs_approval AND j.approved_by IS NULL AS approval, ",
             trust_columns!(),
             ", ",
             repo_columns!(),

@@ -34,6 +34,7 @@ struct JobStateRow {
     reason: Option<String>,
     ready: bool,
     needs: String,
+    approval: bool,
     always: bool,
     allow_failure: bool,
     attempt: i64,
@@ -56,6 +57,7 @@ impl JobStateRow {
             reason: self.reason,
             ready: self.ready,
             needs: from_json(&self.needs)?,
+            approval: self.approval,
             always: self.always,
             allow_failure: self.allow_failure,
             attempt: self.attempt as u32,
@@ -80,7 +82,7 @@ pub(super) async fn lock(conn: &mut Conn, number: BuildNumber) -> Result<Locked,
     .await?;
     let row = row.ok_or_else(|| StoreError::NotFound(format!("build {number}")))?;
     let rows: Vec<JobStateRow> = sqlx::query_as(
-        "SELECT id, name, status, reason, ready, needs, always, allow_failure, attempt, retry_infrastructure,
+        "SELECT id, name, status, reason, ready, needs, needs_approval AND approved_by IS NULL AS approval, always, allow_failure, attempt, retry_infrastructure,
                 retry_script, retried_infrastructure, retried_script
          FROM jobs WHERE build = $1 ORDER BY place",
     )

@@ -180,6 +180,7 @@ fn spec(text: &str) -> JobSpec {
         labels: pairs(&labels.replace(',', " ")),
         priority: priority.parse().unwrap(),
         needs: needs.split(',').filter(|need| !need.is_empty()).map(str::to_owned).collect(),
+        approval: false,
         always: text.contains('!'),
         allow_failure: text.contains('?'),
         timeout_ms: 60_000,

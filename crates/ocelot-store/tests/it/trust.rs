@@ -3,7 +3,7 @@
 use ocelot_model::build::Happening;
 use ocelot_model::concurrency::Concurrency;
 use ocelot_model::{Approvals, BuildNumber, Origin, Status, Trust};
-use ocelot_store::{BuildDetail, BuildFilter, NewBuild, Repo, StoreError};
+use ocelot_store::{BuildDetail, BuildFilter, NewBuild, Plan, Repo, StoreError};
 
 use crate::bed::{Bed, cancel, finished, new_build};
 
@@ -14,6 +14,8 @@ both!(
     forks_have_concurrency_groups_of_their_own,
     a_ready_row_alone_hands_nothing_out,
     settings_are_kept,
+    a_job_waits_for_a_person_when_its_file_says_so,
+    a_job_of_a_fork_waits_for_both,
 );
 
 fn fork() -> Trust {
@@ -25,7 +27,7 @@ fn of_fork(repo: &Repo, jobs: &str) -> NewBuild {
 }
 
 async fn conflict(bed: &Bed, number: BuildNumber) -> String {
-    match bed.store.approve(number, "ann").await {
+    match bed.store.approve(number, None, "ann").await {
         Err(StoreError::Conflict(words)) => words,
         other => panic!("{other:?}"),
     }
@@ -47,12 +49,12 @@ async fn a_blocked_build_waits_until_somebody_approves(bed: Bed) {
     assert_eq!(bed.store.overdue_jobs(std::time::Duration::ZERO, 10).await.unwrap(), []);
     assert!(bed.store.mend(build.number).await.unwrap().what.is_empty());
 
-    assert!(!bed.store.approve(build.number, "ann").await.unwrap().is_empty());
+    assert!(!bed.store.approve(build.number, None, "ann").await.unwrap().is_empty());
     assert_eq!(bed.picture(build.number).await, "queued: a queued, b queued");
     let first = bed.store.find_build(build.number).await.unwrap().unwrap();
     assert_eq!((first.trust.approved_by.as_deref(), &first.reason), (Some("ann"), &None));
     assert!(first.approved_at.is_some());
-    assert_eq!(bed.store.approve(build.number, "bob").await.unwrap(), []);
+    assert_eq!(bed.store.approve(build.number, None, "bob").await.unwrap(), []);
     assert_eq!(bed.store.find_build(build.number).await.unwrap().unwrap(), first);
 
     for name in ["a", "b"] {
@@ -76,7 +78,7 @@ async fn a_blocked_build_can_be_cancelled(bed: Bed) {
     assert_eq!(bed.store.list_queue().await.unwrap().len(), 0);
     let own = bed.build("a").await.build.number;
     assert!(conflict(&bed, own).await.contains("waits for no approval"));
-    let missing = bed.store.approve(BuildNumber(4711), "ann").await;
+    let missing = bed.store.approve(BuildNumber(4711), None, "ann").await;
     assert!(matches!(missing, Err(StoreError::NotFound(_))));
 }
 
@@ -113,7 +115,7 @@ async fn forks_have_concurrency_groups_of_their_own(bed: Bed) {
     };
     let own = make(Trust::own()).await;
     let fork = make(fork()).await;
-    bed.store.approve(fork.number, "ann").await.unwrap();
+    bed.store.approve(fork.number, None, "ann").await.unwrap();
     bed.store.settle_group(&fork.group().unwrap()).await.unwrap();
     // Both have their place, and nobody was cancelled.
     let ready = async || bed.store.list_queue().await.unwrap().iter().filter(|job| job.ready).count();
@@ -147,4 +149,65 @@ async fn settings_are_kept(bed: Bed) {
     bed.store.remove_repo(repo.id).await.unwrap();
     let gone = bed.store.set_approvals(repo.id, Approvals::All).await;
     assert!(matches!(gone, Err(StoreError::NotFound(_))));
+}
+
+/// A build of `a` and, after it, `b`, which waits for a person.
+fn with_gate(repo: &Repo, trust: Trust) -> NewBuild {
+    let mut new = NewBuild { trust, ..new_build(repo, "a b<a") };
+    let Plan::Jobs(jobs) = &mut new.plan else { panic!("{new:?}") };
+    jobs[1].0.approval = true;
+    new
+}
+
+async fn a_job_waits_for_a_person_when_its_file_says_so(bed: Bed) {
+    let worker = bed.worker("w", "executor=docker").await;
+    let repo = bed.repo("git/app").await;
+    let number = bed.store.create_build(&with_gate(&repo, Trust::own())).await.unwrap().build.number;
+    assert_eq!(bed.picture(number).await, "queued: a queued, b blocked");
+    let a = bed.claim(worker).await.unwrap();
+    bed.store.advance(number, finished(&a, Status::Passed)).await.unwrap();
+    assert_eq!(bed.picture(number).await, "blocked: a passed, b blocked");
+    assert!(bed.claim(worker).await.is_none());
+    assert!(bed.store.list_queue().await.unwrap()[0].approval);
+    assert_eq!(bed.store.orphans(10).await.unwrap(), []);
+    for (job, words) in [("a", "job `a` of build"), ("c", "job `c` of build")] {
+        let refused = bed.store.approve(number, Some(job), "ann").await;
+        assert!(matches!(&refused, Err(StoreError::Conflict(why)) if why.starts_with(words)), "{refused:?}");
+    }
+    bed.store.approve(number, Some("b"), "ann").await.unwrap();
+    assert_eq!(bed.picture(number).await, "running: a passed, b queued");
+    for job in [Some("b"), None] {
+        assert_eq!(bed.store.approve(number, job, "bob").await.unwrap(), []);
+    }
+    let detail = bed.store.find_build_detail(number).await.unwrap().unwrap();
+    assert_eq!(detail.jobs[1].approved_by.as_deref(), Some("ann"));
+    let b = bed.claim(worker).await.unwrap();
+    bed.store.advance(number, finished(&b, Status::Passed)).await.unwrap();
+    assert_eq!(bed.picture(number).await, "passed: a passed, b passed");
+}
+
+async fn a_job_of_a_fork_waits_for_both(bed: Bed) {
+    let worker = bed.worker("w", "executor=docker").await;
+    let repo = bed.repo("git/app").await;
+    let number = bed.store.create_build(&with_gate(&repo, fork())).await.unwrap().build.number;
+    assert_eq!(bed.picture(number).await, "blocked: a blocked, b blocked");
+    let refused = bed.store.approve(number, Some("b"), "ann").await;
+    assert!(matches!(&refused, Err(StoreError::Conflict(why)) if why.contains("first")), "{refused:?}");
+    // The commit alone, however often.
+    for _ in 0..2 {
+        bed.store.approve(number, None, "ann").await.unwrap();
+        assert_eq!(bed.picture(number).await, "queued: a queued, b blocked");
+    }
+    bed.store.approve(number, Some("b"), "ann").await.unwrap();
+    assert_eq!(bed.picture(number).await, "queued: a queued, b queued");
+    let a = bed.claim(worker).await.unwrap();
+    bed.store.advance(number, finished(&a, Status::Failed)).await.unwrap();
+    assert_eq!(bed.picture(number).await, "failed: a failed, b skipped");
+    let late = bed.store.create_build(&with_gate(&repo, Trust::own())).await.unwrap().build.number;
+    bed.store.advance(late, cancel()).await.unwrap();
+    let refused = bed.store.approve(late, Some("b"), "ann").await;
+    assert!(
+        matches!(&refused, Err(StoreError::Conflict(why)) if why.contains("it is cancelled")),
+        "{refused:?}"
+    );
 }

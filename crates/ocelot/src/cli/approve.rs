@@ -1,6 +1,7 @@
-//! `ocelot approve BUILD`.
+//! `ocelot approve BUILD [JOB]`.
 
 use clap::Args;
+use ocelot_api::body::ApproveBuild;
 
 use super::account::Remote;
 use super::{show, which};
@@ -9,6 +10,9 @@ use super::{show, which};
 pub(crate) struct Options {
     /// Number of the build.
     build: i64,
+    /// Name of one of its jobs, which its ocelot.yml wants a person to let start [default: all of them, where the commit waits
+    /// for nobody].
+    job: Option<String>,
     /// Print the build as JSON.
     #[arg(long)]
     json: bool,
@@ -18,13 +22,25 @@ pub(crate) struct Options {
 
 pub(crate) async fn approve(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
-    let build = which::named(format_args!("build {}", options.build), client.approve(options.build).await)?;
+    let what = ApproveBuild { job: options.job };
+    let build =
+        which::named(format_args!("build {}", options.build), client.approve(options.build, &what).await)?;
     if options.json {
         show::json(&build)?;
-    } else {
-        let by = build.approved_by.as_deref().map(show::plain).unwrap_or_default();
-        let commit = show::plain(&build.commit);
-        show::line(format_args!("Build {} of {commit} is approved by {by}.", build.number))?;
+        return Ok(0);
+    }
+    let jobs =
+        build.jobs.iter().flatten().filter(|job| what.job.as_ref().is_none_or(|name| *name == job.name));
+    let approved = jobs.filter_map(|job| Some((format!("Job {}", job.name), job.approved_by.as_deref()?)));
+    let whole = build.approved_by.as_deref().filter(|_| what.job.is_none());
+    let whole = whole.map(|by| (format!("Commit {}", build.commit), by));
+    for (what, by) in whole.into_iter().chain(approved) {
+        show::line(format_args!(
+            "{} of build {} is approved by {}.",
+            show::plain(&what),
+            build.number,
+            show::plain(by)
+        ))?;
     }
     Ok(0)
 }

@@ -148,6 +148,40 @@ async fn the_setting_holds_for_what_is_made_afterwards() {
 }
 
 #[tokio::test]
+async fn a_job_that_a_person_must_let_start() {
+    let room = Room::new().await;
+    let yml = "image: busybox\njobs:\n  test: {stages: [{name: t, script: [a]}]}\n  \
+               deploy: {approval: true, stages: [{name: t, script: [a]}]}\n";
+    room.known("example", yml).await;
+    let build = json!({"number": room.build("example").await.0});
+    let path = format!("/api/v1/builds/{}/approve", build["number"]);
+    let (_, queue) = room.get("/api/v1/queue").await;
+    let words = "blocked: its file wants a person to let it start: ocelot approve 1 deploy";
+    assert_eq!(queue["items"][1]["reason"], words);
+    let (status, body) = room.post(&path, &json!({"job": "test"})).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{body}");
+    assert_eq!(room.post(&path, &json!({"jobs": "x"})).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    let page = format!("/builds/{}", build["number"]);
+    let html = room.get(&page).await.1.to_string();
+    assert!(html.contains("/approve?job=deploy"), "{html}");
+    let (status, body) = room.post(&path, &json!({"job": "deploy"})).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let job = &body["jobs"][1];
+    assert_eq!(
+        (&job["status"], &job["approved_by"], &job["needs_approval"]),
+        (&json!("queued"), &json!("root"), &json!(false))
+    );
+    assert!(!room.get(&page).await.1.to_string().contains("/approve"));
+    // Done again, it waits again.
+    act(&room, &room.admin, &build, "cancel").await;
+    let (_, again) = act(&room, &room.admin, &build, "retry").await;
+    assert_eq!(again["jobs"][1]["status"], "blocked", "{again}");
+    // Without a name, all of them.
+    let (_, approved) = approve(&room, &again).await;
+    assert_eq!(approved["jobs"][1]["status"], "queued", "{approved}");
+}
+
+#[tokio::test]
 async fn a_job_without_a_container_is_not_for_commits_of_others() {
     let room = Room::new().await;
     let yml = "jobs:\n  here: {machineTag: mac, stages: [{name: t, script: [a]}]}\n  \
