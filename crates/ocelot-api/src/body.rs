@@ -1,7 +1,9 @@
 //! The JSON bodies of `/api/v1`. Times are RFC 3339 in UTC, durations milliseconds.
 
+mod secrets;
 mod times;
 
+pub use secrets::{Hidden, NewSecret, Secret};
 pub use times::*;
 
 use std::collections::BTreeMap;

@@ -21,8 +21,8 @@ use reqwest::Method;
 
 use crate::body::{
     ApproveBuild, Build, CreatedToken, CreatedWorkerToken, NewBuild, NewPause, NewPoll, NewRepo, NewSchedule,
-    NewToken, NewWorkerToken, Page, PauseState, Poll, QueueItem, Repo, RepoChange, RetryBuild, Schedule,
-    Token, WhoAmI, Worker, WorkerToken,
+    NewSecret, NewToken, NewWorkerToken, Page, PauseState, Poll, QueueItem, Repo, RepoChange, RetryBuild,
+    Schedule, Secret, Token, WhoAmI, Worker, WorkerToken,
 };
 
 /// Answers of this module.
@@ -303,6 +303,21 @@ impl Client {
     /// Ends a token.
     pub async fn revoke_token(&self, id: i64) -> Result<()> {
         self.delete(&format!("tokens/{id}")).await
+    }
+
+    /// Secrets and credentials that we may change, without their values.
+    pub async fn credentials(&self) -> Result<Vec<Secret>> {
+        self.all("credentials").await
+    }
+
+    /// Keeps a secret or credential; one of the same scope and name is changed.
+    pub async fn put_credential(&self, new: &NewSecret) -> Result<Secret> {
+        self.send(Method::POST, "credentials", Some(new)).await
+    }
+
+    /// Forgets a secret or credential.
+    pub async fn remove_credential(&self, id: i64) -> Result<()> {
+        self.delete(&format!("credentials/{id}")).await
     }
 
     /// Who the server takes us for.

@@ -12,13 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use ocelot_model::event::is_commit;
+use ocelot_model::login::{Login, Way};
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 use crate::batch;
 use crate::error::GitError;
-use crate::url::{self, Allowed, CloneUrl};
+use crate::key_file::KeyFile;
+use crate::url::{self, Access, Allowed, CloneUrl};
 use crate::{hex, process};
 
 /// The largest file that is read of a commit; one byte more is read to show that there is more.
@@ -68,6 +70,8 @@ impl Git {
 
     fn with(data: &Path, allowed: Allowed) -> Git {
         let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+        // Keys that a server which was killed has left.
+        let _ = std::fs::remove_dir_all(data.join("mirrors-server/keys"));
         Git(Arc::new(Inner {
             folder: data.join("mirrors-server"),
             known_hosts: data.join("known_hosts"),
@@ -80,6 +84,19 @@ impl Git {
     /// The only way to a [`CloneUrl`]; the error says what to do.
     pub fn check_url(&self, text: &str) -> Result<CloneUrl, GitError> {
         url::check(text, self.0.allowed).map_err(GitError::BadUrl)
+    }
+
+    /// The same URL with who Ocelot is there. A key lies in a file of its own for as long as the answer lives.
+    pub fn with_login(&self, url: CloneUrl, login: Login) -> Result<CloneUrl, GitError> {
+        let key = match &login.way {
+            Way::Key(key) => Some(KeyFile::new(&self.keys(), key).map_err(GitError::Io)?),
+            Way::Password { .. } => None,
+        };
+        Ok(url.with(Access { login, key }))
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.0.folder.join("keys")
     }
 
     /// The branch that the repository's HEAD names.

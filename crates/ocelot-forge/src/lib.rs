@@ -14,6 +14,7 @@ mod github;
 mod gitlab;
 mod hex;
 pub mod hook;
+mod key_file;
 mod payload;
 mod process;
 pub mod url;

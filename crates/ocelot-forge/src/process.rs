@@ -5,12 +5,13 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use ocelot_model::git::{KNOWN_HOSTS, SSH, is_no_access, words};
+use ocelot_model::login::{KEY_FILE, SSH_OPTIONS};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use crate::error::GitError;
-use crate::url::CloneUrl;
+use crate::url::{Access, CloneUrl};
 
 /// The longest that one git process may take.
 pub(crate) const TIME: Duration = Duration::from_secs(30);
@@ -39,6 +40,15 @@ pub(crate) fn git(config: &Path, known_hosts: &Path, url: Option<&CloneUrl>) -> 
         // Its own group, so that what git starts can be ended with it.
         .process_group(0)
         .kill_on_drop(true);
+    if let Some(Access { login, key }) = url.and_then(CloneUrl::access) {
+        if let Some(setting) = login.setting() {
+            command.arg("-c").arg(setting);
+        }
+        command.envs(login.variables());
+        if let Some(key) = key {
+            command.env("GIT_SSH_COMMAND", format!("{SSH}{SSH_OPTIONS}")).env(KEY_FILE, key.path());
+        }
+    }
     command
 }
 
@@ -127,6 +137,10 @@ pub(crate) fn complaint(stderr: &[u8], url: &CloneUrl) -> GitError {
         words => words,
     };
     let missing = ["not found", "does not appear to be a git repository", "does not exist"];
+    let words = match url.access().filter(|_| is_no_access(&words)) {
+        Some(access) => access.login.explain(&words),
+        None => words,
+    };
     if is_no_access(&words) {
         return GitError::NoAccess { url: url.to_string(), words };
     }

@@ -2,12 +2,26 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
+
+use ocelot_model::login::Login;
+
+use crate::key_file::KeyFile;
 
 /// A URL that passed [`check`]; the only thing that git is ever given.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloneUrl {
     text: String,
     scheme: Scheme,
+    access: Option<Arc<Access>>,
+}
+
+/// Who Ocelot is there.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) login: Login,
+    /// Of a login over ssh.
+    pub(crate) key: Option<KeyFile>,
 }
 
 /// How git reaches it.
@@ -36,6 +50,14 @@ impl Scheme {
 }
 
 impl CloneUrl {
+    pub(crate) fn with(self, access: Access) -> CloneUrl {
+        CloneUrl { access: Some(Arc::new(access)), ..self }
+    }
+
+    pub(crate) fn access(&self) -> Option<&Access> {
+        self.access.as_deref()
+    }
+
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -66,7 +88,7 @@ pub(crate) fn check(text: &str, allowed: Allowed) -> Result<CloneUrl, String> {
         return Err("a clone URL has 1 to 2048 characters, without blanks and control characters".to_owned());
     }
     let scheme = scheme(text, allowed)?;
-    Ok(CloneUrl { text: text.to_owned(), scheme })
+    Ok(CloneUrl { text: text.to_owned(), scheme, access: None })
 }
 
 fn scheme(text: &str, allowed: Allowed) -> Result<Scheme, String> {

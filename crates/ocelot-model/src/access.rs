@@ -118,6 +118,17 @@ pub fn may(actor: &Actor, action: Action, repo: Option<RepoView<'_>>) -> bool {
     }
 }
 
+/// The same for what belongs to all repositories whose handle begins with `prefix`, which ends in `/`.
+pub fn may_below(actor: &Actor, action: Action, prefix: &str) -> bool {
+    match actor {
+        Actor::Anonymous | Actor::Worker(_) => false,
+        Actor::Token { role, scope, .. } => {
+            let whole = |entry: &String| entry.ends_with('/') && prefix.starts_with(entry.as_str());
+            role_allows(*role, action) && (scope.is_empty() || scope.iter().any(whole))
+        }
+    }
+}
+
 fn role_allows(role: Role, action: Action) -> bool {
     match role {
         Role::Admin => action != Action::Work,
@@ -170,6 +181,22 @@ mod tests {
         check(Role::Write, &["github/acme/"], Action::WriteRepo, Some(("github/acme/x", false)), true);
         check(Role::Write, &["github/acme/"], Action::ReadRepo, Some(("github/acme2/x", false)), false);
         check(Role::Admin, &["github/acme/"], Action::Administer, None, false);
+    }
+
+    #[test]
+    fn what_belongs_to_an_owner() {
+        let check = |role, scope: &[&str], prefix: &str, want: bool| {
+            let scope: Vec<String> = scope.iter().map(|entry| (*entry).to_owned()).collect();
+            let actor = Actor::Token { name: "t".into(), role, scope };
+            assert_eq!(may_below(&actor, Action::AdminRepo, prefix), want, "{prefix}");
+        };
+        check(Role::Admin, &[], "github/acme/", true);
+        check(Role::Write, &[], "github/acme/", false);
+        check(Role::Admin, &["github/acme/"], "github/acme/", true);
+        check(Role::Admin, &["github/"], "github/acme/", true);
+        check(Role::Admin, &["github/acme/"], "github/", false);
+        check(Role::Admin, &["github/acme/app"], "github/acme/", false);
+        check(Role::Admin, &["github/acme/"], "github/acme2/", false);
     }
 
     #[test]

@@ -100,7 +100,7 @@ use jiff::Timestamp;
 use ocelot_model::access::Role;
 use ocelot_model::build::{Change, Happening};
 use ocelot_model::{Approvals, BuildNumber, ForgeId, RepoId, RepoName, StageId, TokenId, WorkerId};
-use secrecy::SecretString;
+use secrecy::{SecretSlice, SecretString};
 
 /// Where things are.
 #[derive(Debug, Clone)]
@@ -219,6 +219,23 @@ impl Store {
         }
     }
 
+    /// Seals everything in a database with a new key, while servers may be using it and this key file. Stopped in between, it
+    /// goes on when it is called again. Answers how many values it sealed.
+    pub async fn rotate_key(options: &Options) -> Result<u64, StoreError> {
+        let store = Store::connect(options).await?;
+        let sealed = of_each!(store, core => core.rotate_key().await);
+        store.close().await;
+        sealed
+    }
+
+    /// Forgets everything that is sealed in a database, for when its key is lost. Answers in words what that was.
+    pub async fn forget_sealed(options: &Options) -> Result<Vec<String>, StoreError> {
+        let store = Store::connect(options).await?;
+        let lost = of_each!(store, core => core.forget_sealed().await);
+        store.close().await;
+        lost
+    }
+
     /// Makes an empty database what a backup says, whichever kind of database that was made of. What workers had then is
     /// lost to them and waits to be tried again. On any error the database stays empty.
     pub async fn restore(options: &Options, file: &Path) -> Result<About, BackupError> {
@@ -280,6 +297,38 @@ impl Store {
     /// Forgets a repository with its builds and logs; [`StoreError::Conflict`] while a build of it is not terminal.
     pub async fn remove_repo(&self, id: RepoId) -> Result<(), StoreError> {
         each_again!(self, calls::LONG, core => core.remove_repo(id))
+    }
+
+    // secrets.rs
+    /// Makes a secret or credential, or changes the one of the same scope and name; answers whether it is new.
+    /// [`StoreError::NotFound`] when its repository is not there.
+    pub async fn put_secret(&self, new: &NewSecret) -> Result<(Secret, bool), StoreError> {
+        each_again!(self, core => core.put_secret(new))
+    }
+
+    /// All secrets and credentials, by name, without their values.
+    pub async fn list_secrets(&self) -> Result<Vec<Secret>, StoreError> {
+        each!(self, core => core.list_secrets().await)
+    }
+
+    /// By id.
+    pub async fn find_secret(&self, id: i64) -> Result<Option<Secret>, StoreError> {
+        each!(self, core => core.find_secret(id).await)
+    }
+
+    /// Forgets a secret.
+    pub async fn remove_secret(&self, id: i64) -> Result<(), StoreError> {
+        each!(self, core => core.remove_secret(id).await)
+    }
+
+    /// The secrets that a repository may have: of each name the one of the nearest scope.
+    pub async fn secrets_in_reach(&self, id: RepoId, name: &RepoName) -> Result<Vec<Secret>, StoreError> {
+        each!(self, core => core.secrets_in_reach(id, name).await)
+    }
+
+    /// The values of secrets. Those that are gone are not among them.
+    pub async fn open_secrets(&self, ids: &[i64]) -> Result<Vec<(i64, SecretSlice<u8>)>, StoreError> {
+        each!(self, core => core.open_secrets(ids).await)
     }
 
     // forges.rs

@@ -7,12 +7,13 @@ use ocelot_model::access::Role;
 use ocelot_model::build::is_allowed;
 use ocelot_model::concurrency::Concurrency;
 use ocelot_model::pipeline::Job as JobSpec;
+use ocelot_model::secret::{Kind, Limits, Scope};
 use ocelot_model::turns::Ticket;
 use ocelot_model::{
     Approvals, AttemptId, BuildNumber, EventKind, ForgeId, ForgeKind, JobId, RepoId, RepoName, StageId,
     Status, TokenId, Trust, WorkerId,
 };
-use secrecy::SecretString;
+use secrecy::{SecretSlice, SecretString};
 
 /// A fault of a build's `ocelot.yml`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -27,6 +28,50 @@ pub struct ConfigProblem {
     pub column: u32,
     /// What to do.
     pub hint: Option<String>,
+}
+
+/// A secret or credential, without its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// Id.
+    pub id: i64,
+    /// Who may have it.
+    pub scope: Scope,
+    /// Its name, once in a scope.
+    pub name: String,
+    /// What it is for.
+    pub kind: Kind,
+    /// What of it is not secret.
+    pub fields: BTreeMap<String, String>,
+    /// What narrows its use.
+    pub limits: Limits,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// By whom.
+    pub created_by: String,
+    /// When it was changed last.
+    pub changed_at: Timestamp,
+    /// By whom.
+    pub changed_by: String,
+}
+
+/// A secret to be kept. Checked before: [`ocelot_model::secret`].
+#[derive(Debug)]
+pub struct NewSecret {
+    /// Who may have it.
+    pub scope: Scope,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub kind: Kind,
+    /// What of it is not secret.
+    pub fields: BTreeMap<String, String>,
+    /// What narrows its use.
+    pub limits: Limits,
+    /// What is kept.
+    pub value: SecretSlice<u8>,
+    /// Who says so.
+    pub by: String,
 }
 
 /// A configured forge.

@@ -78,6 +78,23 @@ impl Keys {
         writeln!(out, "{}", secret::random_text()).and_then(|()| out.sync_all()).map_err(failed)
     }
 
+    /// Puts a new key before those in the file: from then on it seals, and the others open.
+    pub(crate) fn add(file: &Path) -> Result<(), StoreError> {
+        change(file, |lines| format!("{}\n{lines}", secret::random_text()))
+    }
+
+    /// Leaves only the key that seals in the file.
+    pub(crate) fn drop_old(file: &Path) -> Result<(), StoreError> {
+        change(file, |lines| {
+            format!("{}\n", lines.lines().find(|line| !line.trim().is_empty()).unwrap_or_default())
+        })
+    }
+
+    /// Whether the value was sealed with the key that seals now.
+    pub(crate) fn is_newest(&self, sealed: &[u8]) -> bool {
+        self.0.first().is_some_and(|key| sealed.get(1..=ID) == Some(&key.id[..]))
+    }
+
     /// Names of the keys, first the one that seals.
     pub(crate) fn ids(&self) -> Vec<String> {
         self.0.iter().map(|key| secret::hex(&key.id)).collect()
@@ -114,6 +131,20 @@ impl Keys {
         let plain = key.cipher.decrypt(&XNonce::from(nonce), payload).map_err(|_| broken())?;
         Ok(plain.into())
     }
+}
+
+/// Writes the file anew: whoever reads it, and a machine that stops, finds the one or the other.
+fn change(file: &Path, lines: impl FnOnce(&str) -> String) -> Result<(), StoreError> {
+    let changed = || {
+        let text = lines(&fs::read_to_string(file)?);
+        let new = file.with_extension("new");
+        let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        out.write_all(text.as_bytes())?;
+        out.sync_all()?;
+        fs::rename(&new, file)?;
+        fs::File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    changed().map_err(|error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", file.display())))
 }
 
 #[cfg(test)]

@@ -142,6 +142,18 @@ impl TestApp {
         self.cli_in(&folder, args).await
     }
 
+    /// The same with this on its standard input.
+    pub async fn cli_with(&self, args: &[&str], input: &str) -> Output {
+        let (bin, folder, input) = (self.bin.clone(), self.folder.path().to_owned(), input.to_owned());
+        let (url, token) = (self.url.clone(), self.admin_token.clone());
+        let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+        let work = move || {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            ocelot(&bin, &folder, &[("OCELOT_URL", &url), ("OCELOT_TOKEN", &token)], &args, &input)
+        };
+        tokio::task::spawn_blocking(work).await.expect("ocelot")
+    }
+
     /// The same in a folder of one's choice.
     pub async fn cli_in(&self, folder: &Path, args: &[&str]) -> Output {
         let (bin, folder) = (self.bin.clone(), folder.to_owned());

@@ -59,6 +59,13 @@ pub fn nothing_left(instance: &str) {
     assert!(left.is_empty(), "containers of {instance} are left: {left:?}");
 }
 
+/// All that the engine tells of an instance's containers.
+pub fn inspect_containers(instance: &str) -> String {
+    let ids = containers(instance);
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    if ids.is_empty() { String::new() } else { docker(&[&["inspect"], &ids[..]].concat()) }
+}
+
 /// Removes what a killed worker left.
 pub fn remove_containers(instance: &str) {
     for id in containers(instance) {

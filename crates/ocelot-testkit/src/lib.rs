@@ -24,7 +24,9 @@ pub use app::{Environment, Setup, Stages, TestApp};
 pub use authority::Authority;
 pub use cli::{Output, ocelot};
 pub use disk::SmallDisk;
-pub use docker::{BUSYBOX, containers, docker_image_busybox, nothing_left, remove_containers};
+pub use docker::{
+    BUSYBOX, containers, docker_image_busybox, inspect_containers, nothing_left, remove_containers,
+};
 pub use forge::{FakeForge, Fault};
 pub use island::Island;
 pub use postgres::Postgres;

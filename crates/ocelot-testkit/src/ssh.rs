@@ -55,6 +55,11 @@ impl SshHost {
         self.folder.path().join("agent")
     }
 
+    /// The private key of whom the host lets in.
+    pub fn client_key(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("client")).expect("a key")
+    }
+
     /// From now on the host shows another key, as one that somebody has put in its place would.
     pub fn change_key(&self) {
         make_key(&self.folder.path().join("host"));

@@ -19,10 +19,12 @@ use crate::connect::Client;
 use crate::contact::Shared;
 use crate::executor::{Executor, Place, Room};
 use crate::folder::{Cancel, Current, Ended, Folder, Outcome, State, boot_ms, lease};
+use crate::mask::Mask;
 use crate::mirror::Mirrors;
 use crate::plan::{self, Mood, Next, Planned};
 use crate::pump::{Source, pump};
 use crate::report::{self, Reporter};
+use crate::secrets::Secrets;
 use crate::ship::{Shipper, Stale};
 use crate::watch::Health;
 
@@ -61,6 +63,7 @@ pub(crate) struct Attempt {
     pub(crate) lease: proto::Lease,
     pub(crate) job: Job,
     pub(crate) plan: Vec<Planned>,
+    pub(crate) secrets: Secrets,
     pub(crate) place: Place,
     pub(crate) state: State,
     pub(crate) stop: watch::Receiver<Stop>,
@@ -158,6 +161,7 @@ impl Attempt {
             pumps: JoinSet::new(),
             logs: Vec::new(),
             unsure: false,
+            secrets: Secrets::of(&offer),
             shop,
             folder,
             offer,
@@ -287,6 +291,8 @@ impl Attempt {
 
     /// Writes down how a stage ended, and tells the server.
     pub(crate) fn end(&mut self, stage: i64, ended: Ended) {
+        // Reasons hold words of git, of registries and of the engine.
+        let ended = Ended { reason: self.secrets.hide(ended.reason), ..ended };
         self.state.ended.insert(stage, ended);
         self.state.current = None;
         self.save();
@@ -323,7 +329,8 @@ impl Attempt {
     pub(crate) fn begin_log(&mut self, stage: i64, source: Source) {
         let chunker = Chunker::new(self.lease.clone(), stage);
         self.logs.push(stage);
-        self.pumps.spawn(pump(source, chunker, self.shop.log_cap, self.shipper.clone()));
+        let mask = Mask::new(self.secrets.patterns());
+        self.pumps.spawn(pump(source, chunker, mask, self.shop.log_cap, self.shipper.clone()));
     }
 
     /// Waits until the server has every byte.

@@ -16,10 +16,11 @@ pub(crate) struct Known<'a> {
     pub(crate) attempt: u32,
 }
 
-/// Job, stage, built-in: what comes later wins, and each name is there once.
+/// Job, stage, secrets, built-in: what comes later wins, and each name is there once.
 pub(crate) fn variables(
     job: &[(String, String)],
     stage: &[(String, String)],
+    secrets: &[(String, String)],
     builtin: &[Variable],
     known: Known<'_>,
 ) -> Vec<(String, String)> {
@@ -31,7 +32,7 @@ pub(crate) fn variables(
         ("OCELOT_STAGE", known.stage),
         ("OCELOT_ATTEMPT", &attempt),
     ];
-    let users = job.iter().chain(stage).map(|(name, value)| (name.as_str(), value.as_str()));
+    let users = job.iter().chain(stage).chain(secrets).map(|(name, value)| (name.as_str(), value.as_str()));
     let builtin = builtin.iter().map(|variable| (variable.name.as_str(), variable.value.as_str()));
     let mut all: Vec<(String, String)> = Vec::new();
     for (name, value) in users.chain(builtin).chain(ours) {
@@ -62,10 +63,13 @@ mod tests {
         let job = [pair("A", "job"), pair("B", "job"), pair("GIT_HASH", "mine"), pair("CI", "no")];
         let builtin = [Variable { name: "GIT_HASH".into(), value: "abc".into() }];
         let known = Known { workspace: "/workspace", stage: "test", attempt: 2 };
-        let all = variables(&job, &[pair("B", "stage")], &builtin, known);
+        let secrets = [pair("B", "secret"), pair("C", "secret"), pair("CI", "secret")];
+        let all = variables(&job, &[pair("B", "stage"), pair("D", "stage")], &secrets, &builtin, known);
         let check = |name: &str, want: &str| assert_eq!(find(&all, name), [want], "{name}");
         check("A", "job");
-        check("B", "stage");
+        check("B", "secret");
+        check("C", "secret");
+        check("D", "stage");
         check("GIT_HASH", "abc");
         check("CI", "true");
         check("WORKSPACE", "/workspace");

@@ -328,5 +328,6 @@ pub(crate) fn offer(repo: &Path, commit: &str, job: &serde_json::Value) -> Offer
         variables: vec![],
         allow_local: true,
         untrusted: false,
+        ..Offer::default()
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use ocelot_api::proto;
 use ocelot_model::Status;
 use ocelot_model::id::{AttemptId, JobId};
+use ocelot_model::login::{Login, Way};
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
@@ -145,6 +146,18 @@ impl Folder {
     /// The worker's own lines about the setup.
     pub(crate) fn setup_log(&self) -> PathBuf {
         self.0.join("setup.log")
+    }
+
+    /// Writes the private key with which the repository is cloned to where git finds it; `None` for a login without one.
+    pub(crate) fn keep_key(&self, login: &Login) -> io::Result<Option<PathBuf>> {
+        let Way::Key(key) = &login.way else { return Ok(None) };
+        self.write("clone-key", key.as_bytes())?;
+        Ok(Some(self.0.join("clone-key")))
+    }
+
+    /// The key is not needed any more. What is left after all goes with the folder.
+    pub(crate) fn forget_key(&self) {
+        let _ = fs::remove_file(self.0.join("clone-key"));
     }
 
     /// What the executor needs to know.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use ocelot_model::git::{KNOWN_HOSTS, SSH};
+use ocelot_model::login::{KEY_FILE, Login, SSH_OPTIONS};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
@@ -27,7 +28,18 @@ pub(crate) enum Ways<'a> {
         plain: bool,
         /// Keys of the hosts that were met over ssh.
         known_hosts: &'a Path,
+        /// Who Ocelot is there.
+        access: Option<Access<'a>>,
     },
+}
+
+/// Who Ocelot is for a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Access<'a> {
+    /// The credential.
+    pub(crate) login: &'a Login,
+    /// The file with its key, over ssh.
+    pub(crate) key: Option<&'a Path>,
 }
 
 impl Ways<'_> {
@@ -114,6 +126,13 @@ fn command<S: AsRef<OsStr>>(folder: &Path, ways: Ways<'_>, args: &[S]) -> Comman
     if let Ways::Net { known_hosts, .. } = ways {
         command.env(KNOWN_HOSTS, known_hosts);
     }
+    let access = if let Ways::Net { access, .. } = ways { access } else { None };
+    if let Some(Access { login, key }) = access {
+        command.envs(login.variables());
+        if let Some(key) = key {
+            command.env("GIT_SSH_COMMAND", format!("{SSH}{SSH_OPTIONS}")).env(KEY_FILE, key);
+        }
+    }
     let ours = [
         "core.hooksPath=/dev/null",
         "core.fsmonitor=false",
@@ -127,6 +146,10 @@ fn command<S: AsRef<OsStr>>(folder: &Path, ways: Ways<'_>, args: &[S]) -> Comman
         "init.defaultBranch=main",
     ];
     for setting in ours {
+        command.arg("-c").arg(setting);
+    }
+    // After the empty one, which ends the list of those before it.
+    if let Some(setting) = access.and_then(|access| access.login.setting()) {
         command.arg("-c").arg(setting);
     }
     command
@@ -251,7 +274,7 @@ mod tests {
     async fn protocols_that_are_not_allowed_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("file://{}", dir.path().display());
-        let net = |plain| Ways::Net { plain, known_hosts: dir.path() };
+        let net = |plain| Ways::Net { plain, known_hosts: dir.path(), access: None };
         for ways in [Ways::None, net(false), net(true)] {
             let said = git(dir.path(), ways, &["ls-remote", "--end-of-options", &url]).await;
             let words = said.unwrap_err().words;

@@ -27,10 +27,12 @@ mod keep;
 #[cfg(test)]
 mod life;
 mod limit;
+mod mask;
 mod mirror;
 mod plan;
 mod pump;
 mod report;
+mod secrets;
 mod session;
 mod setup;
 mod ship;

@@ -13,7 +13,7 @@ use ocelot_model::pipeline::Checkout;
 use sha2::{Digest, Sha256};
 
 use crate::executor::SetupLog;
-use crate::git::{GitError, Ways, git};
+use crate::git::{Access, GitError, Ways, git};
 use crate::setup::line;
 
 /// All mirrors of this worker.
@@ -54,6 +54,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) allow_local: bool,
     /// Keys of the hosts that were met over ssh: a file, made when the first one is.
     pub(crate) known_hosts: &'a Path,
+    /// Who Ocelot is there.
+    pub(crate) access: Option<Access<'a>>,
 }
 
 /// A mirror that has the wanted commit, held until it was copied from.
@@ -291,7 +293,11 @@ fn ways<'a>(wanted: &Wanted<'a>) -> Ways<'a> {
     if local && wanted.allow_local {
         Ways::Local
     } else {
-        Ways::Net { plain: lower.starts_with("http://"), known_hosts: wanted.known_hosts }
+        Ways::Net {
+            plain: lower.starts_with("http://"),
+            known_hosts: wanted.known_hosts,
+            access: wanted.access,
+        }
     }
 }
 
@@ -380,11 +386,18 @@ mod tests {
     fn ways_of_urls() {
         let (checkout, known_hosts) = (Checkout::default(), Path::new("/hosts"));
         let check = |url: &str, allow_local: bool, want: Ways<'_>| {
-            let wanted =
-                Wanted { url, commit: "", branch: "main", checkout: &checkout, allow_local, known_hosts };
+            let wanted = Wanted {
+                url,
+                commit: "",
+                branch: "main",
+                checkout: &checkout,
+                allow_local,
+                known_hosts,
+                access: None,
+            };
             assert_eq!(ways(&wanted), want, "{url} {allow_local}");
         };
-        let net = |plain| Ways::Net { plain, known_hosts };
+        let net = |plain| Ways::Net { plain, known_hosts, access: None };
         check("https://host/a", true, net(false));
         check("HTTP://host/a", false, net(true));
         check("git@host:a", true, net(false));
@@ -400,8 +413,15 @@ mod tests {
         let sha = "0123456789abcdef0123456789abcdef01234567";
         let case = |url: &str, commit: &str, want: bool| {
             let known_hosts = Path::new("/hosts");
-            let wanted =
-                Wanted { url, commit, branch: "main", checkout: &checkout, allow_local: true, known_hosts };
+            let wanted = Wanted {
+                url,
+                commit,
+                branch: "main",
+                checkout: &checkout,
+                allow_local: true,
+                known_hosts,
+                access: None,
+            };
             assert_eq!(check(&wanted).is_ok(), want, "{url} {commit}");
         };
         case("https://host/a", sha, true);

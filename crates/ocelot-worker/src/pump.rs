@@ -1,4 +1,4 @@
-//! From a stage's output to the server: reads, caps, cuts into chunks, pushes. One per log.
+//! From a stage's output to the server: reads, hides secrets, caps, cuts into chunks, pushes. One per log.
 //!
 //! It begins at the first byte, always: the hash of the end covers everything, and a server that has a part
 //! already says so. So nothing about a log needs to be remembered across a restart.
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::chunk::Chunker;
 use crate::executor::{Frames, StageHandle};
 use crate::limit::Limit;
+use crate::mask::Mask;
 use crate::ship::{Shipper, Stale};
 
 /// Small output waits so long for more of it, unless nothing was sent for that long.
@@ -135,6 +136,7 @@ pub(crate) fn now_us() -> i64 {
 pub(crate) async fn pump(
     mut source: Source,
     mut chunker: Chunker,
+    mut mask: Mask,
     cap: u64,
     shipper: Shipper,
 ) -> Result<(), Stale> {
@@ -154,7 +156,7 @@ pub(crate) async fn pump(
         match next {
             Ok(Some((time, bytes))) => {
                 time_us = time;
-                limit.take(&bytes, |bytes| chunker.push(time, bytes));
+                mask.take(&bytes, |bytes| limit.take(bytes, |bytes| chunker.push(time, bytes)));
             }
             Ok(None) => break None,
             Err(why) => break Some(why),
@@ -164,6 +166,7 @@ pub(crate) async fn pump(
             shipper.push(chunker.cut()).await?;
         }
     };
+    mask.end(|bytes| limit.take(bytes, |bytes| chunker.push(time_us, bytes)));
     if let Some(why) = broken {
         chunker.push(time_us, format!("\n[the log ends here: {why}]\n").as_bytes());
     } else {

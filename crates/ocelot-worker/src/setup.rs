@@ -13,7 +13,7 @@ use crate::breaker::{Fault, Setup};
 use crate::condition::Disk;
 use crate::executor::{Executor, ExecutorError, Room, RoomSpec, SetupLog, User};
 use crate::folder::{Ended, boot_ms, left};
-use crate::git::GitError;
+use crate::git::{Access, GitError};
 use crate::mirror::Wanted;
 use crate::plan::{RoomPlan, later_images, shared_rooms, words};
 use crate::pump::{SetupSource, Source};
@@ -70,6 +70,9 @@ impl Attempt {
             self.unsure = true;
             self.close().await;
             line(&say, "The worker was started again; the setup begins anew").await;
+        }
+        for note in &self.offer.notes {
+            line(&say, note).await;
         }
         let limit = left(self.state.began_ms, self.job.timeout_ms, boot_ms());
         let mut stop = self.stop.clone();
@@ -160,7 +163,7 @@ impl Attempt {
         }
         let rooms = futures_util::future::try_join_all(rooms);
         let images = later_images(&self.plan).into_iter();
-        let images = images.map(|image| self.shop.executor.have_image(Some(image), self.job.pull, say));
+        let images = images.map(|image| self.have_image(image, say));
         let images = async { Ok(futures_util::future::try_join_all(images).await.map(drop)?) };
         let (rooms, (), ()) =
             futures_util::future::try_join3(rooms, images, self.check_out(say, user)).await?;
@@ -168,6 +171,11 @@ impl Attempt {
             room.bring_workspace(user.unwrap_or(User::ROOT)).await?;
         }
         Ok(rooms)
+    }
+
+    async fn have_image(&self, image: &str, say: &SetupLog) -> Result<(), ExecutorError> {
+        let login = self.secrets.registry(image);
+        self.shop.executor.have_image(Some(image), self.job.pull, login.as_ref(), say).await
     }
 
     /// Who the stages run as; `None` for the executor's default.
@@ -182,12 +190,19 @@ impl Attempt {
             image: room.image.clone(),
             pull,
             resources: self.job.resources,
+            login: room.image.as_deref().and_then(|image| self.secrets.registry(image)),
         };
         Ok(self.shop.executor.open(&self.place, &spec, say).await?)
     }
 
     async fn check_out(&self, say: &SetupLog, user: Option<User>) -> Result<(), Failure> {
+        let login = self.secrets.login(&self.offer.clone_url);
+        let key = login.as_ref().and_then(|login| self.folder.keep_key(login).transpose()).transpose();
+        let key =
+            key.map_err(|error| Failure::machine(format!("the key for cloning cannot be written: {error}")))?;
+        let access = login.as_ref().map(|login| Access { login, key: key.as_deref() });
         let wanted = Wanted {
+            access,
             url: &self.offer.clone_url,
             commit: &self.offer.commit,
             branch: &self.offer.branch,
@@ -198,6 +213,7 @@ impl Attempt {
         line(say, &format!("Fetching {}", self.offer.repo)).await;
         let folder = self.place.workspace();
         let done = workspace::check_out(&self.shop.mirrors, wanted, &folder, say).await;
+        self.folder.forget_key();
         let done = done.map_err(|error: GitError| Failure {
             reason: workspace::failure(&wanted, &error),
             fault: if error.infrastructure { Fault::Far } else { Fault::Job },

@@ -14,6 +14,7 @@ use crate::executor::{ExecutorError, Exit, Order, Room, StageHandle, User};
 use crate::folder::{Ended, boot_ms, left};
 use crate::plan::{Planned, forced, verdict, words};
 use crate::pump::Source;
+use crate::secrets;
 use crate::setup::Failure;
 use crate::ship::Stale;
 
@@ -192,8 +193,15 @@ impl Attempt {
             }
         };
         let stage = &planned.stage;
-        let known = Known { workspace: room.workspace(), stage: &stage.name, attempt: self.lease.attempt };
-        let env = env::variables(&self.job.env, &stage.env, &self.offer.variables, known);
+        let place = Known { workspace: room.workspace(), stage: &stage.name, attempt: self.lease.attempt };
+        let secrets = self.secrets.variables(&self.job.secrets_of(stage));
+        let env = env::variables(&self.job.env, &stage.env, &secrets, &self.offer.variables, place);
+        let files = self.secrets.files(&self.job.secrets_of(stage));
+        if !known && !files.is_empty() {
+            let owner = user.unwrap_or(User::ROOT);
+            let home = room.home(&env, owner);
+            room.put(&secrets::placed(files, &home), &home, owner).await?;
+        }
         let key = planned.id.to_string();
         let order = Order {
             key: &key,

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::lchown;
 use std::path::Path;
 
+use ocelot_model::git::is_no_access;
 use ocelot_model::pipeline::Checkout;
 
 use crate::executor::{SetupLog, User};
@@ -126,12 +127,11 @@ pub(crate) fn give(folder: &Path, user: User) -> io::Result<()> {
 
 /// The words for people when a checkout fails.
 pub(crate) fn failure(wanted: &Wanted<'_>, error: &GitError) -> String {
-    format!(
-        "cannot check out {} from {}: {}",
-        wanted.commit,
-        mirror::without_credentials(wanted.url),
-        error.words
-    )
+    let words = match wanted.access {
+        Some(access) if is_no_access(&error.words) => access.login.explain(&error.words),
+        Some(_) | None => error.words.clone(),
+    };
+    format!("cannot check out {} from {}: {words}", wanted.commit, mirror::without_credentials(wanted.url))
 }
 
 #[cfg(test)]
@@ -198,7 +198,15 @@ mod tests {
             let folder = self.dir.path().join(format!("workspace{number}"));
             fs::create_dir(&folder).unwrap();
             let known_hosts = &self.dir.path().join("known_hosts");
-            let wanted = Wanted { url, commit, branch, checkout: &checkout, allow_local: true, known_hosts };
+            let wanted = Wanted {
+                url,
+                commit,
+                branch,
+                checkout: &checkout,
+                allow_local: true,
+                known_hosts,
+                access: None,
+            };
             let say = mpsc::channel(9).0;
             check_out(&self.mirrors, wanted, &folder, &say).await.map(|line| {
                 assert!(line.starts_with(&format!("Checked out {} \"", &commit[..7])), "{line}");

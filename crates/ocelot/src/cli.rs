@@ -20,6 +20,7 @@ mod queue;
 mod repo;
 mod retry;
 mod schedule;
+mod secret;
 mod server;
 pub(crate) mod show;
 mod status;
@@ -99,6 +100,11 @@ enum Command {
     Pause(pause::Options),
     /// Hand out jobs again.
     Unpause(pause::Undo),
+    /// Keep secrets for builds, list and remove them.
+    #[command(subcommand)]
+    Secret(secret::Verb),
+    /// Keep credentials of a kind for builds and for cloning, list and remove them.
+    Creds(secret::Creds),
     /// Create, list and revoke tokens.
     #[command(subcommand)]
     Token(token::Verb),
@@ -128,6 +134,8 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Status(options) => status::status(options).await,
         Command::Summary(options) => summary::summary(options).await,
         Command::Logs(options) => logs::logs(options).await,
+        Command::Secret(verb) => secret::dispatch(verb).await,
+        Command::Creds(creds) => secret::creds(creds).await,
         Command::Cancel(options) => cancel::cancel(options).await,
         Command::Approve(options) => approve::approve(options).await,
         Command::Retry(options) => retry::retry(options).await,

@@ -15,12 +15,10 @@ pub const NOT_SUPPORTED_YET: &[&str] = &[
     "notify",
     "params",
     "pull_request",
-    "secrets",
     "services",
     "stages.artifacts",
     "stages.needs",
     "stages.reports",
-    "stages.secrets",
     "subscriptions",
 ];
 
@@ -116,7 +114,8 @@ static JOB_SHAPE: Shape = Shape::Table(&JOB);
 const DURATION: Shape = Shape::Text(Kind::Duration);
 const IMAGE: Shape = Shape::Text(Kind::Image);
 const GLOBS: Shape = Shape::List { of: &GLOB, max: MANY };
-const SECRETS: Shape = Shape::List { of: &Shape::Text(Kind::EnvName), max: MANY };
+/// Few, because each job has a copy of the names at the top.
+const SECRETS: Shape = Shape::List { of: &Shape::Text(Kind::SecretName), max: 100 };
 const STAGES: Shape = Shape::List { of: &STAGE_SHAPE, max: usize::MAX };
 const BRANCHES: Shape =
     Shape::Either(&[Shape::Text(Kind::Branches), Shape::List { of: &BRANCH_PATTERN, max: MANY }]);
@@ -200,7 +199,7 @@ const JOB_KEYS: &[Key] = &[
     later("matrix", Shape::Matrix, "One job for each combination of values."),
     later("services", SIDES, "Containers beside the job, such as a database."),
     later("cache", CACHES, "Folders kept from build to build."),
-    later("secrets", SECRETS, "Secrets that all stages get."),
+    now("secrets", SECRETS, "Names of secrets and credentials that all stages get."),
 ];
 
 const STAGE_KEYS: &[Key] = &[
@@ -235,7 +234,7 @@ const STAGE_KEYS: &[Key] = &[
     ),
     now("when", Shape::Text(Kind::When), "A condition, such as branch == \"main\" and changed(\"src/**\")."),
     later_as("needs", "stages.needs", TEXTS_SHAPE, "Stages that must end well first."),
-    later_as("secrets", "stages.secrets", SECRETS, "Secrets that this stage gets."),
+    now("secrets", SECRETS, "Names of secrets and credentials that this stage gets."),
     later_as("artifacts", "stages.artifacts", GLOBS, "Files to keep."),
     later_as("reports", "stages.reports", Shape::Table(&REPORTS), "Files with the results of tests."),
 ];

@@ -123,6 +123,7 @@ fn job(name: &str, source: &Source<'_>, checkout: &Checkout, report: &mut Report
         retry: source.find("retry").map(retry).unwrap_or_default(),
         resources: source.find("resources").map(resources).unwrap_or_default(),
         env: job_env(source, report),
+        secrets: job_secrets(source, report),
         stages: stage::all(source, on_host, report),
         checkout: checkout.clone(),
         image,
@@ -189,6 +190,34 @@ fn job_env(source: &Source<'_>, report: &mut Report<'_>) -> Vec<(String, String)
         }
     }
     merged
+}
+
+/// Those of the top, then those of the job; both hold.
+fn job_secrets(source: &Source<'_>, report: &mut Report<'_>) -> Vec<String> {
+    let mut names = Vec::new();
+    // What stands at the top is looked at once for each job, and reported once.
+    let top = source.top.and_then(|top| top.find("secrets")).map(texts).unwrap_or_default();
+    let own = source.own.find("secrets").map(|own| secrets(own, report)).unwrap_or_default();
+    for name in top.into_iter().chain(own) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// The names of one `secrets`.
+pub(super) fn secrets(node: &Node, report: &mut Report<'_>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    for item in node.items() {
+        if let Some(name) = item.text()
+            && !seen.insert(name)
+        {
+            let message = format!("the secret `{name}` is named here twice");
+            report.add(item.span, Fault::new("duplicate_key", message));
+        }
+    }
+    texts(node)
 }
 
 /// The variables of one `env`; a list may name one twice, which no map can.

@@ -92,6 +92,9 @@ pub struct Job {
     pub resources: Resources,
     /// Variables for all stages: top-level and job `env`, merged.
     pub env: Vec<(String, String)>,
+    /// Secrets and credentials that every stage gets: those of the top level and of the job.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// At least one stage; names unique within the job.
     pub stages: Vec<Stage>,
     /// How the repository is checked out (copied from the file, so that a job is whole).
@@ -99,6 +102,17 @@ pub struct Job {
 }
 
 impl Job {
+    /// The names of the secrets and credentials that a stage gets, each once.
+    pub fn secrets_of<'j>(&'j self, stage: &'j Stage) -> Vec<&'j str> {
+        let mut names: Vec<&str> = Vec::new();
+        for name in self.secrets.iter().chain(&stage.secrets) {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
     /// Why there is nothing to run in it, when none of its stages runs.
     pub fn skipped(&self) -> Option<String> {
         let reasons: Option<Vec<&str>> = self.stages.iter().map(Stage::skipped).collect();
@@ -159,6 +173,9 @@ pub struct Stage {
     pub workdir: String,
     /// Variables of this stage only.
     pub env: Vec<(String, String)>,
+    /// Secrets and credentials that this stage gets, beside those of its job.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// Branches on which it runs, as in [`Pipeline::branches`]; empty means all.
     pub branches: Vec<String>,
     /// Longest run, in milliseconds; the job's limit holds too.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::condition::{Condition, directive, when};
 use super::problem::{Fault, Report, Span, quote};
-use super::read::{Source, conflict, entry, flag, number, texts, time, variables};
+use super::read::{self, Source, conflict, entry, flag, number, texts, time, variables};
 use super::shape::boolean;
 use super::spec::{AllowFailure, Run, Stage};
 use super::text;
@@ -59,6 +59,7 @@ fn one(node: &Node, on_host: bool, report: &mut Report<'_>) -> Stage {
         run: what(node, report),
         workdir: line("workdir").and_then(|path| text::path(path).ok()).unwrap_or_else(|| ".".to_owned()),
         env: node.find("env").map(|env| variables(env, report)).unwrap_or_default(),
+        secrets: node.find("secrets").map(|names| read::secrets(names, report)).unwrap_or_default(),
         branches: branches(node, condition.triggers.is_empty()),
         timeout_ms: node.find("timeout").and_then(time),
         allow_failure: node.find("allow_failure").map(allow_failure).unwrap_or_default(),

@@ -7,6 +7,7 @@ use super::problem::{Fault, printable, quote};
 use super::{glob, image, trigger};
 use crate::concurrency::unknown_placeholder;
 use crate::cron::Cron;
+use crate::secret;
 
 const SECOND: u64 = 1_000;
 /// Longest time that may be asked for: 7 days.
@@ -40,6 +41,8 @@ pub(super) enum Kind {
     /// A folder to keep, in the workspace or elsewhere in the container.
     Kept,
     EnvName,
+    /// The name of a secret or credential.
+    SecretName,
     /// `NAME=value`.
     Assignment,
     Label,
@@ -76,6 +79,7 @@ impl Kind {
             | Kind::JobName
             | Kind::Branches
             | Kind::EnvName
+            | Kind::SecretName
             | Kind::Label
             | Kind::Duration
             | Kind::Memory
@@ -112,6 +116,7 @@ impl Kind {
             Kind::Glob if text.starts_with('/') => Err(outside(text, "is an absolute path")),
             Kind::Glob | Kind::Kept => glob::check(text),
             Kind::EnvName => env_name(text),
+            Kind::SecretName => secret_name(text),
             Kind::Assignment => assignment(text).and_then(|(name, _)| env_name(name)),
             Kind::Label => label(text),
             Kind::BranchPair => branch_pair(text),
@@ -151,6 +156,9 @@ impl Kind {
             Kind::Glob => longest(glob::MAX, Rule { not: CLIMBS.to_owned(), ..pattern("^[^/]") }),
             Kind::Kept => longest(glob::MAX, Rule { not: CLIMBS.to_owned(), ..pattern(".") }),
             Kind::EnvName => Rule { not: reserved("$"), ..text("^[A-Za-z_][A-Za-z0-9_]*$") },
+            Kind::SecretName => {
+                longest(secret::NAME_MAX, Rule { not: reserved("$"), ..text("^[A-Za-z_][A-Za-z0-9_]*$") })
+            }
             Kind::Assignment => Rule { not: reserved("="), ..text("^[A-Za-z_][A-Za-z0-9_]*=") },
             Kind::Label => pattern("^[A-Za-z0-9._/-]{1,63}$"),
             Kind::BranchPair => text("^[^:]+:[^:]+$"),
@@ -316,6 +324,15 @@ pub(super) fn env_name(name: &str) -> Result<(), Fault> {
 
 fn cron(text: &str, zone: &str) -> Result<(), Fault> {
     Cron::new(text, zone).map(drop).map_err(|error| Fault::new("cron", error.to_string()))
+}
+
+fn secret_name(name: &str) -> Result<(), Fault> {
+    if name.len() > secret::NAME_MAX {
+        let message =
+            format!("{}: the name of a secret has at most {} characters", quote(name), secret::NAME_MAX);
+        return Err(Fault::new("name", message));
+    }
+    env_name(name)
 }
 
 fn stage_name(text: &str) -> Result<(), Fault> {

@@ -87,6 +87,19 @@ fn all_that_a_job_can_say() {
 }
 
 #[test]
+fn secrets_are_named_at_the_top_in_jobs_and_in_stages() {
+    let pipeline = load(
+        "image: a\nsecrets: [TOP, BOTH]\njobs:\n  a:\n    secrets: [BOTH, JOB]\n    stages:\n\
+         \x20     - {name: one, script: x}\n      - {name: two, script: x, secrets: [STAGE, TOP]}\n",
+    );
+    let job = &pipeline.jobs[0];
+    assert_eq!(job.secrets_of(&job.stages[0]), ["TOP", "BOTH", "JOB"]);
+    assert_eq!(job.secrets_of(&job.stages[1]), ["TOP", "BOTH", "JOB", "STAGE"]);
+    let alone = load("image: a\nsecrets: [A_B]\nstages: [{name: b, script: x, secrets: [C]}]\n");
+    assert_eq!(alone.jobs[0].secrets_of(&alone.jobs[0].stages[0]), ["A_B", "C"]);
+}
+
+#[test]
 fn a_concurrency_group() {
     let group = |text: &str| {
         let pipeline = load(&format!("{text}image: a\nstages: [{{name: b, script: x}}]\n"));

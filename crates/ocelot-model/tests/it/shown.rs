@@ -96,12 +96,10 @@ const LATER: &[(&str, &str)] = &[
     ("notify", "notify: {slack: {channel: '#a', identifier: b, on: [PASS, FAIL]}}"),
     ("params", "params: {env: {type: choice, options: [a, b], default: a}}"),
     ("pull_request", "pull_request: merge"),
-    ("secrets", "secrets: [TOKEN]"),
     ("services", "services: {db: {image: postgres:17, env: {A: b}, ready: x, ports: [5432]}}"),
     ("stages.artifacts", "artifacts: [target/release/app]"),
     ("stages.needs", "needs: [other stage]"),
     ("stages.reports", "reports: {junit: 'target/junit/*.xml'}"),
-    ("stages.secrets", "secrets: [NPM_TOKEN]"),
     (
         "subscriptions",
         "subscriptions: [{acctRepo: a/b, acctVcsType: bitbucket, alias: c, branchQueueMap: ['m:m']}]",

@@ -1,10 +1,11 @@
 //! Which files a commit changed, for conditions that ask for them.
 
-use ocelot_forge::GitError;
 use ocelot_model::Status;
 use ocelot_model::pipeline::Files;
 use ocelot_store::{BuildFilter, Repo, StoreError};
 
+use super::clone;
+use super::trigger::TriggerError;
 use crate::App;
 
 /// The files that differ from the branch's last passed build. That they cannot be told fails no build.
@@ -30,8 +31,8 @@ pub(super) async fn since_it_passed(
         return Ok(Files::unknown(format!("this commit has passed before, in build {}", last.number)));
     }
     let paths = async {
-        let url = app.git.check_url(&repo.clone_url)?;
-        app.git.changed(&url, &last.commit, commit).await
+        let url = clone::url(app, repo).await?;
+        Ok::<_, TriggerError>(app.git.changed(&url, &last.commit, commit).await?)
     };
     Ok(match paths.await {
         Ok(paths) => Files::these(paths),
@@ -42,7 +43,7 @@ pub(super) async fn since_it_passed(
     })
 }
 
-fn words(error: &GitError, from: &str) -> String {
+fn words(error: &TriggerError, from: &str) -> String {
     let short = from.get(..12).unwrap_or(from);
     format!("{short}, which passed last, cannot be compared: {error}")
 }

@@ -8,6 +8,7 @@ use ocelot_model::pipeline::branch_matches;
 use ocelot_model::{BuildNumber, EventKind, Trust};
 use ocelot_store::{BuildFilter, Due, Heads, Poll, Repo, Schedule, StoreError, Turn};
 
+use super::clone;
 use super::trigger::{self, Origin, TriggerError};
 use crate::App;
 
@@ -17,8 +18,8 @@ const MOST: usize = 100;
 /// Looks where the branches are, and builds those that are new or elsewhere than before.
 pub(crate) async fn look(app: &App, poll: &Poll, turn: Turn) -> Result<(), StoreError> {
     let found = async {
-        let url = app.git.check_url(&poll.repo.clone_url)?;
-        app.git.heads(&url).await
+        let url = clone::url(app, &poll.repo).await?;
+        Ok::<_, TriggerError>(app.git.heads(&url).await?)
     };
     let (heads, outcome) = match found.await {
         Ok(found) => compare(app, poll, turn, found).await?,

@@ -7,7 +7,7 @@ use ocelot_model::pipeline::{self, Facts, Job, Pipeline, branch_matches, decide}
 use ocelot_model::{BuildNumber, EventKind, Origin as CommitOrigin, Status, Trust};
 use ocelot_store::{BuildDetail, ConfigProblem, Due, NewBuild as NewRow, Plan, Repo, StoreError};
 
-use super::{changed, concurrency, name_of};
+use super::{changed, clone, concurrency, name_of};
 use crate::App;
 
 /// The file that says how to build.
@@ -65,7 +65,7 @@ pub(super) async fn from_head(
     branch: &str,
     origin: Origin,
 ) -> Result<BuildDetail, TriggerError> {
-    let url = app.git.check_url(&repo.clone_url)?;
+    let url = clone::url(app, repo).await?;
     let (commit, snapshot) = app.git.head(&url, branch, FILE).await?;
     from_snapshot(app, repo, branch, &commit, snapshot, Origin { newest: true, ..origin }).await
 }
@@ -108,7 +108,7 @@ pub(super) async fn from_commit(
     commit: &str,
     origin: Origin,
 ) -> Result<BuildDetail, TriggerError> {
-    let url = app.git.check_url(&repo.clone_url)?;
+    let url = clone::url(app, repo).await?;
     let snapshot = app.git.read(&url, commit, branch, FILE).await?;
     from_snapshot(app, repo, branch, commit, snapshot, origin).await
 }
@@ -186,7 +186,7 @@ async fn revision(
     new: &NewBuild,
     commit: &str,
 ) -> Result<(String, String, Trust), TriggerError> {
-    let url = app.git.check_url(&repo.clone_url)?;
+    let url = clone::url(app, repo).await?;
     let branch = new.branch.as_deref().unwrap_or(&repo.default_branch);
     let commit = commit.to_ascii_lowercase();
     if !git::is_commit(&commit) {

@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ocelot_api::proto::from_server::Message;
-use ocelot_model::{BuildNumber, WorkerId};
-use ocelot_store::{Claimed, Lease, StoreError, Wake, crash};
+use ocelot_model::build::Outcome;
+use ocelot_model::{BuildNumber, Status, WorkerId};
+use ocelot_store::{Claimed, Lease, StageUpdate, StoreError, Wake, crash};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::fleet::{Best, Labels, send};
 use super::offer;
 use super::stock::Need;
 use crate::App;
+use crate::builds::advance;
+use crate::builds::secrets::Refused;
 
 /// How long a job waits after a worker did not take it, in milliseconds: not the same for all, so that they do not come
 /// back together.
@@ -134,7 +137,8 @@ async fn offer_one(app: &App, worker: WorkerId, claimed: Claimed) -> Result<(), 
             let out = app.fleet.offer(worker, &lease, need);
             out.is_some_and(|out| send(&out, Message::Offer(offer)))
         }
-        Err(error) => {
+        Err(Refused::Job(reason)) => return end(app, &claimed, reason).await,
+        Err(Refused::Store(error)) => {
             give_back(app, &lease, after_refusal()).await;
             return Err(error);
         }
@@ -153,6 +157,19 @@ async fn offer_one(app: &App, worker: WorkerId, claimed: Claimed) -> Result<(), 
         }
     });
     Ok(())
+}
+
+/// Ends an attempt that cannot begin, before any worker hears of it.
+async fn end(app: &App, claimed: &Claimed, reason: String) -> Result<(), StoreError> {
+    let setup = claimed.stages.first().map(|(id, _)| StageUpdate {
+        id: *id,
+        status: Status::Error,
+        exit_code: None,
+        duration_ms: Some(0),
+        reason: Some(reason.clone()),
+    });
+    let outcome = Outcome { status: Status::Error, reason: Some(reason), infrastructure: false };
+    advance::finish(app, &claimed.lease, setup.as_slice(), outcome).await
 }
 
 /// How long a job waits that a worker refused.

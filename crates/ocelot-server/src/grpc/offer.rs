@@ -5,14 +5,16 @@ use ocelot_model::Status;
 use ocelot_store::{BuildFilter, Claimed, Lease, StoreError};
 
 use crate::App;
+use crate::builds::secrets::{Refused, give};
 
 /// Longest value of a variable, in bytes.
 const VALUE_MAX: usize = 64 << 10;
 
 /// The offer of a claimed job.
-pub(super) async fn of(app: &App, claimed: &Claimed) -> Result<Offer, StoreError> {
+pub(super) async fn of(app: &App, claimed: &Claimed) -> Result<Offer, Refused> {
     let build = &claimed.build;
     let variables = variables(app, claimed).await?;
+    let given = give(app, claimed).await?;
     Ok(Offer {
         lease: Some(to_proto(&claimed.lease)),
         build_number: build.number.0,
@@ -26,6 +28,8 @@ pub(super) async fn of(app: &App, claimed: &Claimed) -> Result<Offer, StoreError
         variables,
         allow_local: app.config.allow_local_repos,
         untrusted: !build.trust.origin.is_trusted(),
+        credentials: given.credentials,
+        notes: given.notes,
     })
 }
 

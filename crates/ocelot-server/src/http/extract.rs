@@ -143,9 +143,9 @@ pub(super) struct NoQuery {}
 pub(super) struct PageQuery {
     /// Rows, 1 to 500; default 50.
     #[param(value_type = Option<u32>)]
-    limit: Option<String>,
+    pub(super) limit: Option<String>,
     /// `next` of the page before.
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
 }
 
 impl PageQuery {

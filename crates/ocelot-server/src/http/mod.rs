@@ -6,6 +6,7 @@
 pub mod auth;
 mod body;
 mod builds;
+mod creds;
 mod cursor;
 pub mod describe;
 mod events;
@@ -23,6 +24,7 @@ mod pause;
 pub mod problem;
 mod repos;
 pub mod router;
+mod secrets;
 mod session;
 mod status;
 mod times;

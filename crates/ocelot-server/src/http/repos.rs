@@ -14,6 +14,7 @@ use super::body;
 use super::extract::{self, NoQuery, PageQuery, Query, Segments};
 use super::problem::{Answer, Refusal};
 use crate::App;
+use crate::builds::clone;
 
 /// All repositories that the caller may read, by handle.
 #[utoipa::path(get, path = "/api/v1/repos", tag = "repos", params(PageQuery),
@@ -42,7 +43,7 @@ pub(super) async fn add(
     if !may(&caller.0, Action::AdminRepo, Some(RepoView { name: &name, public: false })) {
         return Err(caller.forbidden(Action::AdminRepo));
     }
-    let url = app.git.check_url(&new.clone_url)?;
+    let url = clone::new_url(&app, &new.clone_url, &name).await?;
     if app.store.find_repo(&name).await?.is_some() {
         return Err(Refusal::conflict(format!("{name} is there already; choose another name for this one")));
     }

@@ -14,7 +14,10 @@ use utoipa_axum::router::UtoipaMethodRouter;
 use utoipa_axum::routes;
 
 use super::guard::{Gate, Right, guard};
-use super::{builds, events, fleet, logs, middleware, pause, repos, session, status, times, tokens, workers};
+use super::{
+    builds, creds, events, fleet, logs, middleware, pause, repos, secrets, session, status, times, tokens,
+    workers,
+};
 use crate::App;
 use crate::site;
 
@@ -109,6 +112,14 @@ fn api_table() -> Vec<Route> {
         api(GET,    "/api/v1/tokens",                           ADMIN,           routes!(tokens::list)),
         api(POST,   "/api/v1/tokens",                           ADMIN,           routes!(tokens::create)),
         api(DELETE, "/api/v1/tokens/{id}",                      ADMIN,           routes!(tokens::revoke)),
+        api(GET,    "/api/v1/secrets",                          Right::SignedIn, routes!(secrets::list)),
+        api(POST,   "/api/v1/secrets",                          Right::SignedIn, routes!(secrets::add)),
+        api(DELETE, "/api/v1/secrets/{id}",                     Right::SignedIn, routes!(secrets::remove)),
+        api(GET,    "/api/v1/credentials",                      Right::SignedIn, routes!(secrets::list_credentials)),
+        api(POST,   "/api/v1/credentials",                      Right::SignedIn, routes!(secrets::add_credential)),
+        api(DELETE, "/api/v1/credentials/{id}",                 Right::SignedIn, routes!(secrets::remove_credential)),
+        api(GET,    "/api/v1/creds/{kind}",                     Right::SignedIn, routes!(creds::list_original)),
+        api(POST,   "/api/v1/creds/{kind}",                     Right::SignedIn, routes!(creds::add_original)),
         api(GET,    "/api/v1/whoami",                           Right::SignedIn, routes!(tokens::whoami)),
     ]
 }

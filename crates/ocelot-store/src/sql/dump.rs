@@ -50,6 +50,7 @@ pub(crate) const STATE: &[Kept] = &[
     // Triggers make some of these rows when the queue is filled; they are replaced.
     kept("queue_lines", "label_set, repo_id", None),
     kept("events", "seq", FAR),
+    kept("secrets", "id", NEAR),
     kept("tokens", "id", NEAR),
     kept("enrolments", "id", NEAR),
     kept("workers", "id", NEAR),

@@ -1,8 +1,9 @@
 //! Which key the secrets of this database are sealed with. The database knows its name only, so that a server with another
 //! key notices before it does harm.
 
-use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use secrecy::{SecretSlice, SecretString};
 
@@ -17,13 +18,29 @@ const KEY: &str = "secret-key";
 #[derive(Debug)]
 pub(crate) struct KeyFile {
     file: PathBuf,
-    /// Known to be the database's.
-    known: OnceLock<Arc<Keys>>,
+    /// Known to be the database's, and the state of the file that they were read from.
+    known: RwLock<Option<(Stamp, Arc<Keys>)>>,
 }
+
+/// Tells a file that was changed from what it was: number, time of change in nanoseconds, length.
+type Stamp = (u64, i64, i64, u64);
 
 impl KeyFile {
     pub(super) fn new(file: PathBuf) -> KeyFile {
-        KeyFile { file, known: OnceLock::new() }
+        KeyFile { file, known: RwLock::default() }
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        let what = std::fs::metadata(&self.file).ok()?;
+        Some((what.ino(), what.mtime(), what.mtime_nsec(), what.len()))
+    }
+
+    /// What was read, unless the file is another one now. One that is gone is not missed while the server lives.
+    fn current(&self) -> Option<Arc<Keys>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let (stamp, keys) = known.as_ref()?;
+        let same = self.stamp().is_none_or(|now| now == *stamp);
+        same.then(|| Arc::clone(keys))
     }
 
     fn foreign(&self, id: &str) -> StoreError {
@@ -39,9 +56,26 @@ impl Core {
     /// At the start of a server: its keys are the database's, when that has any.
     pub(super) async fn check_key(&self) -> Result<(), StoreError> {
         let Some(id) = self.key_id().await? else { return Ok(()) };
+        let stamp = self.keys.stamp();
         let keys = Keys::read(&self.keys.file)?.filter(|keys| keys.ids().contains(&id));
         let keys = keys.ok_or_else(|| self.keys.foreign(&id))?;
-        let _ = self.keys.known.set(Arc::new(keys));
+        let mut known = self.keys.known.write().unwrap_or_else(PoisonError::into_inner);
+        *known = stamp.map(|stamp| (stamp, Arc::new(keys)));
+        Ok(())
+    }
+
+    /// Where the keys are.
+    pub(super) fn key_file(&self) -> &Path {
+        &self.keys.file
+    }
+
+    /// The database's key is the one that seals.
+    pub(super) async fn name_key(&self, keys: &Keys) -> Result<(), StoreError> {
+        sqlx::query("UPDATE settings SET value = $1 WHERE key = $2")
+            .bind(keys.ids().first())
+            .bind(KEY)
+            .execute(&self.pools.write)
+            .await?;
         Ok(())
     }
 
@@ -54,14 +88,14 @@ impl Core {
 
     /// The keys; made with the first secret of the database.
     async fn keys(&self) -> Result<Arc<Keys>, StoreError> {
-        if let Some(keys) = self.keys.known.get() {
-            return Ok(Arc::clone(keys));
+        if let Some(keys) = self.keys.current() {
+            return Ok(keys);
         }
         if self.key_id().await?.is_none() {
             self.make_key().await?;
         }
         self.check_key().await?;
-        self.keys.known.get().cloned().ok_or_else(|| StoreError::Corrupt("no key for secrets".to_owned()))
+        self.keys.current().ok_or_else(|| StoreError::Corrupt("no key for secrets".to_owned()))
     }
 
     async fn make_key(&self) -> Result<(), StoreError> {

@@ -102,6 +102,17 @@ impl Bed {
         sqlx::query_scalar(count).bind(stage.0).fetch_one(&mut conn).await.unwrap()
     }
 
+    /// Changes the state's rows behind the store's back.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        if self.is_shared() {
+            let mut conn = sqlx::PgConnection::connect(&self.options.database_url).await.unwrap();
+            sqlx::query(sql).execute(&mut conn).await.unwrap();
+        } else {
+            let mut conn = sqlx::SqliteConnection::connect(&self.options.database_url).await.unwrap();
+            sqlx::query(sql).execute(&mut conn).await.unwrap();
+        }
+    }
+
     pub(crate) async fn claim(&self, worker: WorkerId) -> Option<Claimed> {
         self.store.claim(worker).await.unwrap()
     }
@@ -187,6 +198,7 @@ fn spec(text: &str) -> JobSpec {
         retry: Retry { infrastructure: 1, script: 0 },
         resources: Resources::default(),
         env: Vec::new(),
+        secrets: Vec::new(),
         stages: vec![stage("compile"), stage("test")],
         checkout: Checkout::default(),
     }
@@ -210,6 +222,7 @@ fn stage(name: &str) -> Stage {
         always: false,
         condition: Condition::default(),
         decided: None,
+        secrets: Vec::new(),
     }
 }
 

@@ -36,6 +36,7 @@ mod pause;
 mod races;
 mod retention;
 mod rota;
+mod secrets;
 #[cfg(not(debug_assertions))]
 mod speed;
 mod times;

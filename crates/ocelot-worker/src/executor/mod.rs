@@ -27,7 +27,7 @@ pub use docker::{Docker, DockerConfig, HeldImages, Sharing};
 pub use error::ExecutorError;
 pub use frames::{Frame, Frames};
 pub use host::{Host, HostConfig};
-pub use place::{Place, RoomSpec, User};
+pub use place::{File, Place, RegistryLogin, RoomSpec, User};
 pub use room::{Exit, Order, Outcome, Room, StageHandle};
 
 use ocelot_model::id::AttemptId;
@@ -104,10 +104,13 @@ impl Executor {
         &self,
         image: Option<&str>,
         pull: ocelot_model::pipeline::spec::Pull,
+        login: Option<&RegistryLogin>,
         log: &SetupLog,
     ) -> Result<(), ExecutorError> {
         match (self, image) {
-            (Executor::Docker(docker), Some(image)) => docker.have_image(image, pull, log).await.map(drop),
+            (Executor::Docker(docker), Some(image)) => {
+                docker.have_image(image, pull, login, log).await.map(drop)
+            }
             (Executor::Docker(_), None) | (Executor::Host(_), _) => Ok(()),
         }
     }

@@ -43,8 +43,38 @@ pub struct RoomSpec {
     pub image: Option<String>,
     /// When the image is pulled.
     pub pull: Pull,
+    /// Who Ocelot is for the image's registry.
+    pub login: Option<RegistryLogin>,
     /// Limits; what is `None` takes the executor's default.
     pub resources: Resources,
+}
+
+/// Who Ocelot is for an image registry.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RegistryLogin {
+    /// Name of the credential, for people.
+    pub name: String,
+    /// The registry, as Docker names it.
+    pub server: String,
+    /// User.
+    pub user: String,
+    /// Password or token.
+    pub password: String,
+}
+
+impl std::fmt::Debug for RegistryLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RegistryLogin").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A file for the stages of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Absolute path in the container.
+    pub path: String,
+    /// What stands in it.
+    pub content: Vec<u8>,
 }
 
 /// The numbers that a stage runs as.

@@ -13,7 +13,7 @@ use super::link::Link;
 use super::place::is_name;
 use super::script::{self, Command};
 use super::shim::wire::{self, Ask, Ended, How};
-use super::{ExecutorError, Frames, User};
+use super::{ExecutorError, File, Frames, User};
 
 /// A container, or a process tree on the host, that takes stages. Cheap to clone; dropping ends nothing.
 #[derive(Debug, Clone)]
@@ -107,6 +107,29 @@ impl Room {
         match &self.0.keeper {
             Keeper::Docker(container) => container.bring_workspace(owner).await,
             Keeper::Host(_) => Ok(()),
+        }
+    }
+
+    /// Puts files into the room for `owner`, who alone may read them. The home folder, where there is none in `env`, is that of
+    /// the shim.
+    pub async fn put(&self, files: &[File], home: &str, owner: User) -> Result<(), ExecutorError> {
+        match &self.0.keeper {
+            Keeper::Docker(container) => container.put(files, home, owner).await,
+            Keeper::Host(_) => {
+                let words =
+                    "a credential that is a file needs a container: it would stay on the worker's machine";
+                Err(ExecutorError::Refused(words.into()))
+            }
+        }
+    }
+
+    /// The home folder of a stage with these variables.
+    pub fn home(&self, env: &[(String, String)], user: User) -> String {
+        let set = self.0.env.iter().chain(env).rev().find(|(name, _)| name == "HOME");
+        match set {
+            Some((_, home)) => home.clone(),
+            None if user == User::ROOT => "/root".to_owned(),
+            None => "/".to_owned(),
         }
     }
 

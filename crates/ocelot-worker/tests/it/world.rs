@@ -135,6 +135,7 @@ pub(crate) fn spec(name: &str) -> RoomSpec {
         image: Some(image::BUSYBOX.into()),
         pull: Pull::IfMissing,
         resources: Resources::default(),
+        login: None,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::roles::{self, read::database};
 
 /// Which database.
 #[derive(Debug, Args)]
-struct Place {
+pub(crate) struct Place {
     /// `sqlite:///path/ocelot.db` or `postgres://…` [default: ocelot.db in the folder of --data].
     #[arg(
         long,
@@ -39,6 +39,17 @@ impl Place {
     fn data(&self) -> anyhow::Result<PathBuf> {
         let data = self.data.clone().unwrap_or_else(|| PathBuf::from("data"));
         std::path::absolute(&data).with_context(|| format!("`{}` is no folder", data.display()))
+    }
+
+    /// Of a database that is there.
+    pub(crate) fn existing(&self) -> anyhow::Result<ocelot_store::Options> {
+        if self.database_url.is_none() && !self.data()?.join("ocelot.db").exists() {
+            return Err(usage(format!(
+                "there is no ocelot.db in {}: say where the database is with --data or --database-url",
+                self.data()?.display()
+            )));
+        }
+        self.options()
     }
 
     fn options(&self) -> anyhow::Result<ocelot_store::Options> {
@@ -74,13 +85,7 @@ pub(crate) struct Restore {
 }
 
 pub(crate) async fn backup(options: Backup) -> anyhow::Result<u8> {
-    let place = options.place.options()?;
-    if options.place.database_url.is_none() && !options.place.data()?.join("ocelot.db").exists() {
-        return Err(usage(format!(
-            "there is no ocelot.db in {}: say where the database is with --data or --database-url",
-            place.data.display()
-        )));
-    }
+    let place = options.place.existing()?;
     if options.file == Path::new("-") {
         Store::back_up(&place, !options.without_logs, std::io::stdout())
             .await

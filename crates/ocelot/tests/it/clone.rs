@@ -105,3 +105,58 @@ async fn over_http_with_a_password_from_the_users_netrc() {
     let handle = add(&app, url, "app").await.unwrap();
     passes(&app, &handle).await;
 }
+
+/// Keeps a credential for all repositories.
+async fn keep(app: &TestApp, args: &[&str], value: &str) {
+    app.cli_with(&[&["creds"], args].concat(), value).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http_with_a_credential() {
+    let repo = repo();
+    let host = WebHost::start(repo.path().parent().unwrap(), Manners::Closed);
+    let app = app(None, None).await;
+    let url = host.url(repo.path().file_name().unwrap().to_str().unwrap());
+    let place = format!("url={}", url.rsplit_once('/').unwrap().0);
+    let vcs = ["vcs", "add", "CLONE", "--field", &place, "--field", "username=ada"];
+    keep(&app, &vcs, "wrong-one\n").await;
+    let error = add(&app, url.clone(), "app").await.unwrap_err();
+    assert!(
+        error.contains("with the credential CLONE") && error.contains("`ocelot creds vcs add CLONE`"),
+        "{error}"
+    );
+    assert!(!error.contains("wrong-one"), "{error}");
+    keep(&app, &vcs, "secret\n").await;
+    let handle = add(&app, url.clone(), "app").await.unwrap();
+    passes(&app, &handle).await;
+    for folder in ["data", "worker"] {
+        let found = std::fs::read_to_string(app.home().join(folder).join("known_hosts"));
+        assert!(found.is_err(), "{found:?}");
+    }
+    // The server's cache is there, the worker's mirror too; a new commit needs the password again.
+    keep(&app, &vcs, "expired-one\n").await;
+    repo.commit(&[("file", "from afar\nnew\n")]);
+    let error =
+        app.admin().start(&NewBuild { repo: handle, ..NewBuild::default() }).await.unwrap_err().to_string();
+    assert!(error.contains("with the credential CLONE"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_ssh_with_a_credential() {
+    let (host, repo) = (SshHost::start(), repo());
+    let app = app(None, None).await;
+    let url = host.url(repo.path());
+    let stranger = SshHost::start();
+    keep(&app, &["ssh", "add", "DEPLOY"], &stranger.client_key()).await;
+    let error = add(&app, url.clone(), "app").await.unwrap_err();
+    assert!(error.contains("with the credential DEPLOY") && error.contains("Permission denied"), "{error}");
+    keep(&app, &["ssh", "add", "DEPLOY"], &host.client_key()).await;
+    let handle = add(&app, url, "app").await.unwrap();
+    passes(&app, &handle).await;
+    let key = host.client_key();
+    let line = key.lines().nth(2).unwrap();
+    for folder in ["data", "worker"] {
+        let found = super::secrets::holding(&app.home().join(folder), line.as_bytes());
+        assert_eq!(found, Vec::<String>::new());
+    }
+}

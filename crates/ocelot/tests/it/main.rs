@@ -15,6 +15,7 @@ mod listings;
 mod proxy;
 mod registry;
 mod restart;
+mod secrets;
 mod servers;
 mod site;
 mod terminal;

@@ -17,11 +17,20 @@ struct Registry {
 
 impl Registry {
     async fn start() -> Registry {
+        Registry::start_with(false).await
+    }
+
+    /// One that only `ci` with the password `sesame-canary` gets in to, when `closed`.
+    async fn start_with(closed: bool) -> Registry {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let folder = tempfile::tempdir().unwrap();
+        let users = folder.path().join("users");
+        std::fs::write(&users, "ci:$2b$04$m/hT3mYgGWHu2stDRm1kpeikD9BNvrPsGUHFKy/Q9vJPZUvrSUFJS\n").unwrap();
+        let auth = format!("auth: {{htpasswd: {{realm: tests, path: {}}}}}\n", users.display());
         let conf = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {address}}}\n",
-            folder.path().join("data").display()
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {address}}}\n{}",
+            folder.path().join("data").display(),
+            if closed { &auth } else { "" }
         );
         let file = folder.path().join("config.yml");
         std::fs::write(&file, conf).unwrap();
@@ -111,6 +120,54 @@ async fn the_image_of_an_isolated_stage_comes_in_the_setup() {
         assert_eq!(setup.matches(&format!("Pulling {image}")).count(), 1, "{setup}");
         docker(&["rmi", "--no-prune", &image]);
     }
+}
+
+/// Who has no credential for an image gets it from no one, even when the engine has it.
+#[tokio::test]
+async fn a_registry_that_wants_a_password() {
+    docker_image_busybox();
+    let registry = Registry::start_with(true).await;
+    let image = format!("{}/team/closed:1", registry.address);
+    let config = tempfile::tempdir().unwrap();
+    let config = config.path().to_str().unwrap();
+    let auth = r#"{"auths": {"ADDRESS": {"auth": "Y2k6c2VzYW1lLWNhbmFyeQ=="}}}"#
+        .replace("ADDRESS", &registry.address);
+    std::fs::write(format!("{config}/config.json"), auth).unwrap();
+    docker(&["tag", BUSYBOX, &image]);
+    docker(&["--config", config, "push", "--quiet", &image]);
+    docker(&["rmi", "--no-prune", &image]);
+
+    let app = TestApp::start(OCELOT, Setup::Up).await;
+    let build = app.build("app", &yml(&image)).await;
+    let build = app.finished(build.number).await;
+    assert_eq!(build.status, Status::Error, "{build:#?}");
+    let url = format!("url={}", registry.address);
+    let add = [
+        "creds",
+        "docker",
+        "add",
+        "REGISTRY",
+        "--scope",
+        "git/app",
+        "--field",
+        &url,
+        "--field",
+        "username=ci",
+    ];
+    app.cli_with(&add, "not-this-one").await.expect(0);
+    let build = app.start_build("git/app").await;
+    let build = app.finished(build.number).await;
+    let reason = build.reason.clone().unwrap_or_default();
+    assert!(build.status == Status::Error && reason.contains("with the credential REGISTRY"), "{reason}");
+    app.cli_with(&add, "sesame-canary").await.expect(0);
+    let build = app.start_build("git/app").await;
+    let build = app.finished(build.number).await;
+    assert_eq!(build.status, Status::Passed, "{build:#?}");
+    let other = app.build("other", &yml(&image)).await;
+    let other = app.finished(other.number).await;
+    assert_eq!(other.status, Status::Error, "{other:#?}");
+    assert_eq!(super::secrets::holding(app.home(), b"sesame-canary"), Vec::<String>::new());
+    docker(&["rmi", "--no-prune", &image]);
 }
 
 /// A worker without room removes what it has fetched and nobody uses, and nothing else.

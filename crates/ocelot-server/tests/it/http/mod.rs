@@ -9,6 +9,7 @@ mod pages;
 mod pause;
 mod queue;
 mod rights;
+mod secrets;
 mod streams;
 mod times;
 mod trust;

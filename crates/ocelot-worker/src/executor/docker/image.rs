@@ -1,14 +1,18 @@
-//! Images: there already, or pulled with the progress in the log. No credentials here.
+//! Images: there already, or pulled with the progress in the log.
+//!
+//! An image that was pulled with a credential is asked for again each time: who has no credential for it gets it from no one,
+//! even when it is there.
 
 use std::time::Duration;
 
+use bollard::auth::DockerCredentials;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::TryStreamExt as _;
 use ocelot_model::pipeline::spec::Pull;
 
 use super::Docker;
 use crate::executor::error::engine_words;
-use crate::executor::{ExecutorError, SetupLog};
+use crate::executor::{ExecutorError, RegistryLogin, SetupLog};
 
 /// A registry that says nothing for so long is given up.
 const SILENCE: Duration = Duration::from_mins(5);
@@ -31,6 +35,7 @@ impl Docker {
         &self,
         image: &str,
         pull: Pull,
+        login: Option<&RegistryLogin>,
         log: &SetupLog,
     ) -> Result<Vec<(String, String)>, ExecutorError> {
         let there = match self.0.api.inspect_image(image).await {
@@ -40,24 +45,42 @@ impl Docker {
         };
         let before = there.as_ref().and_then(|there| there.id.clone());
         let (there, pulled) = match (there, pull) {
-            (Some(there), Pull::IfMissing) => (there, false),
-            (None, Pull::IfMissing) | (_, Pull::Always) => {
-                self.pull(image, log).await?;
+            (Some(there), Pull::IfMissing) if !self.0.images.is_private(image) => (there, false),
+            (_, Pull::IfMissing | Pull::Always) => {
+                self.pull(image, login, log).await?;
                 let there = self.0.api.inspect_image(image).await;
                 (there.map_err(|error| refused(image, &error))?, true)
             }
         };
         let id = there.id.unwrap_or_default();
         self.0.images.used(image, before.as_deref(), pulled, &id);
+        if pulled && login.is_some() {
+            self.0.images.make_private(image);
+        }
         let short = id.strip_prefix("sha256:").unwrap_or(&id).get(..12).unwrap_or_default();
         let _ = log.send(format!("Image {image} ({short})\n").into_bytes()).await;
         Ok(pairs(there.config.and_then(|config| config.env)))
     }
 
-    async fn pull(&self, image: &str, log: &SetupLog) -> Result<(), ExecutorError> {
+    async fn pull(
+        &self,
+        image: &str,
+        login: Option<&RegistryLogin>,
+        log: &SetupLog,
+    ) -> Result<(), ExecutorError> {
+        let refused = |image: &str, error: &bollard::errors::Error| match login {
+            Some(login) => explained(refused(image, error), login),
+            None => refused(image, error),
+        };
+        let credentials = login.map(|login| DockerCredentials {
+            username: Some(login.user.clone()),
+            password: Some(login.password.clone()),
+            serveraddress: Some(login.server.clone()),
+            ..DockerCredentials::default()
+        });
         let _ = log.send(format!("Pulling {image}\n").into_bytes()).await;
         let options = CreateImageOptionsBuilder::new().from_image(&with_tag(image)).build();
-        let mut news = self.0.api.create_image(Some(options), None, None);
+        let mut news = self.0.api.create_image(Some(options), None, credentials);
         loop {
             let Ok(next) = tokio::time::timeout(SILENCE, news.try_next()).await else {
                 let message = format!("the registry said nothing for {} s", SILENCE.as_secs());
@@ -66,7 +89,11 @@ impl Docker {
             let Some(item) = next.map_err(|error| refused(image, &error))? else { return Ok(()) };
             if let Some(message) = item.error_detail.and_then(|detail| detail.message) {
                 let transient = is_transient(&message);
-                return Err(ExecutorError::Image { image: image.into(), message, transient });
+                let error = ExecutorError::Image { image: image.into(), message, transient };
+                return Err(match login {
+                    Some(login) => explained(error, login),
+                    None => error,
+                });
             }
             // Only what happened, not how far it got: a log is not a progress bar.
             let status = item.status.unwrap_or_default();
@@ -81,6 +108,21 @@ impl Docker {
 fn refused(image: &str, error: &bollard::errors::Error) -> ExecutorError {
     let message = engine_words(error);
     ExecutorError::Image { image: image.into(), transient: is_transient(&message), message }
+}
+
+/// A registry's refusal, and which credential it refused.
+fn explained(error: ExecutorError, login: &RegistryLogin) -> ExecutorError {
+    match error {
+        ExecutorError::Image { image, message, transient: false } => {
+            let name = &login.name;
+            let message = format!(
+                "{message} (with the credential {name}: it is wrong or has expired, or may not read this image; \
+                 `ocelot creds docker add {name}` changes it)"
+            );
+            ExecutorError::Image { image, message, transient: false }
+        }
+        other => other,
+    }
 }
 
 fn is_transient(message: &str) -> bool {

@@ -40,6 +40,9 @@ struct Pulled {
     id: String,
     /// When it was last used, in seconds since 1970.
     used_s: u64,
+    /// It was pulled with a credential: whoever wants it has to ask the registry.
+    #[serde(default)]
+    private: bool,
 }
 
 /// While it lives, these images are not removed.
@@ -103,7 +106,7 @@ impl Images {
             (Some(before), Some(ours)) if before == ours => {
                 if id != ours {
                     // What the name meant before has no name now.
-                    state.pulled.insert(ours.clone(), Pulled { id: ours, used_s });
+                    state.pulled.insert(ours.clone(), Pulled { id: ours, used_s, private: false });
                 }
             }
             (_, None) => return,
@@ -113,8 +116,22 @@ impl Images {
                 return self.save(&state);
             }
         }
-        state.pulled.insert(name, Pulled { id: id.to_owned(), used_s });
+        let private = state.pulled.get(&name).is_some_and(|known| known.private);
+        state.pulled.insert(name, Pulled { id: id.to_owned(), used_s, private });
         self.save(&state);
+    }
+
+    /// It was pulled with a credential, now or once.
+    pub(super) fn is_private(&self, name: &str) -> bool {
+        self.state().pulled.get(&key(name)).is_some_and(|known| known.private)
+    }
+
+    pub(super) fn make_private(&self, name: &str) {
+        let mut state = self.state();
+        if let Some(known) = state.pulled.get_mut(&key(name)) {
+            known.private = true;
+            self.save(&state);
+        }
     }
 
     fn forget(&self, name: &str) {

@@ -212,7 +212,7 @@ impl Docker {
         let image = spec.image.as_deref();
         let image = image.ok_or_else(|| ExecutorError::Refused("the job names no `image`".into()))?;
         let (_, io) = make_io(place, &spec.name)?;
-        let env = self.have_image(image, spec.pull, log).await?;
+        let env = self.have_image(image, spec.pull, spec.login.as_ref(), log).await?;
         *self.0.some_image.lock().unwrap_or_else(PoisonError::into_inner) = Some(image.to_owned());
         let network = self.network(place).await?;
         self.warn_of_open_walls(log).await;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Container, Sharing};
-use crate::executor::{ExecutorError, User};
+use crate::executor::{ExecutorError, File, User};
 
 impl Container {
     pub(crate) async fn bring_workspace(&self, owner: User) -> Result<(), ExecutorError> {
@@ -26,6 +26,47 @@ impl Container {
         sent.map_err(ExecutorError::engine("copying the workspace into the container"))?;
         packed.map_err(ExecutorError::io("packing the workspace"))
     }
+}
+
+impl Container {
+    /// Writes files that only `owner` may read. Folders below `home` that are missing are the owner's, too.
+    pub(crate) async fn put(&self, files: &[File], home: &str, owner: User) -> Result<(), ExecutorError> {
+        let archive = archive(files, home, owner).map_err(ExecutorError::io("packing a job's files"))?;
+        let options = UploadToContainerOptionsBuilder::new().path("/").build();
+        let body = bollard::body_full(archive.into());
+        let sent = self.docker.0.api.upload_to_container(&self.id, Some(options), body).await;
+        sent.map_err(ExecutorError::engine("copying a job's files into the container"))
+    }
+}
+
+fn archive(files: &[File], home: &str, owner: User) -> std::io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut folders = std::collections::BTreeSet::new();
+    let home = Path::new(home);
+    for file in files {
+        let below =
+            Path::new(&file.path).ancestors().skip(1).filter(|path| path.starts_with(home) && *path != home);
+        folders.extend(below.map(Path::to_owned));
+    }
+    let header = |kind, mode, size| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(owner.uid.into());
+        header.set_gid(owner.gid.into());
+        header.set_size(size);
+        header
+    };
+    let relative = |path: &Path| path.strip_prefix("/").unwrap_or(path).to_owned();
+    for folder in &folders {
+        let mut folder_header = header(tar::EntryType::Directory, 0o700, 0);
+        archive.append_data(&mut folder_header, relative(folder), std::io::empty())?;
+    }
+    for file in files {
+        let mut file_header = header(tar::EntryType::Regular, 0o600, file.content.len() as u64);
+        archive.append_data(&mut file_header, relative(Path::new(&file.path)), &file.content[..])?;
+    }
+    archive.into_inner()
 }
 
 /// Everything with its mode, links as links, all of it the job's user's.

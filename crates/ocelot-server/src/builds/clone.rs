@@ -1,0 +1,51 @@
+//! With which credential a repository is read and cloned.
+
+use std::cmp::Reverse;
+
+use ocelot_forge::CloneUrl;
+use ocelot_model::login::{self, Candidate};
+use ocelot_model::secret::{Limits, Scope};
+use ocelot_model::{RepoId, RepoName};
+use ocelot_store::{Repo, Secret};
+use secrecy::ExposeSecret as _;
+
+use super::trigger::TriggerError;
+use crate::App;
+
+/// What the server's git is given for a repository: its address, and who Ocelot is there.
+pub(crate) async fn url(app: &App, repo: &Repo) -> Result<CloneUrl, TriggerError> {
+    url_of(app, &repo.clone_url, repo.id, &repo.name).await
+}
+
+/// The same for one that is just being added: what its owner has is good for it.
+pub(crate) async fn new_url(app: &App, clone_url: &str, name: &RepoName) -> Result<CloneUrl, TriggerError> {
+    url_of(app, clone_url, RepoId(0), name).await
+}
+
+async fn url_of(app: &App, clone_url: &str, id: RepoId, name: &RepoName) -> Result<CloneUrl, TriggerError> {
+    let url = app.git.check_url(clone_url)?;
+    let reach = app.store.secrets_in_reach(id, name).await?;
+    // The server reads before it knows of which build.
+    let free: Vec<&Secret> = reach.iter().filter(|secret| secret.limits == Limits::default()).collect();
+    let Some(secret) = fitting(clone_url, &free) else { return Ok(url) };
+    let opened = app.store.open_secrets(&[secret.id]).await?;
+    let Some((_, value)) = opened.first() else { return Ok(url) };
+    let candidate = Candidate { kind: secret.kind, fields: &secret.fields };
+    let value = String::from_utf8_lossy(value.expose_secret());
+    Ok(app.git.with_login(url, candidate.login(&secret.name, clone_url, &value))?)
+}
+
+/// The credential with which a repository at this address is cloned: that of the nearest scope which fits it.
+pub(super) fn fitting<'s>(clone_url: &str, among: &[&'s Secret]) -> Option<&'s Secret> {
+    let mut nearest: Vec<&Secret> = among.to_vec();
+    nearest.sort_by_key(|secret| {
+        Reverse(match &secret.scope {
+            Scope::All => 0,
+            Scope::Owner(prefix) => prefix.len(),
+            Scope::Repo(_) => usize::MAX,
+        })
+    });
+    let candidates: Vec<Candidate<'_>> =
+        nearest.iter().map(|secret| Candidate { kind: secret.kind, fields: &secret.fields }).collect();
+    login::choose(clone_url, &candidates).map(|at| nearest[at])
+}

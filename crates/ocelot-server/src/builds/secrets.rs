@@ -1,0 +1,155 @@
+//! Which secrets and credentials go with a job: those that its stages name, and those with which its worker clones and pulls.
+//!
+//! They are looked up when a worker has claimed the job, go to it only, and stand neither in the queue nor in the job.
+
+use std::collections::BTreeMap;
+
+use ocelot_api::proto::Credential;
+use ocelot_model::EventKind;
+use ocelot_model::secret::Kind;
+use ocelot_store::{Build, Claimed, Secret, StoreError};
+use secrecy::ExposeSecret as _;
+
+use super::clone;
+use crate::App;
+
+/// Bytes of all values together: an offer is one message of at most 1 MiB, and has other things in it.
+const TOGETHER_MAX: usize = 512 << 10;
+
+/// What a job may know.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    /// With their values.
+    pub(crate) credentials: Vec<Credential>,
+    /// For people, in the setup's log.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Why a job cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// Something that it names is not there for it, in words.
+    #[error("{0}")]
+    Job(String),
+    /// The database does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What goes with a claimed job.
+pub(crate) async fn give(app: &App, claimed: &Claimed) -> Result<Given, Refused> {
+    let named = named(claimed);
+    let origin = origin(app, &claimed.build).await?;
+    if !claimed.build.trust.may_have_secrets() || !origin.trust.may_have_secrets() {
+        let notes = if named.is_empty() {
+            Vec::new()
+        } else {
+            let names: Vec<&str> = named.keys().copied().collect();
+            vec![format!("This build is not trusted, so it gets no secrets: {}", names.join(", "))]
+        };
+        return Ok(Given { credentials: Vec::new(), notes });
+    }
+    let repo = &claimed.build.repo;
+    let reach = app.store.secrets_in_reach(repo.id, &repo.name).await?;
+    let reach: BTreeMap<&str, &Secret> = reach.iter().map(|secret| (secret.name.as_str(), secret)).collect();
+    for (name, stages) in &named {
+        check(claimed, origin.event, name, stages, reach.get(name).copied()).map_err(Refused::Job)?;
+    }
+    let mut chosen: Vec<&Secret> = reach.into_values().collect();
+    let allowed = |secret: &&Secret| {
+        secret.limits.stages.is_empty()
+            && secret.limits.refuse_build(origin.event, &claimed.build.branch).is_none()
+    };
+    let useful: Vec<&Secret> = chosen.iter().copied().filter(allowed).collect();
+    let fitting = clone::fitting(&repo.clone_url, &useful).map(|secret| secret.id);
+    let registry = |secret: &Secret| secret.kind == Kind::Docker && allowed(&secret);
+    let for_worker = |secret: &Secret| fitting == Some(secret.id) || registry(secret);
+    chosen.retain(|secret| named.contains_key(secret.name.as_str()) || for_worker(secret));
+    let credentials = open(app, &chosen, for_worker).await?;
+    if !named.is_empty() {
+        let (build, names): (_, Vec<&str>) = (claimed.build.number, named.into_keys().collect());
+        tracing::info!(%build, attempt = %claimed.lease.attempt_id, "build {build} gets the secrets {}", names.join(", "));
+    }
+    Ok(Given { credentials, notes: Vec::new() })
+}
+
+/// The names that the stages to be run ask for, each with those stages.
+fn named(claimed: &Claimed) -> BTreeMap<&str, Vec<&str>> {
+    let mut named: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for stage in claimed.spec.stages.iter().filter(|stage| stage.skipped().is_none()) {
+        for name in claimed.spec.secrets_of(stage) {
+            named.entry(name).or_default().push(&stage.name);
+        }
+    }
+    named
+}
+
+/// The build itself, or the one of which it is a retry, however often.
+async fn origin(app: &App, build: &Build) -> Result<Build, StoreError> {
+    let mut origin = build.clone();
+    while let (EventKind::Retry, Some(earlier)) = (origin.event, origin.retry_of) {
+        let Some(found) = app.store.find_build(earlier).await? else { break };
+        origin = found;
+    }
+    Ok(origin)
+}
+
+/// Why the stages cannot have what they name so.
+fn check(
+    claimed: &Claimed,
+    event: EventKind,
+    name: &str,
+    stages: &[&str],
+    secret: Option<&Secret>,
+) -> Result<(), String> {
+    let repo = &claimed.build.repo.name;
+    let stage = stages.first().copied().unwrap_or_default();
+    let Some(secret) = secret else {
+        return Err(format!(
+            "stage {stage} names the secret {name}, which {repo} does not have: add it with \
+             `ocelot secret add {name} --scope {repo}`, or take it out of `secrets` in ocelot.yml"
+        ));
+    };
+    if !secret.kind.is_for_stages() {
+        return Err(format!(
+            "stage {stage} names {name}, a credential of kind {}, which no stage can have",
+            secret.kind
+        ));
+    }
+    let refused = secret.limits.refuse_build(event, &claimed.build.branch);
+    let refused = refused.or_else(|| stages.iter().find_map(|stage| secret.limits.refuse_stage(stage)));
+    match refused {
+        Some(why) => Err(format!("stage {stage} names the secret {name}, which {why}")),
+        None => Ok(()),
+    }
+}
+
+async fn open(
+    app: &App,
+    chosen: &[&Secret],
+    for_worker: impl Fn(&Secret) -> bool,
+) -> Result<Vec<Credential>, Refused> {
+    let ids: Vec<i64> = chosen.iter().map(|secret| secret.id).collect();
+    let values = match app.store.open_secrets(&ids).await {
+        // Its key is not here, or somebody has changed it: waiting helps nobody.
+        Err(error @ (StoreError::Conflict(_) | StoreError::Corrupt(_))) => {
+            return Err(Refused::Job(format!("a secret cannot be opened: {error}")));
+        }
+        opened => opened?,
+    };
+    if values.iter().map(|(_, value)| value.expose_secret().len()).sum::<usize>() > TOGETHER_MAX {
+        let words = format!("the secrets of this job are over {} KiB together", TOGETHER_MAX >> 10);
+        return Err(Refused::Job(words));
+    }
+    let of = |(id, value): &(i64, secrecy::SecretSlice<u8>)| {
+        let secret = chosen.iter().find(|secret| secret.id == *id)?;
+        Some(Credential {
+            name: secret.name.clone(),
+            kind: secret.kind.as_str().to_owned(),
+            fields: secret.fields.clone().into_iter().collect(),
+            value: value.expose_secret().to_vec().into(),
+            for_worker: for_worker(secret),
+        })
+    };
+    Ok(values.iter().filter_map(of).collect())
+}
