@@ -36,7 +36,7 @@ pub(super) async fn list(
 /// Keeps a secret: a variable of the stages that name it. One of the same scope and name is changed.
 #[utoipa::path(post, path = "/api/v1/secrets", tag = "secrets", request_body = api::NewSecret,
     responses((status = 201, body = api::Secret), (status = 200, description = "There was one: it is changed", body = api::Secret),
-        (status = 422, description = "The body cannot be understood")))]
+        (status = 404, description = "There is no such repository"), (status = 422, description = "The body cannot be understood")))]
 pub(super) async fn add(
     State(app): State<App>,
     caller: Caller,
@@ -93,7 +93,7 @@ pub(super) async fn list_credentials(
 /// Keeps a credential of any kind. One of the same scope and name is changed.
 #[utoipa::path(post, path = "/api/v1/credentials", tag = "secrets", request_body = api::NewSecret,
     responses((status = 201, body = api::Secret), (status = 200, description = "There was one: it is changed", body = api::Secret),
-        (status = 422, description = "The body cannot be understood")))]
+        (status = 404, description = "There is no such repository"), (status = 422, description = "The body cannot be understood")))]
 pub(super) async fn add_credential(
     State(app): State<App>,
     caller: Caller,

@@ -111,7 +111,7 @@ async fn an_admin_of_some_repositories_keeps_theirs() {
     // What is not one's own looks as if it were not there.
     let (_, list) = room.get("/api/v1/secrets").await;
     let whole = list["items"].as_array().unwrap().iter().find(|row| row["scope"] == "").unwrap();
-    let token = room.token(Role::Admin, &["git/example"]).await;
+    let token = room.token(Role::Admin, &["git/other"]).await;
     let path = format!("/api/v1/secrets/{}", whole["id"]);
     let (status, _) = answer(room.plain(Method::DELETE, &path).bearer_auth(&token)).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
