@@ -83,12 +83,14 @@ mod secret;
 mod sqlite;
 mod times;
 mod wake;
+mod wanted;
 
 pub use backup::{About, BackupError};
 pub use error::{LogError, NotReady, StoreError};
 pub use log_store::{LogPlace, LogStoreOptions};
 pub use rows::*;
 pub use times::*;
+pub use wanted::{Choose, Free, Next};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -505,29 +507,25 @@ impl Store {
     }
 
     // queue.rs
-    /// Gives the worker the first job that it may have: leases the newest attempt, takes the row out of the queue, marks job and build
-    /// as running. `None` when there is nothing for its labels.
-    pub async fn claim(&self, worker: WorkerId) -> Result<Option<Claimed>, StoreError> {
-        self.claim_but(worker, &[]).await
+    /// Gives free workers, in this order, the first jobs that they may have, or as `choose` says: leases the newest attempt
+    /// of each, takes its row out of the queue, marks job and build as running. All of it is one transaction, so it may be
+    /// fewer than could be claimed; none when there is nothing for them.
+    pub async fn claim_for(
+        &self,
+        free: &[Free],
+        choose: Choose<'_>,
+    ) -> Result<Vec<(WorkerId, Claimed)>, StoreError> {
+        each_again!(self, core => core.claim_for(free, choose))
     }
 
-    /// The same, but nothing of these repositories.
-    pub async fn claim_but(&self, worker: WorkerId, but: &[RepoId]) -> Result<Option<Claimed>, StoreError> {
-        each_again!(self, core => core.claim(worker, but))
+    /// The same for one worker with one free slot.
+    pub async fn claim(&self, worker: WorkerId) -> Result<Option<Claimed>, StoreError> {
+        each_again!(self, core => core.claim(worker))
     }
 
     /// From now on no more jobs of one repository run at once than this; `None` for no limit.
     pub fn limit_jobs_per_repo(&self, most: Option<u32>) {
         of_each!(self, core => core.jobs_per_repo.store(most.unwrap_or(0), Ordering::Relaxed));
-    }
-
-    /// The job that a worker with these labels would get now, if it were not one of these repositories.
-    pub async fn find_next(
-        &self,
-        labels: &BTreeMap<String, String>,
-        but: &[RepoId],
-    ) -> Result<Option<Next>, StoreError> {
-        each!(self, core => core.find_next(labels, but).await)
     }
 
     /// The worker took the offer.
@@ -598,11 +596,6 @@ impl Store {
     /// Jobs that could be claimed for longer than this and were not, the longest first, at most `limit`.
     pub async fn overdue_jobs(&self, longest: Duration, limit: u32) -> Result<Vec<Overdue>, StoreError> {
         each!(self, core => core.overdue_jobs(longest, limit).await)
-    }
-
-    /// The sets of labels that jobs want which may be claimed.
-    pub async fn wanted_labels(&self) -> Result<Vec<BTreeMap<String, String>>, StoreError> {
-        each!(self, core => core.wanted_labels().await)
     }
 
     // concurrency.rs

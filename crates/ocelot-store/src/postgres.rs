@@ -14,6 +14,9 @@ pub(crate) type Db = sqlx::Postgres;
 
 /// Rows are locked one by one.
 pub(crate) const WRITE: &str = "BEGIN";
+/// Claims of several servers are made one after the other: each takes several repositories' lines in the order of their turns,
+/// and two that had some each would wait for each other.
+pub(crate) const CLAIM: &str = "BEGIN; SELECT pg_advisory_xact_lock(7954774)";
 /// A transaction sees one state of the database.
 pub(crate) const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
@@ -41,6 +44,11 @@ macro_rules! for_no_key_update {
 macro_rules! for_no_key_update_of_build {
     () => {
         " FOR NO KEY UPDATE OF b"
+    };
+}
+macro_rules! for_no_key_update_of_build_skip_locked {
+    () => {
+        " FOR NO KEY UPDATE OF b SKIP LOCKED"
     };
 }
 macro_rules! for_key_share {

@@ -129,6 +129,10 @@ impl TrustRow {
 }
 
 impl BuildRow {
+    pub(crate) fn repo_id(&self) -> i64 {
+        self.repo.repo_id
+    }
+
     pub(crate) fn into_build(self) -> Result<Build, StoreError> {
         Ok(Build {
             number: BuildNumber(self.number),

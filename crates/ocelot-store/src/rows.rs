@@ -485,21 +485,6 @@ pub struct Group {
     pub holders: Vec<BuildNumber>,
 }
 
-/// The job that a worker would get next.
-#[derive(Debug, Clone)]
-pub struct Next {
-    /// Its repository.
-    pub repo: RepoId,
-    /// Where that is cloned from.
-    pub clone_url: String,
-    /// Its image.
-    pub image: Option<String>,
-    /// Labels that a worker must have.
-    pub labels: BTreeMap<String, String>,
-    /// For how long it could have been claimed.
-    pub waited: std::time::Duration,
-}
-
 /// A job that waited longer than it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overdue {

@@ -17,6 +17,8 @@ pub(crate) type Db = sqlx::Sqlite;
 
 /// One writer at a time, from the beginning, so that no transaction fails half way for a lock.
 pub(crate) const WRITE: &str = "BEGIN IMMEDIATE";
+/// Claims are made one after the other, like all that is written.
+pub(crate) const CLAIM: &str = WRITE;
 /// A transaction sees one state of the database.
 pub(crate) const READ: &str = "BEGIN";
 
@@ -32,6 +34,11 @@ macro_rules! for_no_key_update {
     };
 }
 macro_rules! for_no_key_update_of_build {
+    () => {
+        ""
+    };
+}
+macro_rules! for_no_key_update_of_build_skip_locked {
     () => {
         ""
     };

@@ -2,17 +2,15 @@
 //!
 //! The same loop passes cancels on, so that no worker hears of one before it hears of the job.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use ocelot_api::proto::from_server::Message;
 use ocelot_model::build::Outcome;
 use ocelot_model::{BuildNumber, Status, WorkerId};
-use ocelot_store::{Claimed, Lease, StageUpdate, StoreError, Wake, crash};
+use ocelot_store::{Claimed, Free, Lease, Next, StageUpdate, StoreError, Wake, crash};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::fleet::{Best, Labels, send};
+use super::fleet::{Best, send};
 use super::offer;
 use super::stock::Need;
 use crate::App;
@@ -50,70 +48,40 @@ pub async fn dispatch(app: App) -> anyhow::Result<()> {
     }
 }
 
-/// Gives jobs to idle workers, one each in turn, until either runs out. A worker that finds nothing speaks for all with
-/// the same labels; of the others only those are asked whose labels some waiting job wants.
+/// Gives jobs to idle workers, one each in turn, until either runs out.
 async fn hand_out(app: &App) -> Result<(), StoreError> {
-    let mut idle: VecDeque<_> = app.fleet.idle().into();
-    let mut chosen = false;
-    while let Some((asked, labels)) = idle.pop_front() {
-        match claim(app, asked, &labels).await {
-            Ok(Some((worker, claimed))) => {
-                offer_one(app, worker, claimed).await?;
-                let used = idle.iter().position(|(id, _)| *id == worker).and_then(|at| idle.remove(at));
-                if worker != asked {
-                    idle.push_front((asked, Arc::clone(&labels)));
-                }
-                if app.fleet.is_idle(worker) {
-                    idle.push_back((worker, used.map_or(labels, |(_, labels)| labels)));
-                }
-            }
-            Ok(None) => {
-                idle.retain(|(_, others)| *others != labels);
-                if !idle.is_empty() && !chosen {
-                    let wanted = app.store.wanted_labels().await?;
-                    idle.retain(|(_, labels)| wanted.iter().any(|wanted| suits(wanted, labels)));
-                    chosen = true;
-                }
-            }
-            Err(error @ StoreError::Unavailable(_)) => return Err(error),
-            // One worker's row, or one job, must not stand in the way of all others.
-            Err(error) => tracing::error!(%error, worker = %asked, "a worker cannot claim"),
+    loop {
+        let all = app.fleet.free();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let claimed = app.store.claim_for(&all, &|next, free| choose(app, &all, free, next)).await?;
+        if claimed.is_empty() {
+            return Ok(());
+        }
+        let mut failed = None;
+        for (worker, claimed) in claimed {
+            // The others are theirs already.
+            failed = offer_one(app, worker, claimed).await.err().or(failed);
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
     }
-    Ok(())
 }
 
-/// The next job that this worker may have, for it or for another idle one that has more of what it needs at hand. A job
-/// whose mirror is with a worker that is just cleaning up waits for that one a moment.
-async fn claim(
-    app: &App,
-    worker: WorkerId,
-    labels: &Labels,
-) -> Result<Option<(WorkerId, Claimed)>, StoreError> {
+/// The idle worker that gets a job: of those that suit, the one that has most of what the job needs at hand. A job whose
+/// mirror is with a worker that is just cleaning up waits for that one a moment.
+fn choose(app: &App, all: &[Free], free: &[Free], next: &Next<'_>) -> Option<usize> {
     let prefer = app.config.patience.prefer;
-    let mut but = Vec::new();
-    let mut taker = worker;
-    while app.fleet.has_choice(worker) {
-        let Some(next) = app.store.find_next(labels, &but).await? else { break };
-        let need = Need::new(&next.clone_url, next.image.as_deref());
-        match app.fleet.best(worker, &next.labels, &need) {
-            Best::Soon if next.waited < prefer => {
-                but.push(next.repo);
-                look_again(app, prefer.saturating_sub(next.waited));
-            }
-            Best::Soon => break,
-            Best::Idle(best) => {
-                taker = best;
-                break;
-            }
+    match app.fleet.best(all, free, next.labels, &Need::new(next.clone_url, next.image)) {
+        Best::Idle(at) => Some(at),
+        Best::Soon if next.waited < prefer => {
+            look_again(app, prefer.saturating_sub(next.waited));
+            None
         }
+        Best::Soon => Some(0),
     }
-    if taker != worker
-        && let Some(claimed) = app.store.claim_but(taker, &but).await?
-    {
-        return Ok(Some((taker, claimed)));
-    }
-    Ok(app.store.claim_but(worker, &but).await?.map(|claimed| (worker, claimed)))
 }
 
 fn look_again(app: &App, after: Duration) {
@@ -122,10 +90,6 @@ fn look_again(app: &App, after: Duration) {
         tokio::time::sleep(after).await;
         app.fleet.wake();
     });
-}
-
-fn suits(wanted: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
-    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 async fn offer_one(app: &App, worker: WorkerId, claimed: Claimed) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ocelot_api::proto::from_server::Message;
 use ocelot_api::proto::{Cancel, Drop, FromServer, GoingAway};
 use ocelot_model::{AttemptId, WorkerId};
-use ocelot_store::Lease;
+use ocelot_store::{Free, Lease};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -82,8 +82,8 @@ impl Seat {
 /// Who should get a job.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Best {
-    /// This one, now.
-    Idle(WorkerId),
+    /// The one at this place, now.
+    Idle(usize),
     /// One that is not free yet.
     Soon,
 }
@@ -177,17 +177,17 @@ impl Fleet {
         self.wake();
     }
 
-    /// Workers that may get a job now, with their labels; who got none for the longest time comes first.
-    pub(super) fn idle(&self) -> Vec<(WorkerId, Labels)> {
+    /// Workers that may get jobs now; who got none for the longest time comes first.
+    pub(super) fn free(&self) -> Vec<Free> {
         let state = self.state();
         let mut idle: Vec<_> = state.seats.iter().filter(|(_, seat)| seat.is_idle()).collect();
         idle.sort_unstable_by_key(|(id, seat)| (seat.turn, **id));
-        idle.into_iter().map(|(id, seat)| (*id, Arc::clone(&seat.labels))).collect()
-    }
-
-    /// True when this worker may get a job now.
-    pub(super) fn is_idle(&self, worker: WorkerId) -> bool {
-        self.state().seats.get(&worker).is_some_and(Seat::is_idle)
+        let free = |(id, seat): (&WorkerId, &Seat)| Free {
+            worker: *id,
+            labels: Arc::clone(&seat.labels),
+            slots: seat.credit,
+        };
+        idle.into_iter().map(free).collect()
     }
 
     /// Says whether this worker gets no more jobs.
@@ -252,29 +252,33 @@ impl Fleet {
         }
     }
 
-    /// True when another worker than this one could get a job now or soon.
-    pub(super) fn has_choice(&self, worker: WorkerId) -> bool {
+    /// Who of the free workers should get a job: the one with most of what the job needs at hand, the first of them when
+    /// nothing is between them, or nobody yet when one that has its mirror will be free in a moment, or has become free
+    /// since `all` that were free were looked at.
+    pub(super) fn best(
+        &self,
+        all: &[Free],
+        free: &[Free],
+        labels: &BTreeMap<String, String>,
+        need: &Need,
+    ) -> Best {
         let state = self.state();
-        state
-            .seats
-            .iter()
-            .any(|(id, seat)| *id != worker && !seat.closed && (seat.credit > 0 || seat.leaving > 0))
-    }
-
-    /// Who should get a job that this idle worker could have: the idle one with most of what the job needs at hand, or
-    /// nobody yet when one that has its mirror will be free in a moment.
-    pub(super) fn best(&self, worker: WorkerId, labels: &BTreeMap<String, String>, need: &Need) -> Best {
-        let state = self.state();
-        let suits = |seat: &Seat| {
-            !seat.closed && labels.iter().all(|(key, value)| seat.labels.get(key) == Some(value))
+        let suits =
+            |has: &BTreeMap<String, String>| labels.iter().all(|(key, value)| has.get(key) == Some(value));
+        let stocks = free.iter().enumerate().filter(|(_, it)| suits(&it.labels)).filter_map(|(at, it)| {
+            let seat = state.seats.get(&it.worker).filter(|seat| !seat.closed)?;
+            Some((at, &seat.stock))
+        });
+        let best = stocks.max_by_key(|(at, stock)| (stock.score(need), Reverse(*at)));
+        let Some((at, stock)) = best else { return Best::Idle(0) };
+        let soon = || {
+            let mut has = state.seats.iter().filter(|(_, seat)| seat.stock.has_mirror(need));
+            let new = |id: &WorkerId| all.iter().all(|it| it.worker != *id);
+            has.any(|(id, seat)| {
+                !seat.closed && suits(&seat.labels) && (seat.leaving > 0 || (seat.credit > 0 && new(id)))
+            })
         };
-        let suiting = || state.seats.iter().filter(|(_, seat)| suits(seat));
-        let idle = suiting().filter(|(_, seat)| seat.credit > 0);
-        // With nothing between them, it is the one that asks.
-        let best = idle.max_by_key(|(id, seat)| (seat.stock.score(need), **id == worker, Reverse(seat.turn)));
-        let Some((best, seat)) = best else { return Best::Idle(worker) };
-        let soon = || suiting().any(|(_, seat)| seat.leaving > 0 && seat.stock.has_mirror(need));
-        if !seat.stock.has_mirror(need) && soon() { Best::Soon } else { Best::Idle(*best) }
+        if !stock.has_mirror(need) && soon() { Best::Soon } else { Best::Idle(at) }
     }
 
     /// Someone asked to cancel: tells the worker to stop an attempt, and when asked again not to clean up either.
@@ -346,32 +350,49 @@ mod tests {
         seat.session
     }
 
+    /// The worker that gets a job with these labels when `asked` is asked first; 0 for nobody yet.
+    fn best(fleet: &Fleet, asked: i64, labels: &[(&str, &str)], need: &Need) -> i64 {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let mut free = fleet.free();
+        free.sort_by_key(|it| it.worker.0 != asked);
+        match fleet.best(&free, &free, &labels, need) {
+            Best::Idle(at) => free[at].worker.0,
+            Best::Soon => 0,
+        }
+    }
+
     #[test]
     fn who_has_what_a_job_needs_is_preferred() {
         let fleet = Fleet::default();
         let need = Need::new("https://example.com/example.git", Some("rust"));
-        let any = BTreeMap::new();
-        let [one, two, three] = [WorkerId(1), WorkerId(2), WorkerId(3)];
+        let [two, three] = [WorkerId(2), WorkerId(3)];
         sit(&fleet, 1, 1, &[]);
-        assert!(!fleet.has_choice(one));
         sit(&fleet, 2, 1, &[]);
         let third = sit(&fleet, 3, 1, &[("os", "linux")]);
-        assert!(fleet.has_choice(one));
         // Nobody has anything.
-        assert_eq!(fleet.best(one, &any, &need), Best::Idle(one));
+        assert_eq!(best(&fleet, 1, &[], &need), 1);
         // The third one says that it has the mirror; then the second one has done such a job.
         fleet.set_mirrors(three, third, vec![need.mirror.clone()]);
-        assert_eq!(fleet.best(one, &any, &need), Best::Idle(three));
-        assert_eq!(fleet.best(one, &[("os".to_owned(), "mac".to_owned())].into(), &need), Best::Idle(one));
+        assert_eq!(best(&fleet, 1, &[], &need), 3);
+        assert_eq!(best(&fleet, 1, &[("os", "mac")], &need), 1);
         fleet.offer(two, &lease(1), need.clone());
         assert!(fleet.take_offer(two, &lease(1)) && !fleet.take_offer(two, &lease(1)));
         // While it works, it is nobody's choice; while it cleans up, only when nobody else has the mirror.
-        assert_eq!(fleet.best(one, &any, &need), Best::Idle(three));
+        assert_eq!(best(&fleet, 1, &[], &need), 3);
         fleet.forget(two, AttemptId(1));
-        assert_eq!(fleet.best(one, &any, &need), Best::Idle(three));
+        assert_eq!(best(&fleet, 1, &[], &need), 3);
         fleet.set_mirrors(three, third, vec![]);
-        assert_eq!(fleet.best(one, &any, &need), Best::Soon);
-        assert_eq!(fleet.best(one, &any, &Need::new("https://example.com/other.git", None)), Best::Idle(one));
+        assert_eq!(best(&fleet, 1, &[], &need), 0);
+        assert_eq!(best(&fleet, 1, &[], &Need::new("https://example.com/other.git", None)), 1);
+        // It becomes free while the others are asked; one that just got a job is not waited for.
+        let before = fleet.free();
+        let second = fleet.sit(two, Arc::default(), 1, Stock::default(), mpsc::channel(8).0).session;
+        fleet.set_mirrors(two, second, vec![need.mirror.clone()]);
+        fleet.add_credit(two, second, 1);
+        assert_eq!(fleet.best(&before, &before, &BTreeMap::new(), &need), Best::Soon);
+        let all = fleet.free();
+        let left: Vec<Free> = all.iter().filter(|it| it.worker != two).cloned().collect();
+        assert_eq!(fleet.best(&all, &left, &BTreeMap::new(), &need), Best::Idle(0));
     }
 
     #[test]
@@ -383,6 +404,20 @@ mod tests {
         fleet.offer(WorkerId(1), &lease(1), need.clone());
         assert!(fleet.settle_offer(WorkerId(1), &lease(1)));
         fleet.add_credit(WorkerId(1), session, 1);
-        assert_eq!(fleet.best(WorkerId(2), &BTreeMap::new(), &need), Best::Idle(WorkerId(2)));
+        assert_eq!(best(&fleet, 2, &[], &need), 2);
+    }
+
+    #[test]
+    fn who_waited_longest_is_first_and_closed_ones_are_not_there() {
+        let fleet = Fleet::default();
+        let first = sit(&fleet, 1, 2, &[]);
+        sit(&fleet, 2, 1, &[]);
+        let free =
+            |fleet: &Fleet| -> Vec<_> { fleet.free().iter().map(|it| (it.worker.0, it.slots)).collect() };
+        assert_eq!(free(&fleet), [(1, 2), (2, 1)]);
+        fleet.offer(WorkerId(1), &lease(1), Need::new("https://example.com/example.git", None));
+        assert_eq!(free(&fleet), [(2, 1), (1, 1)]);
+        fleet.close(WorkerId(1), first, true);
+        assert_eq!(free(&fleet), [(2, 1)]);
     }
 }

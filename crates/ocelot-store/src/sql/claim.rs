@@ -1,31 +1,29 @@
-//! A worker takes the first job that it may have.
+//! Free workers take the first jobs that they may have, several in one transaction: what makes a claim dear is not its
+//! rows but its commit and the calls around it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ocelot_model::pipeline::Job as JobSpec;
-use ocelot_model::{AttemptId, JobId, RepoId, StageId, Status, WorkerId};
+use ocelot_model::{AttemptId, JobId, StageId, Status, WorkerId};
 
-use super::super::WRITE;
-use super::{Conn, Core, Tx, now};
+use super::super::CLAIM;
+use super::{Conn, Core, Tx};
 use crate::raw::{self, BuildRow, from_json, read, time, to_json};
-use crate::{Build, Claimed, EventBody, Lease, Next, StoreError, secret};
+use crate::wanted::{Choose, Free, Next, Wanted};
+use crate::{Build, Claimed, EventBody, Lease, StoreError, secret};
 
 /// How long an offer stands before it counts as refused.
 pub(super) const OFFER_US: i64 = 30_000_000;
-
-/// Who claims.
-struct Claimer {
-    id: WorkerId,
-    name: String,
-    /// The label sets that it serves, as a JSON list.
-    suiting: String,
-}
+/// Claims of one transaction at most: so many jobs wait for [`OFFER_US`] when the server dies before it has offered them.
+const MOST: usize = 16;
 
 /// A job that waits, with all that its claim must know.
 #[derive(sqlx::FromRow)]
 struct First {
+    now: i64,
+    since: i64,
     job_id: i64,
     spec: String,
     job_status: String,
@@ -36,81 +34,193 @@ struct First {
     build: BuildRow,
 }
 
-impl Core {
-    pub(crate) async fn claim(
-        &self,
-        worker: WorkerId,
-        but: &[RepoId],
-    ) -> Result<Option<Claimed>, StoreError> {
-        let mut tx = self.pools.write.begin_with(WRITE).await?;
-        let row: Option<(String, String, i64, bool, i64)> = sqlx::query_as(concat!(
-            "SELECT name, labels, (SELECT count(*) FROM label_sets),
-                    EXISTS (SELECT 1 FROM settings WHERE key = 'paused') OR drained_by IS NOT NULL OR ending, ",
+/// The same, understood.
+struct Taken {
+    job: JobId,
+    spec: JobSpec,
+    /// What a worker must have; more than the file asks for when the commit may be anyone's.
+    labels: BTreeMap<String, String>,
+    lease: Lease,
+    build: Build,
+    waited: Duration,
+}
+
+/// What came of a transaction.
+enum Round {
+    Claimed(Vec<(WorkerId, Claimed)>),
+    /// This worker takes no more, or is gone; nothing was changed.
+    Closed(WorkerId),
+}
+
+/// How the choice goes among the lines of the suiting sets (`$1`) without these repositories (`$2`): the repository whose
+/// turn it is, then of its lines the one with its most urgent job. Reads a few rows of an index per set, however many
+/// jobs wait.
+macro_rules! next_line {
+    () => {
+        concat!(
+            "WITH clock AS (SELECT ",
             now_us!(),
-            " FROM workers WHERE id = $1"
-        ))
-        .bind(worker.0)
-        .fetch_optional(&mut *tx)
-        .await?;
-        let (name, labels, sets, closed, now) =
-            row.ok_or_else(|| StoreError::NotFound(format!("worker {worker}")))?;
-        if closed {
-            return Ok(None);
-        }
-        let mut tx = Tx::new(tx, now);
-        let suiting = self.suiting(tx.conn(), sets, &raw::labels(&labels)?).await?;
-        // Further ones: those whose jobs other claims have their hands on.
-        let mut passed: Vec<i64> = but.iter().map(|repo| repo.0).collect();
-        passed.extend(self.full_repos(tx.conn()).await?);
+            " AS now), suiting AS (
+                 SELECT s.id FROM label_sets s
+                 WHERE NOT EXISTS (SELECT 1 FROM settings WHERE key = 'paused') AND s.id IN ",
+            ids!("$1"),
+            "), heads AS (
+                 SELECT s.id AS label_set, (
+                     SELECT l.repo_id FROM queue_lines l
+                     WHERE l.label_set = s.id AND l.waiting > 0 AND l.repo_id NOT IN ",
+            ids!("$2"),
+            "          AND EXISTS (SELECT 1 FROM queue q WHERE q.label_set = l.label_set AND q.repo_id = l.repo_id
+                                      AND q.ready AND q.not_before <= (SELECT now FROM clock))
+                     ORDER BY l.turn, l.repo_id LIMIT 1) AS repo_id
+                 FROM suiting s
+             ), next AS (
+                 SELECT l.repo_id FROM heads h
+                 JOIN queue_lines l ON l.label_set = h.label_set AND l.repo_id = h.repo_id
+                 ORDER BY l.turn, l.repo_id LIMIT 1
+             ), firsts AS (
+                 SELECT (SELECT q.job_id FROM queue q
+                         WHERE q.label_set = s.id AND q.repo_id = n.repo_id AND q.ready
+                               AND q.not_before <= (SELECT now FROM clock)
+                         ORDER BY q.priority DESC, q.build, q.job_id LIMIT 1) AS job_id
+                 FROM suiting s CROSS JOIN next n
+             ), line AS (
+                 SELECT q.label_set, q.repo_id FROM firsts f JOIN queue q ON q.job_id = f.job_id
+                 ORDER BY q.priority DESC, q.build, q.job_id LIMIT 1
+             ) "
+        )
+    };
+}
+
+/// That line's first job that no other transaction has its hand on, locked; with its build, which is locked as said. Nothing
+/// is read of the build's other jobs, of which there may be many.
+macro_rules! first_job {
+    ($lock:expr) => {
+        concat!(
+            next_line!(),
+            "SELECT c.now, coalesce(w.ready_at, w.queued_at) AS since, j.id AS job_id, j.spec, j.status AS job_status,
+                    j.attempt, a.id AS attempt_id, a.status AS attempt_status, ",
+            build_columns!(),
+            " FROM jobs j CROSS JOIN clock c JOIN queue w ON w.job_id = j.id
+              JOIN attempts a ON a.job_id = j.id AND a.number = j.attempt
+              JOIN builds b ON b.number = j.build JOIN repos r ON r.id = b.repo_id JOIN forges f ON f.id = r.forge_id
+              WHERE (NOT b.needs_approval OR b.approved_by IS NOT NULL)
+                    AND (NOT j.needs_approval OR j.approved_by IS NOT NULL) AND j.id = (
+                  SELECT q.job_id FROM queue q
+                  WHERE q.label_set = (SELECT label_set FROM line) AND q.repo_id = (SELECT repo_id FROM line)
+                        AND q.ready AND q.not_before <= (SELECT now FROM clock)
+                  ORDER BY q.priority DESC, q.build, q.job_id LIMIT 1",
+            skip_locked!(),
+            ")",
+            $lock
+        )
+    };
+}
+
+impl Core {
+    pub(crate) async fn claim(&self, worker: WorkerId) -> Result<Option<Claimed>, StoreError> {
+        let labels: Option<String> = sqlx::query_scalar("SELECT labels FROM workers WHERE id = $1")
+            .bind(worker.0)
+            .fetch_optional(&self.pools.read)
+            .await?;
+        let labels = labels.ok_or_else(|| StoreError::NotFound(format!("worker {worker}")))?;
+        let free = [Free { worker, labels: raw::labels(&labels)?.into(), slots: 1 }];
+        let claimed = self.claim_for(&free, &|_, _| Some(0)).await?;
+        Ok(claimed.into_iter().next().map(|(_, claimed)| claimed))
+    }
+
+    pub(crate) async fn claim_for(
+        &self,
+        free: &[Free],
+        choose: Choose<'_>,
+    ) -> Result<Vec<(WorkerId, Claimed)>, StoreError> {
+        // Most workers find nothing, and that takes no transaction.
+        let wanted = self.wanted().await?;
+        let mut free: VecDeque<Free> = free.iter().filter(|it| wanted.suits(&it.labels)).cloned().collect();
         loop {
-            let lines = next_lines(tx.conn(), now, &suiting, &passed).await?;
-            let Some((_, repo)) = lines.first().copied() else { return Ok(None) };
-            if self.is_full(tx.conn(), repo).await? {
-                passed.push(repo);
-                continue;
+            if free.is_empty() {
+                return Ok(Vec::new());
             }
-            for (set, _) in lines {
-                if let Some(first) = lock_first(&mut tx, set, repo).await? {
-                    let claimed = take(&mut tx, Claimer { id: worker, name, suiting }, first).await?;
-                    self.commit(tx).await?;
-                    return Ok(Some(claimed));
-                }
+            match self.claim_round(&wanted, free.clone(), choose).await? {
+                Round::Claimed(claimed) => return Ok(claimed),
+                Round::Closed(worker) => free.retain(|it| it.worker != worker),
             }
-            passed.push(repo);
         }
     }
 
-    pub(crate) async fn find_next(
+    async fn claim_round(
         &self,
-        labels: &BTreeMap<String, String>,
-        but: &[RepoId],
-    ) -> Result<Option<Next>, StoreError> {
-        let mut conn = self.pools.read.acquire().await?;
-        let now = now(&mut conn).await?;
-        let sets: i64 = sqlx::query_scalar("SELECT count(*) FROM label_sets").fetch_one(&mut *conn).await?;
-        let suiting = self.suiting(&mut conn, sets, labels).await?;
-        let mut passed: Vec<i64> = but.iter().map(|repo| repo.0).collect();
-        passed.extend(self.full_repos(&mut conn).await?);
-        let lines = next_lines(&mut conn, now, &suiting, &passed).await?;
-        let Some((set, repo)) = lines.first().copied() else { return Ok(None) };
-        let row: Option<(String, String, String, i64)> = sqlx::query_as(
-            "SELECT r.clone_url, j.spec, s.labels, coalesce(q.ready_at, q.queued_at)
-             FROM queue q JOIN jobs j ON j.id = q.job_id JOIN repos r ON r.id = q.repo_id
-             JOIN label_sets s ON s.id = q.label_set
-             WHERE q.label_set = $1 AND q.repo_id = $2 AND q.ready AND q.not_before <= $3
-             ORDER BY q.priority DESC, q.build, q.job_id LIMIT 1",
-        )
-        .bind(set)
-        .bind(repo)
-        .bind(now)
-        .fetch_optional(&mut *conn)
-        .await?;
-        row.map(|(clone_url, spec, labels, since)| {
-            let waited = Duration::from_micros((now - since).max(0) as u64);
-            let image = from_json::<JobSpec>(&spec)?.image;
-            Ok(Next { repo: RepoId(repo), clone_url, image, labels: raw::labels(&labels)?, waited })
-        })
-        .transpose()
+        wanted: &Wanted,
+        mut free: VecDeque<Free>,
+        choose: Choose<'_>,
+    ) -> Result<Round, StoreError> {
+        let mut tx = Tx::new(self.pools.write.begin_with(CLAIM).await?, 0);
+        let mut claimed = Vec::new();
+        let mut passed = Vec::new();
+        while claimed.len() < MOST
+            && let Some(asked) = free.front()
+        {
+            let suiting = wanted.suiting(&asked.labels)?;
+            let first = self.first(&mut tx, &suiting, &mut passed, !claimed.is_empty());
+            let Some(taken) = first.await? else {
+                if !claimed.is_empty() {
+                    // Nothing, or other hands are on it: the next transaction may wait for them.
+                    break;
+                }
+                let labels = asked.labels.clone();
+                free.retain(|other| other.labels != labels);
+                passed.clear();
+                continue;
+            };
+            let Some(at) = choose(&taken.next(), free.make_contiguous()) else {
+                passed.push(taken.build.repo.id.0);
+                continue;
+            };
+            // Whoever asked suits in any case.
+            let at = if free.get(at).is_some_and(|it| it.has(&taken.labels)) { at } else { 0 };
+            let Some(mut taker) = free.remove(at) else { break };
+            let Some(done) = take(&mut tx, &taker, &wanted.suiting(&taker.labels)?, taken).await? else {
+                return Ok(Round::Closed(taker.worker));
+            };
+            claimed.push((taker.worker, done));
+            taker.slots -= 1;
+            if taker.slots > 0 {
+                free.push_back(taker);
+            }
+        }
+        if !claimed.is_empty() {
+            self.commit(tx).await?;
+        }
+        Ok(Round::Claimed(claimed))
+    }
+
+    /// The first job in these label sets, of another repository than those that are passed over. Those that have nothing
+    /// now become more: they run as many jobs as they may, or others have their hands on what they have.
+    async fn first(
+        &self,
+        tx: &mut Tx,
+        suiting: &str,
+        passed: &mut Vec<i64>,
+        further: bool,
+    ) -> Result<Option<Taken>, StoreError> {
+        passed.extend(self.full_repos(tx.conn()).await?);
+        loop {
+            let Some(first) = lock_first(tx.conn(), suiting, passed, further).await? else {
+                let next = if further { None } else { next_repo(tx.conn(), suiting, passed).await? };
+                let Some(repo) = next else { return Ok(None) };
+                passed.push(repo);
+                continue;
+            };
+            tx.now = first.now;
+            let (job, repo) = (first.job_id, first.build.repo_id());
+            match first.understand() {
+                Ok(taken) => return Ok(Some(taken)),
+                // One job must not stand in the way of all others.
+                Err(error) => {
+                    tracing::error!(%error, job, "a job cannot be claimed");
+                    passed.push(repo);
+                }
+            }
+        }
     }
 
     /// Repositories that run as many jobs as they may.
@@ -123,121 +233,84 @@ impl Core {
                     WHERE a.lease_until IS NOT NULL GROUP BY b.repo_id HAVING count(*) >= $1";
         Ok(sqlx::query_scalar(full).bind(i64::from(most)).fetch_all(conn).await?)
     }
+}
 
-    /// The same for one, which until the end of the transaction gets no job by another claim.
-    async fn is_full(&self, conn: &mut Conn, repo: i64) -> Result<bool, StoreError> {
-        if self.jobs_per_repo.load(Ordering::Relaxed) == 0 {
-            return Ok(false);
+impl First {
+    fn understand(self) -> Result<Taken, StoreError> {
+        let job = JobId(self.job_id);
+        for status in [&self.job_status, &self.attempt_status] {
+            if read::<Status>(status)? != Status::Queued {
+                return Err(StoreError::Corrupt(format!("job {job} waits but is {status}")));
+            }
         }
-        sqlx::query(concat!("SELECT id FROM repos WHERE id = $1", for_no_key_update!()))
-            .bind(repo)
-            .execute(&mut *conn)
-            .await?;
-        Ok(self.full_repos(conn).await?.contains(&repo))
-    }
-
-    /// The label sets, of which there are so many, that suit a worker with these labels, as a JSON list.
-    async fn suiting(
-        &self,
-        conn: &mut Conn,
-        sets: i64,
-        labels: &BTreeMap<String, String>,
-    ) -> Result<String, StoreError> {
-        let sets = self.label_sets(conn, sets).await?;
-        let suiting: Vec<i64> = sets.iter().filter(|set| set.suits(labels)).map(|set| set.id).collect();
-        to_json(&suiting)
+        let build = self.build.into_build()?;
+        if !build.trust.may_start() {
+            return Err(StoreError::Corrupt(format!("job {job} waits for a worker, and nobody approved of it")));
+        }
+        let token = secret::random::<16>().to_vec();
+        let spec: JobSpec = from_json(&self.spec)?;
+        Ok(Taken {
+            job,
+            labels: build.trust.origin.labels(&spec),
+            spec,
+            lease: Lease { attempt_id: AttemptId(self.attempt_id), attempt: self.attempt as u32, token },
+            build,
+            waited: Duration::from_micros((self.now - self.since).max(0) as u64),
+        })
     }
 }
 
-/// The label sets in which the repository whose turn it is has jobs, the one with its most urgent job first, and that
-/// repository. Reads a few rows of an index per set, however many jobs wait.
-async fn next_lines(
+impl Taken {
+    fn next(&self) -> Next<'_> {
+        Next {
+            clone_url: &self.build.repo.clone_url,
+            image: self.spec.image.as_deref(),
+            labels: &self.labels,
+            waited: self.waited,
+        }
+    }
+}
+
+/// `further`: this transaction has claimed already, and does not wait for a build that another one has locked.
+async fn lock_first(
     conn: &mut Conn,
-    now: i64,
     suiting: &str,
     passed: &[i64],
-) -> Result<Vec<(i64, i64)>, StoreError> {
-    let sql = concat!(
-        "WITH suiting AS (SELECT s.id FROM label_sets s WHERE s.id IN ",
-        ids!("$2"),
-        "), heads AS (
-             SELECT s.id AS label_set, (
-                 SELECT l.repo_id FROM queue_lines l
-                 WHERE l.label_set = s.id AND l.waiting > 0 AND l.repo_id NOT IN ",
-        ids!("$3"),
-        "          AND EXISTS (SELECT 1 FROM queue q WHERE q.label_set = l.label_set AND q.repo_id = l.repo_id
-                                  AND q.ready AND q.not_before <= $1)
-                 ORDER BY l.turn, l.repo_id LIMIT 1) AS repo_id
-             FROM suiting s
-         ), next AS (
-             SELECT l.repo_id FROM heads h
-             JOIN queue_lines l ON l.label_set = h.label_set AND l.repo_id = h.repo_id
-             ORDER BY l.turn, l.repo_id LIMIT 1
-         ), firsts AS (
-             SELECT (SELECT q.job_id FROM queue q
-                     WHERE q.label_set = s.id AND q.repo_id = n.repo_id AND q.ready AND q.not_before <= $1
-                     ORDER BY q.priority DESC, q.build, q.job_id LIMIT 1) AS job_id
-             FROM suiting s CROSS JOIN next n
-         )
-         SELECT q.label_set, q.repo_id FROM firsts f JOIN queue q ON q.job_id = f.job_id
-         ORDER BY q.priority DESC, q.build, q.job_id"
-    );
-    let passed = to_json(passed)?;
-    Ok(sqlx::query_as(sql).bind(now).bind(suiting).bind(passed).fetch_all(conn).await?)
+    further: bool,
+) -> Result<Option<First>, StoreError> {
+    let (wait, skip) =
+        (first_job!(for_no_key_update_of_build!()), first_job!(for_no_key_update_of_build_skip_locked!()));
+    let query = sqlx::query_as(if further { skip } else { wait });
+    Ok(query.bind(suiting).bind(to_json(passed)?).fetch_optional(conn).await?)
 }
 
-/// The repository's first job with these labels that no other claim has its hand on, locked with its build. Nothing is
-/// read of the build's other jobs, of which there may be many.
-async fn lock_first(tx: &mut Tx, set: i64, repo: i64) -> Result<Option<First>, StoreError> {
-    let now = tx.now;
-    let first = sqlx::query_as(concat!(
-        "SELECT j.id AS job_id, j.spec, j.status AS job_status, j.attempt, a.id AS attempt_id,
-                a.status AS attempt_status, ",
-        build_columns!(),
-        " FROM jobs j JOIN attempts a ON a.job_id = j.id AND a.number = j.attempt
-          JOIN builds b ON b.number = j.build JOIN repos r ON r.id = b.repo_id JOIN forges f ON f.id = r.forge_id
-          WHERE (NOT b.needs_approval OR b.approved_by IS NOT NULL)
-            AND (NOT j.needs_approval OR j.approved_by IS NOT NULL) AND j.id = (
-              SELECT job_id FROM queue WHERE label_set = $1 AND repo_id = $2 AND ready AND not_before <= $3
-              ORDER BY priority DESC, build, job_id LIMIT 1",
-        skip_locked!(),
-        ")",
-        for_no_key_update_of_build!()
-    ))
-    .bind(set)
-    .bind(repo)
-    .bind(now)
-    .fetch_optional(tx.conn())
-    .await?;
-    Ok(first)
+/// The repository whose turn it is.
+async fn next_repo(conn: &mut Conn, suiting: &str, passed: &[i64]) -> Result<Option<i64>, StoreError> {
+    let query = sqlx::query_scalar(concat!(next_line!(), "SELECT repo_id FROM line"));
+    Ok(query.bind(suiting).bind(to_json(passed)?).fetch_optional(conn).await?)
 }
 
-async fn take(tx: &mut Tx, worker: Claimer, first: First) -> Result<Claimed, StoreError> {
-    let First { job_id, spec, job_status, attempt, attempt_id, attempt_status, build } = first;
-    let (job, attempt, mut build) = (JobId(job_id), attempt as u32, build.into_build()?);
-    for status in [&job_status, &attempt_status] {
-        if read::<Status>(status)? != Status::Queued {
-            return Err(StoreError::Corrupt(format!("job {job} waits but is {status}")));
-        }
-    }
-    if !build.trust.may_start() {
-        return Err(StoreError::Corrupt(format!("job {job} waits for a worker, and nobody approved of it")));
-    }
-    let token = secret::random::<16>().to_vec();
-    let lease = Lease { attempt_id: AttemptId(attempt_id), attempt, token };
-    let stages = mark_running(tx, &worker, job, &build, &lease).await?;
+/// `None` when this worker takes no more.
+async fn take(
+    tx: &mut Tx,
+    worker: &Free,
+    suiting: &str,
+    taken: Taken,
+) -> Result<Option<Claimed>, StoreError> {
+    let (stages, name) = mark_running(tx, worker.worker, suiting, &taken).await?;
+    let Taken { job, spec, lease, mut build, .. } = taken;
+    let Some(worker) = name else { return Ok(None) };
     begin_build(tx, &mut build)?;
-    let spec: JobSpec = from_json(&spec)?;
     let what = EventBody::Job {
         job,
         name: spec.name.clone(),
         status: Status::Running,
-        attempt,
-        worker: Some(worker.name),
+        attempt: lease.attempt,
+        worker: Some(worker),
         reason: None,
     };
     tx.events.push((build.number, build.repo.id, what));
-    Ok(Claimed { lease, build, job_id: job, spec, stages })
+    Ok(Some(Claimed { lease, build, job_id: job, spec, stages }))
 }
 
 /// The build runs from its first job on.
@@ -254,44 +327,46 @@ fn begin_build(tx: &mut Tx, build: &mut Build) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes the claim down, in one call because a claim is what workers wait for; answers the job's stages.
+/// Writes the claim down, in one call because a claim is what workers wait for; answers the job's stages and the worker's
+/// name, unless the worker takes no more.
 ///
 /// The repository had its turn, in all its lines that this worker serves: whoever spreads jobs over many sets of labels
 /// gets no more of a worker for it. Lines that only others serve keep their place.
 async fn mark_running(
     tx: &mut Tx,
-    worker: &Claimer,
-    job: JobId,
-    build: &Build,
-    lease: &Lease,
-) -> Result<Vec<(StageId, String)>, StoreError> {
+    worker: WorkerId,
+    suiting: &str,
+    taken: &Taken,
+) -> Result<(Vec<(StageId, String)>, Option<String>), StoreError> {
     let now = tx.now;
-    let stages: Vec<(i64, String)> = sqlx::query_as(at_once!(
+    let stages: Vec<(i64, String, String)> = sqlx::query_as(at_once!(
         concat!(
             "UPDATE queue_lines SET turn = (SELECT max(turn) + 1 FROM queue_lines)
              WHERE repo_id = $1 AND label_set IN ",
             ids!("$2")
         ),
         "DELETE FROM queue WHERE job_id = $3",
-        "UPDATE attempts SET status = 'running', worker_id = $4, worker = $5, lease_token = $6, lease_until = $7,
-                             accepted = false
-         WHERE id = $8",
+        "UPDATE attempts SET status = 'running', worker_id = $4, worker = (SELECT name FROM workers WHERE id = $4),
+                             lease_token = $5, lease_until = $6, accepted = false
+         WHERE id = $7",
         "UPDATE jobs SET status = 'running', reason = NULL WHERE id = $3",
-        "UPDATE builds SET status = 'running', started_at = coalesce(started_at, $9)
-         WHERE number = $10 AND (status <> 'running' OR started_at IS NULL)",
-        "SELECT id, name FROM stages WHERE attempt_id = $8 ORDER BY place"
+        "UPDATE builds SET status = 'running', started_at = coalesce(started_at, $8)
+         WHERE number = $9 AND (status <> 'running' OR started_at IS NULL)",
+        "SELECT s.id, s.name, w.name FROM stages s
+         JOIN workers w ON w.id = $4 AND w.drained_by IS NULL AND NOT w.ending
+         WHERE s.attempt_id = $7 ORDER BY s.place"
     ))
-    .bind(build.repo.id.0)
-    .bind(&worker.suiting)
-    .bind(job.0)
-    .bind(worker.id.0)
-    .bind(&worker.name)
-    .bind(&lease.token)
+    .bind(taken.build.repo.id.0)
+    .bind(suiting)
+    .bind(taken.job.0)
+    .bind(worker.0)
+    .bind(&taken.lease.token)
     .bind(now + OFFER_US)
-    .bind(lease.attempt_id.0)
+    .bind(taken.lease.attempt_id.0)
     .bind(now)
-    .bind(build.number.0)
+    .bind(taken.build.number.0)
     .fetch_all(tx.conn())
     .await?;
-    Ok(stages.into_iter().map(|(id, name)| (StageId(id), name)).collect())
+    let name = stages.first().map(|(.., name)| name.clone());
+    Ok((stages.into_iter().map(|(id, stage, _)| (StageId(id), stage)).collect(), name))
 }

@@ -51,6 +51,7 @@ use tokio::task::JoinHandle;
 use super::{Db, READ, WRITE, notify, now};
 use crate::log_store::LogStore;
 use crate::wake::Wakes;
+use crate::wanted::LabelSet;
 use crate::{EventBody, LogPlace, Options, StoreError, Wake, crash, secret};
 
 type Conn = <Db as sqlx::Database>::Connection;
@@ -68,7 +69,7 @@ pub(crate) struct Core {
     pools: Pools,
     pub(crate) wakes: Wakes,
     pub(crate) instance: String,
-    label_sets: RwLock<Arc<Vec<queue::LabelSet>>>,
+    label_sets: RwLock<Arc<Vec<LabelSet>>>,
     log_writer: log_writer::LogWriter,
     checked: Mutex<ready::Checked>,
     log_store: LogStore,

@@ -3,7 +3,7 @@
 //! Labels are matched set by set, not job by job: there are few different sets, and a worker's answer to each of them
 //! is the same for every job that asks for it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,21 +11,10 @@ use ocelot_model::pipeline::Job as JobSpec;
 use ocelot_model::turns::Ticket;
 use ocelot_model::{BuildNumber, JobId, Origin};
 
-use super::{Conn, Core, Tx};
+use super::{Core, Tx};
 use crate::raw::{self, RepoRow, TrustRow, from_json, read, time, to_json, us};
+use crate::wanted::{LabelSet, Wanted};
 use crate::{Group, Overdue, StoreError, Waiting};
-
-/// Labels that some job asked for.
-pub(super) struct LabelSet {
-    pub(super) id: i64,
-    pub(super) labels: BTreeMap<String, String>,
-}
-
-impl LabelSet {
-    pub(super) fn suits(&self, worker: &BTreeMap<String, String>) -> bool {
-        self.labels.iter().all(|(key, value)| worker.get(key) == Some(value))
-    }
-}
 
 #[derive(sqlx::FromRow)]
 struct WaitingRow {
@@ -118,28 +107,25 @@ impl Core {
         Ok(rows.into_iter().map(overdue).collect())
     }
 
-    pub(crate) async fn wanted_labels(&self) -> Result<Vec<BTreeMap<String, String>>, StoreError> {
-        let texts: Vec<String> = sqlx::query_scalar(
-            "SELECT s.labels FROM label_sets s
-             WHERE EXISTS (SELECT 1 FROM queue_lines l WHERE l.label_set = s.id AND l.waiting > 0)",
+    /// The sets of labels that jobs want which may be claimed, among all of them. They only become more, so their number
+    /// tells whether the copy in memory is whole.
+    pub(super) async fn wanted(&self) -> Result<Wanted, StoreError> {
+        let (count, waiting): (i64, Option<String>) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM label_sets),
+                    (SELECT string_agg(CAST(s.id AS TEXT), ',') FROM label_sets s
+                     WHERE EXISTS (SELECT 1 FROM queue_lines l WHERE l.label_set = s.id AND l.waiting > 0))",
         )
-        .fetch_all(&self.pools.read)
+        .fetch_one(&self.pools.read)
         .await?;
-        texts.iter().map(|text| raw::labels(text)).collect()
-    }
-
-    /// All label sets. They only become more, so their number tells whether the copy in memory is whole.
-    pub(super) async fn label_sets(
-        &self,
-        conn: &mut Conn,
-        count: i64,
-    ) -> Result<Arc<Vec<LabelSet>>, StoreError> {
+        let waiting = waiting.unwrap_or_default();
+        let waiting = waiting.split(',').filter_map(|id| id.parse().ok()).collect();
         let known = self.label_sets.read().map(|sets| Arc::clone(&sets)).unwrap_or_default();
         if known.len() as i64 == count {
-            return Ok(known);
+            return Ok(Wanted { sets: known, waiting });
         }
-        let rows: Vec<(i64, String)> =
-            sqlx::query_as("SELECT id, labels FROM label_sets ORDER BY id").fetch_all(conn).await?;
+        let rows: Vec<(i64, String)> = sqlx::query_as("SELECT id, labels FROM label_sets ORDER BY id")
+            .fetch_all(&self.pools.read)
+            .await?;
         let sets = rows
             .into_iter()
             .map(|(id, text)| Ok(LabelSet { id, labels: raw::labels(&text)? }))
@@ -148,7 +134,7 @@ impl Core {
         if let Ok(mut cached) = self.label_sets.write() {
             *cached = Arc::clone(&sets);
         }
-        Ok(sets)
+        Ok(Wanted { sets, waiting })
     }
 }
 

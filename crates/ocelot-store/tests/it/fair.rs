@@ -1,11 +1,11 @@
 //! Repositories take turns, whatever else goes on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use ocelot_model::turns::{Ticket, places};
 use ocelot_model::{BuildNumber, JobId, RepoId, Status, WorkerId};
-use ocelot_store::{Claimed, Plan, Repo};
+use ocelot_store::{Claimed, Free, Next, Plan, Repo};
 
 use crate::bed::{Bed, cancel, finished, jobs, new_build, pairs};
 
@@ -18,6 +18,9 @@ both!(
     any_queue_is_served_fairly,
     no_more_jobs_of_a_repository_run_than_it_may,
     claims_at_the_same_time_keep_to_the_limit,
+    claims_in_one_transaction_are_as_fair,
+    a_free_worker_may_stand_back_for_another,
+    a_worker_that_takes_no_more_stands_in_nobodys_way,
 );
 
 async fn names(bed: &Bed, worker: WorkerId, count: usize) -> String {
@@ -213,7 +216,6 @@ async fn no_more_jobs_of_a_repository_run_than_it_may(bed: Bed) {
     let first = bed.claim(worker).await.unwrap();
     assert_eq!(first.spec.name, "a");
     assert_eq!(names(&bed, worker, 4).await, "x b y nothing");
-    assert!(bed.store.find_next(&BTreeMap::new(), &[]).await.unwrap().is_none());
     // What ends makes room, and says so to those who hand out jobs.
     let mut wakes = bed.store.wakes();
     bed.store.advance(number, finished(&first, Status::Passed)).await.unwrap();
@@ -231,4 +233,67 @@ async fn claims_at_the_same_time_keep_to_the_limit(bed: Bed) {
     });
     let taken = futures_util::future::join_all(claims).await;
     assert_eq!(taken.into_iter().filter(|taken| *taken).count(), 3);
+}
+
+/// Workers with so many free slots and these labels.
+async fn free(bed: &Bed, workers: &[(&str, &str, u32)]) -> Vec<Free> {
+    let mut free = Vec::new();
+    for (name, labels, slots) in workers {
+        let worker = bed.worker(name, labels).await;
+        free.push(Free { worker, labels: pairs(labels).into(), slots: *slots });
+    }
+    free
+}
+
+/// Who got which job, in one transaction.
+async fn round(
+    bed: &Bed,
+    free: &[Free],
+    choose: &(dyn Fn(&Next<'_>, &[Free]) -> Option<usize> + Sync),
+) -> String {
+    let claimed = bed.store.claim_for(free, choose).await.unwrap();
+    let place = |worker| free.iter().position(|it| it.worker == worker).unwrap();
+    let words = claimed.iter().map(|(worker, claimed)| format!("{}{}", claimed.spec.name, place(*worker)));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+async fn claims_in_one_transaction_are_as_fair(bed: Bed) {
+    let (flood, other) = (bed.repo("git/flood").await, bed.repo("git/other").await);
+    let many: Vec<String> = (0..50).map(|at| format!("f{at}_")).collect();
+    bed.store.create_build(&new_build(&flood, &many.join(" "))).await.unwrap();
+    bed.store.create_build(&new_build(&other, "a_ b_ c_@os=mac")).await.unwrap();
+    let free = free(&bed, &[("w0", "", 3), ("w1", "", 1), ("w2", "os=mac", 1), ("w3", "gpu=1", 30)]).await;
+    // Repositories in turn, workers in turn, and no more than so many at once.
+    let got = round(&bed, &free, &|_, _| Some(0)).await;
+    assert!(got.starts_with("f0_0 a_1 b_2 f1_3 f2_0 f3_3 f4_0 f5_3 f6_3"), "{got}");
+    assert_eq!(got.split(' ').count(), 16);
+    bed.store.limit_jobs_per_repo(Some(15));
+    assert_eq!(round(&bed, &free, &|_, _| Some(0)).await, "f14_0");
+    assert_eq!(round(&bed, &free, &|_, _| Some(0)).await, "c_2");
+    bed.store.limit_jobs_per_repo(None);
+    bed.store.pause("ann", None).await.unwrap();
+    assert_eq!(round(&bed, &free, &|_, _| Some(0)).await, "");
+}
+
+async fn a_free_worker_may_stand_back_for_another(bed: Bed) {
+    let (one, two) = (bed.repo("git/one").await, bed.repo("git/two").await);
+    bed.store.create_build(&new_build(&one, "a_ b_")).await.unwrap();
+    bed.store.create_build(&new_build(&two, "x_ y_")).await.unwrap();
+    let free = free(&bed, &[("w0", "", 2), ("w1", "os=mac", 2)]).await;
+    // The first repository's jobs wait for somebody, those of the second one are for the last worker.
+    let first = one.clone_url.clone();
+    let choose = move |next: &Next<'_>, free: &[Free]| (next.clone_url != first).then_some(free.len() - 1);
+    let got = round(&bed, &free, &choose).await;
+    assert_eq!(got, "x_1 y_1");
+    assert_eq!(round(&bed, &free, &|_, _| Some(0)).await, "a_0 b_1");
+}
+
+async fn a_worker_that_takes_no_more_stands_in_nobodys_way(bed: Bed) {
+    bed.build("a_ b_ c_ d_").await;
+    let free = free(&bed, &[("w0", "", 1), ("w1", "", 2), ("w2", "", 1), ("w3", "", 1)]).await;
+    // What the server has not heard yet.
+    bed.store.drain_worker(free[1].worker, Some("ann")).await.unwrap();
+    bed.store.worker_ends(free[2].worker).await.unwrap();
+    assert_eq!(round(&bed, &free, &|_, _| Some(0)).await, "a_0 b_3");
+    assert_eq!(round(&bed, &free[1..3], &|_, _| Some(0)).await, "");
 }
