@@ -1,5 +1,6 @@
 //! A worker that takes everything and does nothing, over real gRPC.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -24,6 +25,7 @@ pub(crate) struct Worker {
     up: mpsc::UnboundedSender<FromWorker>,
     down: Streaming<FromServer>,
     secret: String,
+    beats: AtomicU64,
 }
 
 impl Worker {
@@ -44,7 +46,7 @@ impl Worker {
         up.send(FromWorker { message: Some(Up::Hello(hello)) })?;
         let request = with_token(secret, UnboundedReceiverStream::new(said))?;
         let down = client.session(request).await?.into_inner();
-        let mut worker = Worker { client, up, down, secret: secret.to_owned() };
+        let mut worker = Worker { client, up, down, secret: secret.to_owned(), beats: AtomicU64::new(0) };
         match worker.heard().await? {
             Down::Welcome(_) => Ok(worker),
             other => bail!("no greeting but {other:?}"),
@@ -56,9 +58,10 @@ impl Worker {
         self.say(Up::Ready(Ready { slots: 1 }))
     }
 
-    /// A sign of life.
+    /// A sign of life, which the server confirms.
     pub(crate) fn beat(&self, holding: &[Lease]) -> Result<()> {
-        self.say(Up::Heartbeat(Heartbeat { holding: holding.to_vec(), ..Heartbeat::default() }))
+        let number = self.beats.fetch_add(1, Ordering::Relaxed) + 1;
+        self.say(Up::Heartbeat(Heartbeat { holding: holding.to_vec(), number, ..Heartbeat::default() }))
     }
 
     /// The next message. May be dropped while it waits.

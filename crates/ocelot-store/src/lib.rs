@@ -932,6 +932,15 @@ impl Store {
         each!(self, core => core.worker_shares(id, sharing).await)
     }
 
+    /// These workers, which hold nothing, were just heard. Answers whether each is drained; `None` for those whose token
+    /// or identity is not good any more.
+    pub async fn workers_beat(
+        &self,
+        workers: &[WorkerId],
+    ) -> Result<Vec<(WorkerId, Option<bool>)>, StoreError> {
+        each_again!(self, core => core.workers_beat(workers))
+    }
+
     /// It says how its machine is.
     pub async fn worker_condition(&self, id: WorkerId, condition: &Condition) -> Result<(), StoreError> {
         each!(self, core => core.worker_condition(id, condition).await)

@@ -8,6 +8,8 @@ use ocelot_api::proto::{
 };
 use ocelot_store::{StoreError, crash};
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::adapters::Map;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -22,11 +24,13 @@ pub struct Calls {
     pub(super) app: App,
 }
 
+type Said = Result<FromServer, Status>;
+type Unboxed = Map<ReceiverStream<Box<Said>>, fn(Box<Said>) -> Said>;
 type Answers<T> = ReceiverStream<Result<T, Status>>;
 
 #[tonic::async_trait]
 impl WorkerApi for Calls {
-    type SessionStream = Answers<FromServer>;
+    type SessionStream = Unboxed;
     type ShipLogsStream = Answers<LogAck>;
 
     async fn enrol(&self, request: Request<Enrolment>) -> Result<Response<Enrolled>, Status> {
@@ -52,7 +56,7 @@ impl WorkerApi for Calls {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let caller = auth::caller(&self.app, request.metadata()).await?;
         let told = session::begin(self.app.clone(), caller, request.into_inner()).await?;
-        Ok(Response::new(ReceiverStream::new(told)))
+        Ok(Response::new(ReceiverStream::new(told).map((|said| *said) as fn(Box<Said>) -> Said)))
     }
 
     async fn report_stage(&self, request: Request<StageReport>) -> Result<Response<Ack>, Status> {

@@ -16,8 +16,8 @@ use tonic::Status;
 
 use super::stock::{Need, Stock};
 
-/// What a session's stream sends.
-pub(super) type Outbox = mpsc::Sender<Result<FromServer, Status>>;
+/// What a session's stream sends. Boxed: a channel keeps room for 32 messages, of which an idle worker gets none.
+pub(super) type Outbox = mpsc::Sender<Box<Result<FromServer, Status>>>;
 
 /// Workers come back at a time of their own within this many milliseconds after the server went away.
 const COME_BACK_MS: std::ops::Range<u32> = 200..2_000;
@@ -40,6 +40,8 @@ struct State {
     seats: HashMap<WorkerId, Seat>,
     sessions: u64,
     turns: u64,
+    /// Those whose sign of life is not written down yet.
+    beaten: HashSet<WorkerId>,
 }
 
 /// One connected worker.
@@ -205,6 +207,33 @@ impl Fleet {
         looks.for_each(|(_, seat)| seat.look.notify_one());
     }
 
+    /// A worker that holds nothing has given a sign of life.
+    pub(super) fn beat(&self, worker: WorkerId) {
+        self.state().beaten.insert(worker);
+    }
+
+    /// Those that have since the last call, and are still connected.
+    pub(super) fn beaten(&self) -> Vec<WorkerId> {
+        let mut state = self.state();
+        let beaten = std::mem::take(&mut state.beaten);
+        beaten.into_iter().filter(|worker| state.seats.contains_key(worker)).collect()
+    }
+
+    /// Makes sessions look whose worker is not as the store says (`None`: it may not go on); answers those that have
+    /// left in the meantime.
+    pub(super) fn compare(&self, stored: &[(WorkerId, Option<bool>)]) -> Vec<WorkerId> {
+        let state = self.state();
+        let mut gone = Vec::new();
+        for (worker, drained) in stored {
+            match state.seats.get(worker) {
+                Some(seat) if *drained != Some(seat.closed) => seat.look.notify_one(),
+                Some(_) => {}
+                None => gone.push(*worker),
+            }
+        }
+        gone
+    }
+
     /// Takes one credit and notes the offer; the way to the worker, or `None` when it is gone.
     pub(super) fn offer(&self, worker: WorkerId, lease: &Lease, need: Need) -> Option<Outbox> {
         let mut state = self.state();
@@ -332,7 +361,7 @@ impl Fleet {
 
 /// Never waits: a worker that does not read is cut off by its full outbox and comes back.
 pub(super) fn send(outbox: &Outbox, message: Message) -> bool {
-    outbox.try_send(Ok(FromServer { message: Some(message) })).is_ok()
+    outbox.try_send(Box::new(Ok(FromServer { message: Some(message) }))).is_ok()
 }
 
 #[cfg(test)]

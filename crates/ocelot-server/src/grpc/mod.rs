@@ -10,6 +10,7 @@ mod logs;
 mod offer;
 mod report;
 mod rights;
+pub mod roll;
 mod session;
 mod stock;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ocelot_api::proto::from_server::Message as Down;
 use ocelot_api::proto::from_worker::Message as Up;
-use ocelot_api::proto::{Beat, FromServer, FromWorker, Lease as ProtoLease, Welcome};
+use ocelot_api::proto::{Beat, FromServer, FromWorker, Heartbeat, Lease as ProtoLease, Welcome};
 use ocelot_model::{AttemptId, WorkerId};
 use ocelot_store::{Held, Identity, Lease, Standing, StoreError};
 use tokio::sync::{Notify, mpsc};
@@ -26,7 +26,7 @@ const HELLO: Duration = Duration::from_secs(10);
 const OUTBOX: usize = 256;
 
 /// A worker's side of the stream as it is told.
-pub(super) type Told = mpsc::Receiver<Result<FromServer, Status>>;
+pub(super) type Told = mpsc::Receiver<Box<Result<FromServer, Status>>>;
 
 struct Session {
     app: App,
@@ -38,6 +38,8 @@ struct Session {
     outbox: Outbox,
     /// It takes no more jobs, as it said.
     ending: AtomicBool,
+    /// It was told something since the server's last beat.
+    spoke: AtomicBool,
 }
 
 /// What was before this stream.
@@ -94,8 +96,8 @@ pub(super) async fn begin(
     let well = greeting.condition.is_none_or(|condition| condition.unwell.is_none());
     app.fleet.set_well(worker, seat.session, well);
     tracing::info!(%worker, name, slots = hello.slots, version = hello.version, "worker connected");
-    let session =
-        Session { app, identity, worker, name, number: seat.session, outbox, ending: AtomicBool::new(false) };
+    let (number, ending, spoke) = (seat.session, AtomicBool::new(false), AtomicBool::new(false));
+    let session = Session { app, identity, worker, name, number, outbox, ending, spoke };
     // One that was connected here may be another process of the same name, or its own stream that has not ended yet:
     // what it holds is left to its lease.
     let held = if seat.again { Vec::new() } else { held };
@@ -158,8 +160,9 @@ impl Session {
         loop {
             match timeout(silence, heard.message()).await {
                 Ok(Ok(Some(FromWorker { message: Some(message) }))) => {
-                    // At each beat: whoever is not trusted any more must not go on until it happens to come back.
-                    if matches!(message, Up::Heartbeat(_))
+                    // At each beat: whoever is not trusted any more must not go on until it happens to come back. Of those
+                    // that hold nothing `roll` sees it.
+                    if matches!(&message, Up::Heartbeat(beat) if !beat.holding.is_empty())
                         && let Some(end) = self.barred().await
                     {
                         return end;
@@ -173,7 +176,7 @@ impl Session {
                 Ok(Err(status)) => return End::Left(status.message().to_owned()),
                 Err(_) => {
                     let why = format!("it was silent for {} s", silence.as_secs());
-                    let _ = self.outbox.try_send(Err(Status::deadline_exceeded(why.clone())));
+                    let _ = self.outbox.try_send(Box::new(Err(Status::deadline_exceeded(why.clone()))));
                     return End::Back(why);
                 }
             }
@@ -213,13 +216,13 @@ impl Session {
         if let Err(error) = fence(&self.app, self.worker, &reason).await {
             tracing::warn!(%error, worker = %self.worker, "attempts cannot be taken back now; their leases will end");
         }
-        let _ = self.outbox.send(Err(status)).await;
+        let _ = self.outbox.send(Box::new(Err(status))).await;
         Some(End::Left(why.to_owned()))
     }
 
     /// Worker and server begin anew on another stream.
     async fn give_up(&self, error: &StoreError) -> End {
-        let _ = self.outbox.send(Err(refusal(error))).await;
+        let _ = self.outbox.send(Box::new(Err(refusal(error)))).await;
         End::Back(format!("a message of it failed: {error}"))
     }
 
@@ -239,7 +242,10 @@ impl Session {
         let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         loop {
             beat.tick().await;
-            if !send(&self.outbox, Down::Beat(Beat { heard: 0 })) {
+            // What the worker just heard is a sign of life too.
+            if !self.spoke.swap(false, Ordering::Relaxed)
+                && !send(&self.outbox, Down::Beat(Beat { heard: 0 }))
+            {
                 return End::Back("it does not read".to_owned());
             }
         }
@@ -278,36 +284,7 @@ impl Session {
     async fn hear(&self, message: Up) -> Result<(), StoreError> {
         match message {
             Up::Hello(_) => {}
-            Up::Heartbeat(beat) => {
-                if let Some(mirrors) = beat.mirrors {
-                    self.app.fleet.set_mirrors(self.worker, self.number, mirrors.names);
-                }
-                if beat.ending && !self.ending.swap(true, Ordering::Relaxed) {
-                    self.app.fleet.close(self.worker, self.number, true);
-                    self.app.store.worker_ends(self.worker).await?;
-                }
-                let leases: Vec<Lease> = beat.holding.iter().map(from_proto).collect();
-                match self.renew(&leases).await {
-                    // A short absence of the database does not end sessions: the next beat renews.
-                    Err(StoreError::Unavailable(why)) => {
-                        tracing::warn!(worker = %self.worker, why, "leases cannot be renewed now");
-                    }
-                    renewed => {
-                        renewed?;
-                        if beat.number > 0 {
-                            send(&self.outbox, Down::Beat(Beat { heard: beat.number }));
-                        }
-                    }
-                }
-                if let Some(condition) = beat.condition {
-                    let condition = hello::condition(&condition);
-                    self.app.fleet.set_well(self.worker, self.number, condition.unwell.is_none());
-                    self.app.store.worker_condition(self.worker, &condition).await?;
-                }
-                if !beat.sharing.is_empty() {
-                    self.app.store.worker_shares(self.worker, &hello::sharing(&beat.sharing)).await?;
-                }
-            }
+            Up::Heartbeat(beat) => self.heard_beat(beat).await?,
             Up::Ready(ready) => self.app.fleet.add_credit(self.worker, self.number, ready.slots),
             Up::Accept(accept) => self.accepted(accept.lease.as_ref()).await?,
             Up::Refuse(refuse) => {
@@ -320,6 +297,49 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    async fn heard_beat(&self, beat: Heartbeat) -> Result<(), StoreError> {
+        if let Some(mirrors) = beat.mirrors {
+            self.app.fleet.set_mirrors(self.worker, self.number, mirrors.names);
+        }
+        if beat.ending && !self.ending.swap(true, Ordering::Relaxed) {
+            self.app.fleet.close(self.worker, self.number, true);
+            self.app.store.worker_ends(self.worker).await?;
+        }
+        if beat.holding.is_empty() {
+            self.app.fleet.beat(self.worker);
+            self.confirm(beat.number);
+        } else {
+            let leases: Vec<Lease> = beat.holding.iter().map(from_proto).collect();
+            match self.renew(&leases).await {
+                // A short absence of the database does not end sessions: the next beat renews.
+                Err(StoreError::Unavailable(why)) => {
+                    tracing::warn!(worker = %self.worker, why, "leases cannot be renewed now");
+                }
+                renewed => {
+                    renewed?;
+                    self.confirm(beat.number);
+                }
+            }
+        }
+        if let Some(condition) = beat.condition {
+            let condition = hello::condition(&condition);
+            self.app.fleet.set_well(self.worker, self.number, condition.unwell.is_none());
+            self.app.store.worker_condition(self.worker, &condition).await?;
+        }
+        if !beat.sharing.is_empty() {
+            self.app.store.worker_shares(self.worker, &hello::sharing(&beat.sharing)).await?;
+        }
+        Ok(())
+    }
+
+    /// Says that this heartbeat was taken in.
+    fn confirm(&self, number: u64) {
+        if number > 0 {
+            self.spoke.store(true, Ordering::Relaxed);
+            send(&self.outbox, Down::Beat(Beat { heard: number }));
+        }
     }
 
     async fn accepted(&self, lease: Option<&ProtoLease>) -> Result<(), StoreError> {

@@ -16,6 +16,7 @@ use crate::serve::Parts;
 /// Starts all loops.
 pub(crate) fn start(app: &App, parts: &mut Parts) {
     parts.spawn("handing out jobs", crate::grpc::dispatch::dispatch(app.clone()));
+    parts.spawn("noting who is there", crate::grpc::roll::roll(app.clone()));
     parts.spawn("looking at leases", leases::leases(app.clone()));
     parts.spawn("looking at concurrency groups", groups::groups(app.clone()));
     parts.spawn("looking at the queue", queue::queue(app.clone()));

@@ -107,6 +107,38 @@ impl Core {
         Ok(count > 0)
     }
 
+    pub(crate) async fn workers_beat(
+        &self,
+        workers: &[WorkerId],
+    ) -> Result<Vec<(WorkerId, Option<bool>)>, StoreError> {
+        let ids = to_json(&workers.iter().map(|worker| worker.0).collect::<Vec<_>>())?;
+        let mut tx = self.begin().await?;
+        let now = tx.now;
+        sqlx::query(concat!(
+            "UPDATE workers SET last_seen_at = $2, connected = true WHERE id IN ",
+            ids!("$1")
+        ))
+        .bind(&ids)
+        .bind(now)
+        .execute(tx.conn())
+        .await?;
+        let good: Vec<(i64, bool)> = sqlx::query_as(concat!(
+            "SELECT w.id, w.drained_by IS NOT NULL FROM workers w
+             WHERE CASE WHEN w.token_id = 0 THEN w.secret_sha256 IS NOT NULL ELSE EXISTS
+                   (SELECT 1 FROM tokens t
+                    WHERE t.id = w.token_id AND (t.expires_at IS NULL OR t.expires_at > $2)) END
+                   AND w.id IN ",
+            ids!("$1")
+        ))
+        .bind(&ids)
+        .bind(now)
+        .fetch_all(tx.conn())
+        .await?;
+        self.commit(tx).await?;
+        let good: HashMap<i64, bool> = good.into_iter().collect();
+        Ok(workers.iter().map(|worker| (*worker, good.get(&worker.0).copied())).collect())
+    }
+
     pub(crate) async fn worker_condition(
         &self,
         id: WorkerId,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use ocelot_model::WorkerId;
 use ocelot_store::{Hello, Identity, Standing, StoreError, Wake};
 
 use crate::bed::{Bed, LONG, hello, pairs};
@@ -16,6 +17,7 @@ both!(
     a_drained_worker_claims_nothing,
     a_lease_is_one_workers,
     what_is_old_is_forgotten,
+    those_that_hold_nothing_are_noted_together,
 );
 
 const OWN: &str = "ocw_one";
@@ -172,4 +174,29 @@ async fn what_is_old_is_forgotten(bed: Bed) {
     let left: Vec<_> = bed.store.list_workers().await.unwrap().iter().map(|worker| worker.id).collect();
     assert_eq!(left, [busy], "{idle} was idle");
     assert_eq!(bed.store.list_enrolments().await.unwrap().len(), 1);
+}
+
+async fn those_that_hold_nothing_are_noted_together(bed: Bed) {
+    let one = bed.worker("one", "").await;
+    let two = bed.worker("two", "").await;
+    let other = bed.worker("other", "").await;
+    bed.store.worker_goodbye(two).await.unwrap();
+    bed.store.drain_worker(two, Some("ann")).await.unwrap();
+    let before = bed.store.list_workers().await.unwrap();
+    let stored = bed.store.workers_beat(&[one, two, WorkerId(999)]).await.unwrap();
+    assert_eq!(stored, [(one, Some(false)), (two, Some(true)), (WorkerId(999), None)]);
+    for (before, after) in before.iter().zip(bed.store.list_workers().await.unwrap()) {
+        assert_eq!(after.last_seen_at > before.last_seen_at, after.id != other, "{}", after.name);
+        assert!(after.connected, "{}", after.name);
+    }
+    // Neither a token that was revoked nor an identity that was taken away is good.
+    let token =
+        bed.store.list_tokens().await.unwrap().into_iter().find(|it| it.name == "token of one").unwrap();
+    bed.store.revoke_token(token.id).await.unwrap();
+    let any = self::token(&bed, "", None).await;
+    bed.store.enrol(&any, OWN, "own").await.unwrap();
+    let own = bed.store.find_worker(OWN).await.unwrap().unwrap();
+    assert_eq!(bed.store.workers_beat(&[one, own]).await.unwrap(), [(one, None), (own, Some(false))]);
+    bed.store.bar_worker(own, "ann").await.unwrap();
+    assert_eq!(bed.store.workers_beat(&[own]).await.unwrap(), [(own, None)]);
 }
