@@ -31,6 +31,9 @@ pub(crate) const GOODBYE: Duration = Duration::from_secs(20);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// A client must send its headers within this time.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes that wait in the kernel for who does not take them: without a bound it gathers some megabytes of what a viewer
+/// that has stopped reading will never see, all of it read and packed for nothing. It holds up nobody who reads.
+const UNSENT: u32 = 128 << 10;
 /// The first byte of a connection with TLS: a record of its handshake.
 const HANDSHAKE: u8 = 22;
 /// What a client gets that does not know of TLS.
@@ -62,6 +65,7 @@ pub(crate) async fn accept(
             () = shutdown.cancelled() => break,
         };
         let _ = socket.set_nodelay(true);
+        let _ = socket2::SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT);
         let line =
             Line { peer, router: router.clone(), builder: builder.clone(), watcher: graceful.watcher() };
         let (certificates, shutdown) = (certificates.clone(), shutdown.clone());
@@ -211,5 +215,48 @@ async fn says_something(socket: &TcpStream) -> std::io::Result<Option<Protocol>>
         }
         // A half greeting stays readable, so there is nothing to be woken by.
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As much as a server writes to who reads nothing.
+    #[tokio::test]
+    async fn who_stops_reading_is_sent_little() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let sent = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = Arc::clone(&sent);
+        let endless = move || {
+            let count = Arc::clone(&count);
+            async move {
+                let pieces = futures_util::stream::repeat_with(move || {
+                    count.fetch_add(32 << 10, std::sync::atomic::Ordering::Relaxed);
+                    Ok::<_, std::io::Error>(vec![b'x'; 32 << 10])
+                });
+                axum::body::Body::from_stream(pieces)
+            }
+        };
+        let router = Router::new().route("/", axum::routing::get(endless));
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(accept(listener, router, None, shutdown.clone()));
+        let mut socket = TcpStream::connect(address).await.expect("a connection");
+        socket.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("a request");
+        // It comes to rest.
+        let mut last = 0;
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let now = sent.load(std::sync::atomic::Ordering::Relaxed);
+            if now > 0 && now == last {
+                break;
+            }
+            last = now;
+        }
+        assert!(last <= 1 << 20, "{last} bytes were made for nobody");
+        drop(socket);
+        shutdown.cancel();
+        server.await.expect("no panic").expect("an end");
     }
 }
