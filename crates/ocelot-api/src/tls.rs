@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustls::CertificateError;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 
 /// The certificate authorities in a PEM file. An error is a sentence for people.
 pub fn read_ca(path: &Path) -> Result<Vec<u8>, String> {
@@ -18,7 +18,17 @@ pub fn read_ca(path: &Path) -> Result<Vec<u8>, String> {
         Ok(_) => Err(format!(
             "the CA file {shown} has no certificate in it; it must begin with -----BEGIN CERTIFICATE-----"
         )),
-        Err(error) => Err(format!("the CA file {shown} cannot be read: {error}")),
+        Err(error) => Err(format!("the CA file {shown} cannot be read: {}", pem_words(&error))),
+    }
+}
+
+/// What is wrong with a PEM file, in words.
+pub fn pem_words(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "it is cut off: a line -----END … is missing".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => "a line -----BEGIN … in it is damaged".to_owned(),
+        pem::Error::Base64Decode(_) => "what stands between its lines BEGIN and END is damaged".to_owned(),
+        other => other.to_string(),
     }
 }
 
