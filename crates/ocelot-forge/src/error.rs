@@ -47,6 +47,9 @@ pub enum GitError {
         /// The limit.
         seconds: u64,
     },
+    /// There is no room for what it fetches.
+    #[error("the disk is full: {0}")]
+    DiskFull(String),
     /// Git's own words.
     #[error("git says: {0}")]
     Failed(String),

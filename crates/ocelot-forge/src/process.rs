@@ -136,6 +136,9 @@ pub(crate) fn complaint(stderr: &[u8], url: &CloneUrl) -> GitError {
         words if words.is_empty() => "git failed without a word".to_owned(),
         words => words,
     };
+    if ["No space left on device", "Disk quota exceeded"].iter().any(|sign| words.contains(sign)) {
+        return GitError::DiskFull(words);
+    }
     let missing = ["not found", "does not appear to be a git repository", "does not exist"];
     let words = match url.access().filter(|_| is_no_access(&words)) {
         Some(access) => access.login.explain(&words),

@@ -28,7 +28,7 @@ pub enum BackupError {
     #[error("{0}")]
     Damaged(String),
     /// It can be neither written nor read.
-    #[error("the backup file: {0}")]
+    #[error("the backup file cannot be written or read")]
     File(#[from] std::io::Error),
     /// The database.
     #[error(transparent)]

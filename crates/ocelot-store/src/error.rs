@@ -18,6 +18,9 @@ pub enum StoreError {
     /// The log store cannot be reached or written: try again later.
     #[error("the log store does not answer: {0}")]
     LogStore(String),
+    /// A log that should be in the log store is not there.
+    #[error("{0}")]
+    LogMissing(String),
     /// Our own fault.
     #[error(transparent)]
     Sql(sqlx::Error),
@@ -105,6 +108,31 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
 }
 
 impl StoreError {
+    /// What of the store does not work, and how, in words for everyone: no address, no name, no path. `None` for other
+    /// errors.
+    pub fn outage(&self) -> Option<String> {
+        let (part, why) = match self {
+            StoreError::Unavailable(why) => ("database", why),
+            StoreError::LogStore(why) => ("log store", why),
+            _ => return None,
+        };
+        let says = |signs: &[&str]| signs.iter().any(|sign| why.contains(sign));
+        let fault = if says(&["is full", "No space left", "could not extend file", "os error 28"]) {
+            "takes nothing: its disk is full"
+        } else if says(&["readonly", "read-only", "Read-only"]) {
+            "takes nothing: it is read only"
+        } else if says(&["is it mounted"]) {
+            "is not what it was at the server's start: its folder may not be mounted"
+        } else if says(&["no answer within", "timed out", "locked"]) {
+            "did not answer in time"
+        } else if says(&["Permission denied", "AccessDenied", "Forbidden", "403"]) {
+            "refuses the server"
+        } else {
+            "does not answer"
+        };
+        Some(format!("The {part} {fault}."))
+    }
+
     /// True when PostgreSQL undid the transaction because it collided with another one: the same call, made again,
     /// works.
     pub(crate) fn is_collision(&self) -> bool {
@@ -126,7 +154,34 @@ fn code_heals(code: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::code_heals;
+    use super::{StoreError, code_heals};
+
+    #[test]
+    fn an_outage_is_told_without_addresses() {
+        let check =
+            |error: StoreError, want: &str| assert_eq!(error.outage().as_deref(), Some(want), "{error}");
+        let database = |why: &str| StoreError::Unavailable(why.to_owned());
+        check(
+            database("error returned from database: (code: 13) database or disk is full"),
+            "The database takes nothing: its disk is full.",
+        );
+        check(database("no answer within 20 s (claim)"), "The database did not answer in time.");
+        check(
+            database("attempt to write a readonly database"),
+            "The database takes nothing: it is read only.",
+        );
+        check(
+            database("error communicating with database: 10.0.0.7 Connection refused"),
+            "The database does not answer.",
+        );
+        let store =
+            StoreError::LogStore("file:///srv/x is not what it was at the start: is it mounted?".to_owned());
+        check(
+            store,
+            "The log store is not what it was at the server's start: its folder may not be mounted.",
+        );
+        assert_eq!(StoreError::Stale.outage(), None);
+    }
 
     #[test]
     fn what_heals() {

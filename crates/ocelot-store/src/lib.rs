@@ -117,6 +117,11 @@ pub struct Options {
     pub key_file: Option<PathBuf>,
 }
 
+/// The file of an SQLite database; `None` for another one.
+pub fn sqlite_file(database_url: &str) -> Option<PathBuf> {
+    database_url.starts_with("sqlite:").then(|| sqlite::file(database_url)).flatten()
+}
+
 /// The store. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Kind>);
@@ -736,6 +741,12 @@ impl Store {
     /// it again.
     pub async fn remove_log(&self, stage: StageId, note: &str) -> Result<(), StoreError> {
         each!(self, calls::LONG, core => core.remove_log(stage, note).await)
+    }
+
+    /// Takes bytes of deleted logs out of SQLite's journal, if readers kept them there; false while they still do. To be
+    /// called again and again.
+    pub async fn scrub(&self) -> Result<bool, StoreError> {
+        each!(self, calls::LONG, core => core.scrub().await)
     }
 
     // rota.rs

@@ -132,9 +132,9 @@ pub(crate) async fn probe_logs(_: &PgPool) -> Result<(), sqlx::Error> {
 }
 
 /// Frees the space of deleted bytes.
-pub(crate) async fn scrub_logs(pool: &PgPool) -> Result<(), StoreError> {
+pub(crate) async fn scrub_logs(pool: &PgPool) -> Result<bool, StoreError> {
     sqlx::query("VACUUM log_chunks").execute(pool).await?;
-    Ok(())
+    Ok(true)
 }
 
 /// State and logs for a backup: nothing is changed.

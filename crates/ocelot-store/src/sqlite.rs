@@ -105,16 +105,21 @@ pub(crate) async fn probe_logs(pool: &sqlx::SqlitePool) -> Result<(), sqlx::Erro
         .map(drop)
 }
 
-/// Deleted bytes are overwritten in the file already (`secure_delete`); this takes them out of the journal too.
-pub(crate) async fn scrub_logs(pool: &sqlx::SqlitePool) -> Result<(), StoreError> {
-    let (busy, ..): (i64, i64, i64) =
-        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(pool).await?;
-    if busy == 0 {
-        return Ok(());
-    }
-    let words =
-        "the log is deleted, but readers keep its bytes in the journal of logs.db; delete it once more";
-    Err(StoreError::Conflict(words.into()))
+/// Deleted bytes are overwritten in the file already (`secure_delete`); this takes them out of the journal too. False while
+/// readers need it.
+pub(crate) async fn scrub_logs(pool: &sqlx::SqlitePool) -> Result<bool, StoreError> {
+    let mut conn = pool.acquire().await?;
+    // Nothing is written while it waits for readers; it is done again anyway.
+    sqlx::query("PRAGMA busy_timeout = 500").execute(&mut *conn).await?;
+    let done: Result<(i64, i64, i64), _> =
+        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *conn).await;
+    sqlx::query("PRAGMA busy_timeout = 5000").execute(&mut *conn).await?;
+    Ok(done?.0 == 0)
+}
+
+/// Where it lies; `None` when that cannot be understood.
+pub(crate) fn file(database_url: &str) -> Option<std::path::PathBuf> {
+    Some(SqliteConnectOptions::from_str(database_url).ok()?.get_filename().to_owned())
 }
 
 /// State and logs for a backup: nothing is changed.
@@ -140,10 +145,15 @@ pub(crate) async fn open(options: &Options) -> Result<sql::Core, StoreError> {
         .page_size(16_384)
         // What is deleted from a log may be a secret.
         .pragma("secure_delete", "ON");
+    for file in [main.get_filename(), logs.get_filename()] {
+        make_file(file).await?;
+    }
     let (write, read) = pools(main).await?;
     migrations::bring_up_to_date(sqlx::migrate!("migrations/sqlite"), &write).await?;
     let (write_logs, read_logs) = pools(logs).await?;
     migrations::bring_up_to_date(sqlx::migrate!("migrations/sqlite-logs"), &write_logs).await?;
+    // What was deleted just before a server was killed.
+    scrub_logs(&write_logs).await?;
     sql::Core::start(sql::Pools { read, write, read_logs, write_logs }, Wakes::new(), None, options).await
 }
 
@@ -151,9 +161,22 @@ async fn make_folder(folder: &Path) -> Result<(), StoreError> {
     if folder.as_os_str().is_empty() {
         return Ok(());
     }
-    tokio::fs::create_dir_all(folder)
+    tokio::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
         .await
         .map_err(|error| StoreError::Unavailable(format!("folder {}: {error}", folder.display())))
+}
+
+/// For this user alone, and so are the files that SQLite makes beside it; one that is there stays as it is.
+async fn make_file(file: &Path) -> Result<(), StoreError> {
+    match tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).await {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(StoreError::Unavailable(format!("file {}: {error}", file.display())))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// False for a connection that is to be thrown away. On a full disk SQLite ends a transaction by itself; the library

@@ -123,9 +123,11 @@ pub(crate) async fn scheduled(app: &App, schedule: &Schedule, turn: Turn) -> Res
 fn heals(error: &TriggerError) -> bool {
     match error {
         TriggerError::Git(error) => match error {
-            GitError::Timeout { .. } | GitError::Failed(_) | GitError::Io(_) | GitError::NoAccess { .. } => {
-                true
-            }
+            GitError::Timeout { .. }
+            | GitError::Failed(_)
+            | GitError::Io(_)
+            | GitError::DiskFull(_)
+            | GitError::NoAccess { .. } => true,
             GitError::BadUrl(_)
             | GitError::NotFound(_)
             | GitError::NoDefaultBranch(_)

@@ -22,6 +22,9 @@ use crate::App;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
+/// Stands in the log of a build for that of a stage, while the other stages can be read.
+const MISSING: &str = "[this log is missing in the log store]\n";
+
 /// Which part of a log, and how.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
@@ -45,7 +48,8 @@ pub(super) struct Asked {
         ("Range" = Option<String>, Header, description = "`bytes=FIRST-LAST`, `bytes=FIRST-` or `bytes=-COUNT`")),
     responses((status = 200, content_type = "text/plain", body = String),
         (status = 206, content_type = "text/plain", body = String, description = "The bytes that were asked for"),
-        (status = 416, description = "The range begins behind the end of the log")))]
+        (status = 416, description = "The range begins behind the end of the log"),
+        (status = 502, description = "The log is missing in the log store")))]
 pub(super) async fn stage(
     State(app): State<App>,
     caller: Caller,
@@ -78,6 +82,10 @@ pub(super) async fn stage(
         (None, Some(lines)) => (app.store.log_tail(stage, total, lines).await?, total),
         (None, None) => (0, total),
     };
+    if at < end {
+        // Once the answer has begun, nothing can be said any more.
+        app.store.read_log(stage, at, 1).await?;
+    }
     let reader = Reader { store: app.store, stage, at, end, writer: Writer::new(shape) };
     let mut response = Body::from_stream(stream::try_unfold(reader, step)).into_response();
     let headers = response.headers_mut();
@@ -244,7 +252,17 @@ struct All {
 impl All {
     async fn step(mut self) -> Result<Option<(Bytes, All)>, StoreError> {
         if let Some(reader) = &mut self.reader {
-            if let Some(data) = reader.next().await? {
+            let data = match reader.next().await {
+                Err(StoreError::LogMissing(why)) => {
+                    tracing::error!("{why}");
+                    self.reader = None;
+                    let note = if self.at_line_start { MISSING.to_owned() } else { format!("\n{MISSING}") };
+                    self.at_line_start = true;
+                    return Ok(Some((note.into(), self)));
+                }
+                other => other?,
+            };
+            if let Some(data) = data {
                 self.at_line_start = data.last().map_or(self.at_line_start, |last| *last == b'\n');
                 return Ok(Some((data.into(), self)));
             }

@@ -110,12 +110,16 @@ impl From<StoreError> for Refusal {
             StoreError::NotFound(_) => Refusal::not_found(),
             StoreError::Conflict(why) => Refusal::conflict(why),
             StoreError::Stale => Refusal::conflict(error.to_string()),
-            StoreError::Unavailable(why) => {
-                let detail = "The database does not answer or does not take anything. Try again in a moment.";
-                unavailable(detail, why)
+            StoreError::Unavailable(_) | StoreError::LogStore(_) => {
+                let outage = error.outage().unwrap_or_default();
+                unavailable(&format!("{outage} Try again in a moment."), error.to_string())
             }
-            StoreError::LogStore(why) => {
-                unavailable("The log store does not answer. Try again in a moment.", why)
+            StoreError::LogMissing(why) => {
+                let words = "This log is missing in the log store, where it was put when it was finished. Whoever runs \
+                             this server finds its name in the server's log, under this request's id.";
+                let mut refusal = Refusal::new(StatusCode::BAD_GATEWAY, "log_missing", words);
+                refusal.cause = Some(why);
+                refusal
             }
             StoreError::Sql(_) | StoreError::Corrupt(_) => Refusal::internal(error),
         }
@@ -156,7 +160,14 @@ impl From<ocelot_forge::GitError> for Refusal {
             | GitError::NoCommit { .. }
             | GitError::TooLarge(_) => Refusal::unprocessable("no_such_revision", detail),
             GitError::Timeout { .. } => Refusal::new(StatusCode::GATEWAY_TIMEOUT, "git_timeout", detail),
+            GitError::DiskFull(why) => unavailable(
+                "The server's disk is full, so it cannot fetch the repository. Try again when there is room.",
+                why,
+            ),
             GitError::Failed(_) => Refusal::new(StatusCode::BAD_GATEWAY, "git_failed", detail),
+            GitError::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                GitError::DiskFull(error.to_string()).into()
+            }
             GitError::Io(error) => Refusal::internal(error),
         }
     }

@@ -1,5 +1,5 @@
 //! Copies finished logs into the log store, takes them out of the database, and removes blobs that nobody needs. Of several
-//! servers one does it. While the log store is away, logs stay in the database.
+//! servers one does it. Each takes deleted logs out of its own database's journal. While the log store is away, logs stay in the database.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -33,6 +33,11 @@ pub(super) async fn log_store(app: App) -> anyhow::Result<()> {
             _ = here.tick() => {
                 if let Err(error) = app.store.stay_at_log_store().await {
                     tracing::warn!(%error, "other servers may think that this one is gone");
+                }
+                match app.store.scrub().await {
+                    Ok(true) => {}
+                    Ok(false) => tracing::warn!("readers still keep deleted logs in the journal of logs.db"),
+                    Err(error) => tracing::warn!(%error, "deleted logs stay in the journal of logs.db for now"),
                 }
             }
             _ = tick.tick() => match work.look().await {

@@ -4,6 +4,7 @@
 pub(crate) mod blob;
 mod place;
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,19 +54,22 @@ pub(crate) struct LogStore {
 impl LogStore {
     /// Makes the folder when it is missing; a bucket is not asked for yet.
     pub(crate) fn open(place: LogPlace, variables: &[(String, String)]) -> Result<LogStore, StoreError> {
-        let (store, prefix): (Arc<dyn ObjectStore>, _) = match &place {
-            LogPlace::Folder { path, .. } => {
-                std::fs::create_dir_all(path)
-                    .map_err(|error| StoreError::LogStore(format!("folder {}: {error}", path.display())))?;
-                let folder = LocalFileSystem::new_with_prefix(path)?;
-                // What was stored survives a power cut.
-                (Arc::new(folder.with_fsync(true)), String::new())
-            }
-            LogPlace::Bucket { bucket, prefix } => {
-                let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-                (Arc::new(bucket_store(bucket, variables)?), prefix)
-            }
-        };
+        let (store, prefix): (Arc<dyn ObjectStore>, _) =
+            match &place {
+                LogPlace::Folder { path, .. } => {
+                    // What stages wrote is for this user alone.
+                    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
+                        StoreError::LogStore(format!("folder {}: {error}", path.display()))
+                    })?;
+                    let folder = LocalFileSystem::new_with_prefix(path)?;
+                    // What was stored survives a power cut.
+                    (Arc::new(folder.with_fsync(true)), String::new())
+                }
+                LogPlace::Bucket { bucket, prefix } => {
+                    let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+                    (Arc::new(bucket_store(bucket, variables)?), prefix)
+                }
+            };
         Ok(LogStore { store, prefix, place, indexes: Mutex::default(), health: Mutex::default() })
     }
 

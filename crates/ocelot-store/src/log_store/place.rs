@@ -50,6 +50,9 @@ impl FromStr for LogPlace {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("keys for S3 come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".to_owned());
         }
+        if url.fragment().is_some() {
+            return Err("the name of a log store ends before `#`".to_owned());
+        }
         let shared = match url.query() {
             None => false,
             Some("shared=true") if url.scheme() == "file" => true,
@@ -63,6 +66,9 @@ impl FromStr for LogPlace {
                 Ok(LogPlace::Folder { path: path.ok_or_else(bad)?, shared })
             }
             ("file", Some(_)) => Err("a folder has three slashes: file:///folder".to_owned()),
+            ("s3", Some(_)) if url.port().is_some() => {
+                Err("a bucket has no port: the address of another service than Amazon's goes into AWS_ENDPOINT_URL".to_owned())
+            }
             ("s3", Some(bucket)) => {
                 let prefix = url.path().trim_matches('/').to_owned();
                 Ok(LogPlace::Bucket { bucket: bucket.to_owned(), prefix })
@@ -119,6 +125,8 @@ mod tests {
         check("s3://bucket/a/b/", Ok("s3://bucket/a/b"));
         check("file://var/logs", Err("three slashes"));
         check("file:///var/logs?shared=yes", Err("shared=true"));
+        check("s3://bucket:9/a", Err("AWS_ENDPOINT_URL"));
+        check("s3://bucket/a#b", Err("before `#`"));
         check("s3://key:secret@bucket/a", Err("AWS_ACCESS_KEY_ID"));
         for bad in ["", "/var/logs", "http://h/b", "s3://", "file:///"] {
             assert!(bad.parse::<LogPlace>().is_err(), "{bad}");

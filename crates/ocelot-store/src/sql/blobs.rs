@@ -238,7 +238,7 @@ impl Core {
             return Ok(());
         }
         let place = self.log_store.place();
-        Err(StoreError::Corrupt(format!(
+        Err(StoreError::LogMissing(format!(
             "{name}, the log of stage {stage}, is missing in the log store {place}"
         )))
     }

@@ -245,7 +245,9 @@ impl First {
         }
         let build = self.build.into_build()?;
         if !build.trust.may_start() {
-            return Err(StoreError::Corrupt(format!("job {job} waits for a worker, and nobody approved of it")));
+            return Err(StoreError::Corrupt(format!(
+                "job {job} waits for a worker, and nobody approved of it"
+            )));
         }
         let token = secret::random::<16>().to_vec();
         let spec: JobSpec = from_json(&self.spec)?;

@@ -4,9 +4,10 @@
 //! The store has a marker with the words that the database knows it by (`log-store` in `settings`). A folder that only this
 //! server sees has other words or none, so that no log is looked for where it is not.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,22 +30,38 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// A server is its data folder, on whatever machine it runs.
+    /// A server is its data folder, on whatever machine it runs. A copy of the folder is another server: the file says
+    /// which file it is.
     pub(super) async fn load(data: &Path) -> Result<User, StoreError> {
         let file = data.join("server-id");
         let failed = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", file.display()));
-        tokio::fs::create_dir_all(data).await.map_err(failed)?;
-        let id = match tokio::fs::read_to_string(&file).await {
-            Ok(id) if !id.trim().is_empty() => id.trim().to_owned(),
-            Ok(_) | Err(_) => {
-                let id = secret::hex(&secret::random::<6>());
-                tokio::fs::write(&file, format!("{id}\n")).await.map_err(failed)?;
-                id
+        tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).await.map_err(failed)?;
+        let text = tokio::fs::read_to_string(&file).await.unwrap_or_default();
+        let (id, mark) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
+        let about = tokio::fs::metadata(&file).await;
+        let id = match &about {
+            Ok(about) if !id.is_empty() && (mark.is_empty() || mark == which(about)) => id.to_owned(),
+            Ok(_) | Err(_) => secret::hex(&secret::random::<6>()),
+        };
+        let about = match about {
+            Ok(about) => about,
+            Err(_) => {
+                tokio::fs::File::create(&file).await.map_err(failed)?.metadata().await.map_err(failed)?
             }
         };
+        let whole = format!("{id}\n{}\n", which(&about));
+        if text != whole {
+            tokio::fs::write(&file, whole).await.map_err(failed)?;
+        }
         let host = tokio::fs::read_to_string("/proc/sys/kernel/hostname").await.unwrap_or_default();
         Ok(User { id, host: host.trim().to_owned(), adopted: OnceLock::new() })
     }
+}
+
+/// Tells a file from its copies.
+fn which(about: &std::fs::Metadata) -> String {
+    let made = about.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    format!("{}-{}", about.ino(), made.as_nanos())
 }
 
 /// A server, as others see it in the database.
@@ -251,6 +268,25 @@ mod tests {
             Err(words) => words,
         };
         assert!(got.contains(want) && (want.len() > 4 || got == want), "{situation:?}: {got}");
+    }
+
+    #[tokio::test]
+    async fn a_copied_folder_is_another_server() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+        let id = async |data: &Path| User::load(data).await.expect("an id").id;
+        let first = id(&one).await;
+        assert_eq!(id(&one).await, first);
+        std::fs::create_dir(&two).expect("a folder");
+        std::fs::copy(one.join("server-id"), two.join("server-id")).expect("a copy");
+        let second = id(&two).await;
+        assert_ne!(second, first);
+        assert_eq!((id(&two).await, id(&one).await), (second, first.clone()));
+        // Moved, it stays the same; one of the version before is taken over.
+        std::fs::rename(&one, folder.path().join("three")).expect("a new name");
+        assert_eq!(id(&folder.path().join("three")).await, first);
+        std::fs::write(two.join("server-id"), "0123456789ab\n").expect("a file");
+        assert_eq!((id(&two).await, id(&two).await), ("0123456789ab".to_owned(), "0123456789ab".to_owned()));
     }
 
     #[test]

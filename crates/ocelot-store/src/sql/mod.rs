@@ -79,6 +79,8 @@ pub(crate) struct Core {
     keys: keys::KeyFile,
     /// So many jobs of one repository run at once; 0 for no limit.
     pub(crate) jobs_per_repo: AtomicU32,
+    /// Bytes of deleted logs may still be in a journal.
+    unscrubbed: AtomicBool,
 }
 
 impl Drop for Core {
@@ -107,6 +109,7 @@ impl Core {
             label_sets: RwLock::default(),
             checked: Mutex::default(),
             jobs_per_repo: AtomicU32::new(0),
+            unscrubbed: AtomicBool::new(false),
             pools,
             wakes,
             instance,

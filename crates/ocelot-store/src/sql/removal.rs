@@ -4,6 +4,8 @@
 //! transactions: what was cut short is finished by the next call. A blob of the log store that holds the log is given up with the
 //! note, and goes after it: at once here, or by the sweep (`sql/blobs`).
 
+use std::sync::atomic::Ordering;
+
 use ocelot_model::{StageId, Status};
 
 use super::super::{WRITE, notify, now, scrub_logs};
@@ -26,13 +28,28 @@ impl Core {
         .await?;
         self.put_note(stage, note).await?;
         self.drop_chunks(stage.0, 1).await?;
-        scrub_logs(&self.pools.write_logs).await?;
+        self.unscrubbed.store(true, Ordering::Relaxed);
+        if !self.scrub().await? {
+            tracing::warn!(%stage, "readers keep a deleted log in the journal of logs.db; it is taken out when they end");
+        }
         self.remove_blobs(stage).await.map_err(|error| match error {
             StoreError::LogStore(why) => StoreError::LogStore(format!(
                 "readers get the note already, but the bytes are still there until it answers: {why}"
             )),
             other => other,
         })
+    }
+
+    /// Takes deleted bytes out of where they still are, if there are any; false while readers keep them.
+    pub(crate) async fn scrub(&self) -> Result<bool, StoreError> {
+        if !self.unscrubbed.swap(false, Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let done = scrub_logs(&self.pools.write_logs).await;
+        if !matches!(done, Ok(true)) {
+            self.unscrubbed.store(true, Ordering::Relaxed);
+        }
+        done
     }
 
     /// A log that may still grow is not deleted: what came later would be seen.

@@ -286,6 +286,7 @@ async fn a_changed_blob_is_not_shown(bed: Bed) {
     assert!(matches!(bed.second().await.read_log(STAGE, 0, 10).await, Err(StoreError::Corrupt(_))));
     std::fs::remove_file(&blob).unwrap();
     let error = bed.second().await.read_log(STAGE, 0, 10).await.unwrap_err();
+    assert!(matches!(error, StoreError::LogMissing(_)), "{error:?}");
     assert!(error.to_string().contains("missing in the log store file:///"), "{error}");
 }
 

@@ -15,6 +15,7 @@ both!(
     durable_bytes_show_on_stages,
     a_deleted_log_is_a_note,
     a_log_that_may_grow_is_not_deleted,
+    a_deleted_log_leaves_the_journal_when_its_readers_do,
 );
 
 const STAGE: StageId = StageId(7);
@@ -244,4 +245,27 @@ async fn deleted_bytes_are_in_no_file() {
 
 fn memmem(all: &[u8], part: &[u8]) -> bool {
     all.windows(part.len()).any(|window| window == part)
+}
+
+async fn a_deleted_log_leaves_the_journal_when_its_readers_do(bed: Bed) {
+    if bed.is_shared() {
+        assert!(bed.store.scrub().await.unwrap());
+        return;
+    }
+    let (stage, _) = over(&bed).await;
+    let secret = b"hunter2-hunter2";
+    bed.store.append_log(stage, 0, secret, &[]).await.unwrap();
+    bed.store.finish_log(stage, secret.len() as u64, &Sha256::digest(secret)).await.unwrap();
+    // Somebody reads, as a backup does.
+    let url = format!("sqlite://{}", bed.options.data.join("logs.db").display());
+    let mut reader = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    for sql in ["BEGIN", "SELECT count(*) FROM log_chunks"] {
+        sqlx::query(sql).fetch_all(&mut reader).await.unwrap();
+    }
+    bed.store.remove_log(stage, "deleted by ann").await.unwrap();
+    assert!(!bed.store.scrub().await.unwrap());
+    sqlx::query("COMMIT").execute(&mut reader).await.unwrap();
+    assert!(bed.store.scrub().await.unwrap());
+    let journal = std::fs::metadata(bed.options.data.join("logs.db-wal")).unwrap();
+    assert_eq!(journal.len(), 0);
 }

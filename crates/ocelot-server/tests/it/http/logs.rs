@@ -1,5 +1,7 @@
 //! Logs as text.
 
+use std::time::Duration;
+
 use ocelot_model::access::Role;
 use ocelot_model::build::Outcome;
 use ocelot_model::{StageId, Status};
@@ -299,4 +301,40 @@ async fn a_reader_who_comes_back_to_a_deleted_log_gets_the_note() {
         assert_eq!(ids.len(), all, "every event has an id of its own: {stream}");
     }
     assert!(noted > 0);
+}
+
+#[tokio::test]
+async fn a_log_that_is_missing_in_the_log_store_is_named_as_such() {
+    let (room, path, stage) = logged(b"one\ntwo\n").await;
+    let store = &room.app.store;
+    store.copy_log(stage, Duration::ZERO).await.unwrap();
+    store.drop_copied(100).await.unwrap();
+    let text = room.request(Method::GET, &path).send().await.unwrap().text().await.unwrap();
+    assert_eq!(text, "one\ntwo\n");
+    remove_blobs(&room.app.config.data.join("log-store"));
+    for query in ["", "?tail=1", "?search=two"] {
+        let (status, problem) = answer(room.request(Method::GET, &format!("{path}{query}"))).await;
+        assert_eq!(
+            (status, problem["code"].as_str()),
+            (StatusCode::BAD_GATEWAY, Some("log_missing")),
+            "{query}"
+        );
+        let words = problem["detail"].as_str().unwrap();
+        assert!(words.contains("missing in the log store") && !words.contains("file:"), "{words}");
+    }
+    // What is left of the build can be read.
+    let whole = path.split("/stages").next().unwrap().to_owned() + "/log";
+    let text = room.request(Method::GET, &whole).send().await.unwrap().text().await.unwrap();
+    assert!(text.contains("ready\n") && text.contains("[this log is missing in the log store]\n"), "{text}");
+}
+
+/// All of them, however deep.
+fn remove_blobs(folder: &std::path::Path) {
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            remove_blobs(&entry);
+        } else if entry.extension().is_some_and(|end| end == "zst") {
+            std::fs::remove_file(entry).unwrap();
+        }
+    }
 }
