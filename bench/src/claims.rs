@@ -171,6 +171,7 @@ pub(crate) async fn worker(store: &Store, os: &str) -> Result<WorkerId> {
         version: "0".into(),
         sharing: String::new(),
         condition: None,
+        process: String::new(),
     };
     Ok(store.worker_hello(&hello).await?)
 }

@@ -333,6 +333,10 @@ pub struct Worker {
     /// It has an identity of its own, by an enrolment token.
     #[serde(default)]
     pub enrolled: bool,
+    /// When another process with the same identity was last refused; null when none was.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub twin_at: Option<Timestamp>,
     /// Otherwise the name of the token that it comes with; null when that was revoked.
     #[serde(default)]
     pub token: Option<String>,

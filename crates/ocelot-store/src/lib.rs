@@ -943,6 +943,11 @@ impl Store {
         each!(self, core => core.worker_shares(id, sharing).await)
     }
 
+    /// Lets the sessions of this worker, on all servers, look how it stands.
+    pub async fn look_at_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
+        each!(self, core => core.look_at_worker(worker).await)
+    }
+
     /// These workers, which hold nothing, were just heard. Answers whether each is drained; `None` for those whose token
     /// or identity is not good any more.
     pub async fn workers_beat(

@@ -619,6 +619,10 @@ pub enum Standing {
         labels: BTreeMap<String, String>,
         /// It gets no more jobs.
         drained: bool,
+        /// The process that has its place, if that said which it is.
+        process: Option<String>,
+        /// That one took the place of another process, which may still be connected.
+        followed: bool,
     },
     /// What it came with is no longer good.
     Barred,
@@ -667,6 +671,8 @@ pub struct Hello {
     pub sharing: String,
     /// How its machine is; one of an older version does not say.
     pub condition: Option<Condition>,
+    /// Tells its process from others that come with the same; empty when it does not say.
+    pub process: String,
 }
 
 /// How a worker's machine is.
@@ -709,6 +715,8 @@ pub struct Worker {
     pub drained_by: Option<String>,
     /// It takes no more jobs, by its own word: it is about to end.
     pub ending: bool,
+    /// When another process with the same identity was last refused.
+    pub twin_at: Option<Timestamp>,
     /// The attempts that it holds, with repository and job name.
     pub holds: Vec<(Held, Repo, String)>,
 }

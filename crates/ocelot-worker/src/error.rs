@@ -30,6 +30,12 @@ pub enum WorkerError {
     /// The server did not let the worker enrol.
     #[error("this worker cannot enrol: {0}")]
     Enrolment(String),
+    /// The folder has jobs of a worker that the server knows by another token.
+    #[error(
+        "this folder has jobs that were begun with another token, and with this one the server would take them away: \
+         start the worker once more with the token that it had, until they have ended, or delete {0} to give them up"
+    )]
+    AnotherToken(String),
     /// There is nothing to come with.
     #[error("this worker has no token: give it one in OCELOT_TOKEN (`ocelot worker token create` makes one)")]
     NoToken,

@@ -9,11 +9,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
 
 /// A token that is for enrolment begins so.
 const ENROLMENT: &str = "oce_";
 /// A worker's own secret is this and 64 hexadecimal digits.
 const OWN: &str = "ocw_";
+/// A file with the beginning of a hash.
+const KNOWN_BY: &str = "known-by";
 
 /// What a worker comes with.
 #[derive(Debug, Clone)]
@@ -45,6 +48,32 @@ pub(crate) fn of(data: &Path, token: &SecretString) -> io::Result<Option<Identit
         (None, None) => return Ok(None),
     };
     Ok(Some(Identity { secret, own: true, enrolment }))
+}
+
+/// A name for this process that no other one has.
+pub(crate) fn process() -> io::Result<String> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+}
+
+/// What this worker came with when the server last took it in, in words that say nothing of it.
+fn mark(identity: &Identity) -> String {
+    let hash = Sha256::digest(identity.secret.expose_secret());
+    hash.iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// False when the server knew the worker with this folder by something else: then it would take away what that one runs.
+pub(crate) fn is_as_before(data: &Path, identity: &Identity) -> bool {
+    fs::read_to_string(data.join(KNOWN_BY)).map_or(true, |known| known.trim() == mark(identity))
+}
+
+/// The server has taken the worker in.
+pub(crate) fn remember(data: &Path, identity: &Identity) -> io::Result<()> {
+    if data.join(KNOWN_BY).exists() && is_as_before(data, identity) {
+        return Ok(());
+    }
+    fs::write(data.join(KNOWN_BY), mark(identity))
 }
 
 fn read(data: &Path) -> io::Result<Option<SecretString>> {

@@ -42,6 +42,8 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(10);
 pub(crate) struct Session {
     pub(crate) config: Config,
     pub(crate) identity: Identity,
+    /// Tells this process from others with the same identity.
+    pub(crate) process: String,
     pub(crate) board: Arc<Board>,
     /// Attempts to begin with.
     pub(crate) starts: mpsc::UnboundedSender<Start>,
@@ -182,6 +184,11 @@ fn ended(status: &tonic::Status, contact: &Shared) -> End {
     if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) {
         return End::Refused(status.message().to_owned());
     }
+    if status.code() == Code::AlreadyExists {
+        // It may end, so this one stays and says it each time.
+        tracing::error!("the server does not take this worker: {}", status.message());
+        return End::Broken;
+    }
     if status.code() == Code::FailedPrecondition {
         // No version in common. Either side may be brought up to date, so the worker stays and says it each time.
         tracing::error!("the server does not take this worker: {}", status.message());
@@ -213,6 +220,7 @@ impl Session {
             sharing,
             mirrors: Some(Mirrors { names: self.mirrors() }),
             condition: None,
+            process: self.process.clone(),
         }
     }
 

@@ -63,6 +63,9 @@ pub async fn work(config: Config, shutdown: impl Into<Shutdown>) -> Result<(), W
     let board = Arc::new(Board::new(config.slots));
     let (whole, torn) =
         Folder::list(&config.jobs()).map_err(WorkerError::io("cannot read the folder of jobs"))?;
+    if !whole.is_empty() && !identity::is_as_before(&config.data, &identity) {
+        return Err(WorkerError::AnotherToken(config.jobs().display().to_string()));
+    }
     let old = whole.into_iter().map(|(folder, offer, state)| seat(&board, folder, offer, state)).collect();
 
     let (starts, inbox) = mpsc::unbounded_channel();
@@ -76,6 +79,7 @@ pub async fn work(config: Config, shutdown: impl Into<Shutdown>) -> Result<(), W
     let session = Session {
         config: config.clone(),
         identity: identity.clone(),
+        process: identity::process().map_err(WorkerError::io("cannot read /dev/urandom"))?,
         board: Arc::clone(&board),
         starts,
         welcome: welcome.clone(),
@@ -138,6 +142,8 @@ impl Worker {
             instance = self.instance(&mut welcome) => instance?,
             () = self.shutdown.drain.cancelled() => return Ok(()),
         };
+        identity::remember(&self.config.data, &self.identity)
+            .map_err(WorkerError::io("cannot write to the worker's folder"))?;
         let watch = Watch {
             board: Arc::clone(&self.board),
             health: Arc::clone(&self.health),

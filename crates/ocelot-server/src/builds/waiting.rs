@@ -342,6 +342,7 @@ mod tests {
             token: None,
             drained_by: None,
             ending: false,
+            twin_at: None,
             holds: (0..i64::from(busy)).map(|n| (held(n), repo(), "default".to_owned())).collect(),
         }
     }

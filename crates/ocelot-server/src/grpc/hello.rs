@@ -62,6 +62,7 @@ pub(super) fn greeting(identity: Identity, hello: &Hello) -> ocelot_store::Hello
         version: hello.version.chars().take(100).collect(),
         sharing: sharing(&hello.sharing),
         condition: hello.condition.as_ref().map(condition),
+        process: hello.process.chars().take(64).collect(),
     }
 }
 

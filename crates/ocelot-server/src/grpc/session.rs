@@ -34,6 +34,8 @@ struct Session {
     identity: Identity,
     worker: WorkerId,
     name: String,
+    /// Which process of the worker it is, if that said so.
+    process: String,
     number: u64,
     outbox: Outbox,
     /// It takes no more jobs, as it said.
@@ -74,9 +76,16 @@ pub(super) async fn begin(
     };
     let protocol = hello::check(&hello)?;
     let greeting = hello::greeting(identity, &hello);
-    let worker = app.store.worker_hello(&greeting).await.map_err(|e| refusal(&e))?;
+    let worker = app.store.worker_hello(&greeting).await.map_err(|error| {
+        if matches!(error, StoreError::Conflict(_)) {
+            tracing::warn!(name = hello.name, "a worker was refused: {error}");
+        }
+        refusal(&error)
+    })?;
     let standing = app.store.worker_standing(worker, identity).await.map_err(|e| refusal(&e))?;
-    let Standing::Good { name, labels, drained } = standing else { return Err(super::auth::unknown()) };
+    let Standing::Good { name, labels, drained, followed, .. } = standing else {
+        return Err(super::auth::unknown());
+    };
     // Before it can be offered anything new.
     let held = app.store.held_by_worker(worker).await.map_err(|e| refusal(&e))?;
     let (outbox, told) = mpsc::channel(OUTBOX);
@@ -93,11 +102,16 @@ pub(super) async fn begin(
     stock.set_mirrors(hello.mirrors.map(|it| it.names).unwrap_or_default());
     let seat = app.fleet.sit(worker, Arc::new(labels), greeting.slots, stock, outbox.clone());
     app.fleet.close(worker, seat.session, drained);
-    let well = greeting.condition.is_none_or(|condition| condition.unwell.is_none());
+    if followed {
+        // Another process may be at another server. Here its session is over already.
+        app.store.look_at_worker(worker).await.map_err(|e| refusal(&e))?;
+    }
+    let well = greeting.condition.as_ref().is_none_or(|condition| condition.unwell.is_none());
     app.fleet.set_well(worker, seat.session, well);
     tracing::info!(%worker, name, slots = hello.slots, version = hello.version, "worker connected");
     let (number, ending, spoke) = (seat.session, AtomicBool::new(false), AtomicBool::new(false));
-    let session = Session { app, identity, worker, name, number, outbox, ending, spoke };
+    let process = greeting.process;
+    let session = Session { app, identity, worker, name, process, number, outbox, ending, spoke };
     // One that was connected here may be another process of the same name, or its own stream that has not ended yet:
     // what it holds is left to its lease.
     let held = if seat.again { Vec::new() } else { held };
@@ -197,6 +211,15 @@ impl Session {
     /// it is drained. A database that does not answer is no reason for anything.
     async fn barred(&self) -> Option<End> {
         let (why, status) = match self.app.store.worker_standing(self.worker, self.identity).await.ok()? {
+            Standing::Good { process: Some(process), .. }
+                if !self.process.is_empty() && process != self.process =>
+            {
+                let name = &self.name;
+                tracing::warn!(worker = %self.worker, "two processes use the identity of worker {name}");
+                let words = format!("another process has come as worker {name}, with the same identity");
+                let _ = self.outbox.send(Box::new(Err(Status::aborted(words.clone())))).await;
+                return Some(End::Back(words));
+            }
             Standing::Good { drained, .. } => {
                 self.app.fleet.close(
                     self.worker,

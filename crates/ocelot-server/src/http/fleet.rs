@@ -55,6 +55,7 @@ pub(super) fn worker(caller: &Caller, row: Worker) -> api::Worker {
         last_seen_at: row.last_seen_at,
         drained_by: row.drained_by,
         enrolled: row.enrolled,
+        twin_at: row.twin_at,
         token: row.token,
         jobs,
     }

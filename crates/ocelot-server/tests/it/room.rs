@@ -161,6 +161,7 @@ impl Room {
             version: "0".to_owned(),
             sharing: "same-paths".to_owned(),
             condition: None,
+            process: String::new(),
         };
         self.app.store.worker_hello(&hello).await.unwrap()
     }

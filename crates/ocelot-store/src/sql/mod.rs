@@ -36,11 +36,12 @@ mod sessions;
 mod stages;
 mod state;
 mod tokens;
+mod twins;
 mod workers;
 
 pub(crate) use dump::dump;
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, RwLock};
 
 use ocelot_model::{BuildNumber, RepoId};

@@ -27,6 +27,7 @@ struct WorkerRow {
     token: Option<String>,
     drained_by: Option<String>,
     ending: bool,
+    twin_at: Option<i64>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -41,10 +42,20 @@ struct HeldJobRow {
 impl Core {
     pub(crate) async fn worker_hello(&self, hello: &Hello) -> Result<WorkerId, StoreError> {
         let mut tx = self.begin().await?;
+        let meeting = self.meet(&mut tx, hello).await?;
+        if let Some(meeting) = &meeting
+            && let Some(refusal) = meeting.refusal(&mut tx).await?
+        {
+            self.commit(tx).await?;
+            return Err(refusal);
+        }
         let id = match hello.identity {
             Identity::Token(token) => hello_with_token(&mut tx, token, hello).await?,
             Identity::Own(id) => hello_of_its_own(&mut tx, id, hello).await?,
         };
+        if let Some(meeting) = meeting {
+            meeting.write(&mut tx, id).await?;
+        }
         self.commit(tx).await?;
         Ok(id)
     }
@@ -68,8 +79,8 @@ impl Core {
             Identity::Token(token) => token.0,
             Identity::Own(_) => OWN,
         };
-        let row: Option<(String, String, bool, bool)> = sqlx::query_as(
-            "SELECT w.name, w.labels, w.drained_by IS NOT NULL,
+        let row: Option<(String, String, bool, Option<String>, bool, bool)> = sqlx::query_as(
+            "SELECT w.name, w.labels, w.drained_by IS NOT NULL, w.process, w.former IS NOT NULL OR w.twin IS NOT NULL,
                     CASE WHEN $2 = 0 THEN w.secret_sha256 IS NOT NULL ELSE EXISTS
                         (SELECT 1 FROM tokens WHERE id = $2 AND (expires_at IS NULL OR expires_at > $3)) END
              FROM workers w WHERE w.id = $1",
@@ -82,8 +93,8 @@ impl Core {
         Ok(match row {
             None => Standing::Removed,
             Some((.., false)) => Standing::Barred,
-            Some((name, labels, drained, true)) => {
-                Standing::Good { name, labels: raw::labels(&labels)?, drained }
+            Some((name, labels, drained, process, followed, true)) => {
+                Standing::Good { name, labels: raw::labels(&labels)?, drained, process, followed }
             }
         })
     }
@@ -242,7 +253,7 @@ impl Core {
         let now = now(&mut tx).await?;
         let workers: Vec<WorkerRow> = sqlx::query_as(
             "SELECT w.id, w.name, w.labels, w.slots, w.version, w.sharing, w.disk_free, w.disk_total, w.unwell,
-                    w.last_seen_at, w.connected, w.token_id = 0 AS enrolled, t.name AS token, w.drained_by, w.ending
+                    w.last_seen_at, w.connected, w.token_id = 0 AS enrolled, t.name AS token, w.drained_by, w.ending, w.twin_at
              FROM workers w LEFT JOIN tokens t ON t.id = w.token_id ORDER BY w.name, w.id",
         )
         .fetch_all(&mut *tx)
@@ -300,6 +311,7 @@ impl WorkerRow {
             token: self.token,
             drained_by: self.drained_by,
             ending: self.ending,
+            twin_at: self.twin_at.map(time).transpose()?,
             holds,
         })
     }

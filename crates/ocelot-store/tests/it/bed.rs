@@ -170,6 +170,7 @@ pub(crate) fn hello(token: TokenId, name: &str, labels: &str) -> Hello {
         version: "0.1.0".into(),
         sharing: "same paths".into(),
         condition: None,
+        process: String::new(),
     }
 }
 

@@ -18,6 +18,7 @@ both!(
     a_lease_is_one_workers,
     what_is_old_is_forgotten,
     those_that_hold_nothing_are_noted_together,
+    of_two_processes_the_first_has_the_place,
 );
 
 const OWN: &str = "ocw_one";
@@ -83,7 +84,8 @@ async fn labels_of_the_enrolment_stand(bed: Bed) {
     };
     for labels in ["zone=inside os=linux", "os=linux"] {
         assert_eq!(bed.store.worker_hello(&said(labels)).await.unwrap(), id);
-        let Standing::Good { name, labels, drained } = bed.store.worker_standing(id, identity).await.unwrap()
+        let Standing::Good { name, labels, drained, .. } =
+            bed.store.worker_standing(id, identity).await.unwrap()
         else {
             panic!("it may not work");
         };
@@ -199,4 +201,33 @@ async fn those_that_hold_nothing_are_noted_together(bed: Bed) {
     assert_eq!(bed.store.workers_beat(&[one, own]).await.unwrap(), [(one, None), (own, Some(false))]);
     bed.store.bar_worker(own, "ann").await.unwrap();
     assert_eq!(bed.store.workers_beat(&[own]).await.unwrap(), [(own, None)]);
+}
+
+async fn of_two_processes_the_first_has_the_place(bed: Bed) {
+    let token = bed.token("t").await;
+    let come = async |process: &str| {
+        let said = Hello { process: process.into(), ..hello(token, "w", "") };
+        bed.store.worker_hello(&said).await
+    };
+    let id = come("a").await.unwrap();
+    let has_place = async |want: &str| {
+        let standing = bed.store.worker_standing(id, Identity::Token(token)).await.unwrap();
+        assert!(matches!(&standing, Standing::Good { process: Some(it), .. } if it == want), "{standing:?}");
+    };
+    let twin_at = async || bed.store.list_workers().await.unwrap()[0].twin_at;
+    // A restart, as far as anybody can tell.
+    come("b").await.unwrap();
+    has_place("b").await;
+    assert_eq!(twin_at().await, None);
+    // But the first one is still there.
+    come("a").await.unwrap();
+    has_place("a").await;
+    let error = come("b").await.unwrap_err().to_string();
+    assert!(error.contains("another process is connected as worker w"), "{error}");
+    assert!(twin_at().await.is_some());
+    has_place("a").await;
+    // Once it has gone, the other one may have it.
+    bed.store.worker_goodbye(id).await.unwrap();
+    come("b").await.unwrap();
+    has_place("b").await;
 }

@@ -189,6 +189,7 @@ pub(crate) fn hello(name: &str, slots: u32) -> Hello {
         sharing: "same-paths".into(),
         mirrors: None,
         condition: None,
+        process: String::new(),
     }
 }
 

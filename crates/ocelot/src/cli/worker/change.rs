@@ -60,7 +60,7 @@ async fn find(client: &Client, word: &str) -> anyhow::Result<Worker> {
         (Some(worker), true) => Ok(worker),
         (None, _) => bail!("no worker has the name or id `{word}`; `ocelot worker list` shows all"),
         (Some(_), false) => {
-            bail!("`{word}` is several workers: take the id that `ocelot worker list --json` shows")
+            bail!("`{word}` is several workers: take the id that `ocelot worker list` shows")
         }
     }
 }

@@ -1,10 +1,14 @@
 //! `ocelot worker list`.
 
 use clap::Args;
+use jiff::{SignedDuration, Timestamp};
 use ocelot_model::size;
 
 use crate::cli::account::Remote;
 use crate::cli::show;
+
+/// So long it is worth a note.
+const TWINS: SignedDuration = SignedDuration::from_mins(2);
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -35,12 +39,26 @@ pub(crate) async fn list(options: Options) -> anyhow::Result<u8> {
             || "–".to_owned(),
             |(free, all)| format!("{} of {}", size::words(free), size::words(all)),
         );
-        let unwell = worker.unwell.unwrap_or_default();
+        // Each of two processes comes back within seconds.
+        let twins = worker.twin_at.is_some_and(|at| Timestamp::now().duration_since(at) < TWINS);
+        let twins = twins.then(|| "another process with its identity is refused".to_owned());
+        let noted = worker.unwell.into_iter().chain(twins).collect::<Vec<_>>().join("; ");
         let labels = super::pairs(&worker.labels);
-        [worker.name, state, slots, free, labels, worker.sharing, worker.version, seen, unwell]
+        [
+            worker.id.to_string(),
+            worker.name,
+            state,
+            slots,
+            free,
+            labels,
+            worker.sharing,
+            worker.version,
+            seen,
+            noted,
+        ]
     });
     let headings =
-        ["WORKER", "STATE", "BUSY", "FREE", "LABELS", "FILES", "VERSION", "LAST SEEN", "TAKES NO JOBS"];
+        ["ID", "WORKER", "STATE", "BUSY", "FREE", "LABELS", "FILES", "VERSION", "LAST SEEN", "NOTE"];
     show::table(headings, rows, "No worker yet; `ocelot worker --server URL --token T` starts one.")?;
     Ok(0)
 }
