@@ -92,6 +92,7 @@ pub(crate) async fn backup(options: Backup) -> anyhow::Result<u8> {
             .context("nothing is backed up")?;
         return Ok(0);
     }
+    check_target(&options.file)?;
     let beside = beside(&options.file);
     let rows = write(&place, !options.without_logs, &beside).await.inspect_err(|_| {
         let _ = std::fs::remove_file(&beside);
@@ -100,6 +101,17 @@ pub(crate) async fn backup(options: Backup) -> anyhow::Result<u8> {
         .with_context(|| format!("cannot write {}", options.file.display()))?;
     show::line(format_args!("Backed up {rows} rows into {}.", options.file.display()))?;
     Ok(0)
+}
+
+/// Only a file, or nothing yet: a link, a pipe or a device in its place is not what was meant, and would be replaced.
+fn check_target(file: &Path) -> anyhow::Result<()> {
+    match std::fs::symlink_metadata(file) {
+        Ok(about) if !about.is_file() => Err(usage(format!(
+            "{} is no plain file: name a new file, or one that is to be replaced; `-` is standard output",
+            file.display()
+        ))),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Where the file grows: under its own name it is whole or the earlier one.
@@ -112,7 +124,12 @@ fn beside(file: &Path) -> PathBuf {
 async fn write(place: &ocelot_store::Options, logs: bool, path: &Path) -> anyhow::Result<u64> {
     let cannot = || format!("cannot write {}", path.display());
     // Hashes of tokens and the logs of all repositories are in it.
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    // What another one left half way, whoever may read it.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(cannot),
+        Ok(()) | Err(_) => {}
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let mut file = std::io::BufWriter::with_capacity(1 << 20, file.with_context(cannot)?);
     let rows = Store::back_up(place, logs, &mut file).await.context("nothing is backed up")?;
     file.flush().with_context(cannot)?;
@@ -120,15 +137,33 @@ async fn write(place: &ocelot_store::Options, logs: bool, path: &Path) -> anyhow
     Ok(rows)
 }
 
+async fn restore_into(place: &ocelot_store::Options, file: &Path) -> anyhow::Result<ocelot_store::About> {
+    // No server may be at work there.
+    let _locks = if place.database_url.starts_with("sqlite:") {
+        Some((roles::lock::lock(&place.data)?, roles::lock::database(&place.database_url)?))
+    } else {
+        None
+    };
+    Store::restore(place, file).await.context("nothing is restored")
+}
+
 pub(crate) async fn restore(options: Restore) -> anyhow::Result<u8> {
     if options.file == Path::new("-") {
         return Err(usage("give the name of a file: it is read twice, first to see whether it is whole"));
     }
     let place = options.place.options()?;
-    // No server may be at work in the folder.
-    let _lock =
-        if place.database_url.starts_with("sqlite:") { Some(roles::lock::lock(&place.data)?) } else { None };
-    let about = Store::restore(&place, &options.file).await.context("nothing is restored")?;
+    let is_new = !place.data.exists();
+    let sqlite = place.database_url.starts_with("sqlite:");
+    let restored = restore_into(&place, &options.file).await;
+    // A folder that nobody asked for, and that has nothing of theirs in it.
+    if is_new && (restored.is_err() || (!sqlite && options.place.data.is_none())) {
+        for made in ["lock", "ocelot.db.lock", "server-id"] {
+            let _ = std::fs::remove_file(place.data.join(made));
+        }
+        let _ = std::fs::remove_dir(place.data.join("log-store"));
+        let _ = std::fs::remove_dir(&place.data);
+    }
+    let about = restored?;
     show::line(format_args!("Restored the backup of {}.", about.taken_at.strftime("%Y-%m-%d %H:%M:%S UTC")))?;
     if !about.logs {
         show::line("It had no logs; a note stands in their place.")?;

@@ -18,7 +18,7 @@ pub(crate) struct Asked {
     #[arg(long, requires = "explain")]
     branch: Option<String>,
     /// A file that its commits changed; several times for several. Without it, no file is known.
-    #[arg(long, requires = "explain", num_args = 1.., value_name = "FILE")]
+    #[arg(long, requires = "explain", value_name = "FILE")]
     changed: Vec<String>,
     /// What made it: push, pull_request, tag, poll, schedule, manual, subscription or retry.
     #[arg(long, requires = "explain", default_value = "push")]

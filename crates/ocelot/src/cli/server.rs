@@ -38,6 +38,7 @@ pub(crate) async fn server(options: Options) -> anyhow::Result<u8> {
     let data = options.data()?;
     options.log.begin();
     let _lock = roles::lock::lock(&data)?;
+    let _database = roles::lock::database(&database)?;
     let ending = roles::signals::listen(false)?;
     let mut server = ocelot_server::start(options.config(data.clone(), database)?).await?;
     if let Some(path) = &options.address_file {

@@ -28,8 +28,9 @@ pub(crate) async fn up(options: Options) -> anyhow::Result<u8> {
     let data = options.data()?;
     options.log.begin();
     let _lock = roles::lock::lock(&data)?;
-    let ending = roles::signals::listen(slots > 0)?;
     let database = format!("sqlite://{}", data.join("ocelot.db").display());
+    let _database = roles::lock::database(&database)?;
+    let ending = roles::signals::listen(slots > 0)?;
     let mut server = ocelot_server::start(options.config(data.clone(), database)?).await?;
     if let Some(path) = &options.address_file {
         roles::write_address(path, &server)?;
@@ -43,7 +44,7 @@ pub(crate) async fn up(options: Options) -> anyhow::Result<u8> {
         roles::machine(),
     );
     config.slots = slots;
-    work.apply(&mut config);
+    work.apply(&mut config)?;
     tokio::select! {
         ended = server.wait() => ended?,
         ended = worker(config, &ending) => ended?,

@@ -10,6 +10,8 @@ const OWN_LABELS: [&str; 3] = ["os", "arch", "executor"];
 /// Longest name, key and value that a server takes from a worker.
 const NAME_MAX: usize = 100;
 const KEY_MAX: usize = 63;
+/// More than any machine has.
+const CORES_MAX: f64 = 10_000.0;
 
 /// `http://host:port` or `https://…`, without a slash at its end.
 pub(crate) fn web_address(text: &str) -> Result<String, String> {
@@ -136,8 +138,8 @@ pub(crate) fn limit(text: &str) -> Result<Limit, String> {
 
 /// `2`, `0.5`.
 pub(crate) fn cores(text: &str) -> Result<f64, String> {
-    let cores = text.parse().ok().filter(|cores: &f64| cores.is_finite() && *cores >= 0.01);
-    cores.ok_or_else(|| "write a number of processor cores, such as 2 or 0.5".to_owned())
+    let cores = text.parse().ok().filter(|cores: &f64| (0.01..=CORES_MAX).contains(cores));
+    cores.ok_or_else(|| format!("write a number of processor cores up to {CORES_MAX}, such as 2 or 0.5"))
 }
 
 #[cfg(test)]
@@ -168,7 +170,7 @@ mod tests {
 
     #[test]
     fn processor_cores() {
-        check(cores, &["2", "0.5"], &["", "0", "-1", "many", "inf", "NaN", "2 cores"]);
+        check(cores, &["2", "0.5"], &["", "0", "-1", "many", "inf", "NaN", "1e300", "2 cores"]);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use clap::{Args, ValueEnum};
 use ocelot_worker::{Config, ExecutorKind, Keep, MinFree};
 
+use crate::exit::usage;
+
 use super::read::{Age, Limit, age, label, limit, size};
 
 #[derive(Debug, Args)]
@@ -45,8 +47,17 @@ enum Kind {
 
 impl WorkOptions {
     /// Writes them into the worker's configuration.
-    pub(crate) fn apply(self, config: &mut Config) {
-        config.labels = self.labels.into_iter().collect();
+    pub(crate) fn apply(self, config: &mut Config) -> anyhow::Result<()> {
+        for (key, value) in self.labels {
+            match config.labels.insert(key.clone(), value.clone()) {
+                Some(other) if other != value => {
+                    return Err(usage(format!(
+                        "--label: {key} is {other} and {value}; a worker has one of each"
+                    )));
+                }
+                Some(_) | None => {}
+            }
+        }
         config.executor = match self.executor {
             None | Some(Kind::Docker) => ExecutorKind::Docker,
             Some(Kind::Host) => ExecutorKind::Host,
@@ -58,6 +69,7 @@ impl WorkOptions {
             bytes: self.min_free.map_or(config.min_free.bytes, |Limit(bytes)| bytes),
             percent: self.min_free_percent.unwrap_or(config.min_free.percent),
         };
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ocelot_api::body::{Build, Job};
 use ocelot_model::Status;
-use ocelot_testkit::{Setup, TestApp, wait_for};
+use ocelot_testkit::{Postgres, Setup, TestApp, wait_for};
 
 use super::OCELOT;
 
@@ -111,4 +111,32 @@ async fn a_damaged_backup_is_refused() {
     let none = app.cli(&["backup", "x", "--data", "nowhere"]).await.expect(64);
     assert!(none.stderr.contains("--database-url"), "{none:?}");
     app.cli(&["restore", "-"]).await.expect(64);
+    // A folder that nobody asked for is not left behind.
+    let file = file.to_str().unwrap();
+    app.cli(&["restore", "nothing-here"]).await.expect(2);
+    assert!(!app.home().join("home/data").exists());
+    let postgres = tokio::task::spawn_blocking(|| Postgres::shared().database()).await.unwrap();
+    app.cli(&["restore", file, "--database-url", &postgres]).await.expect(0);
+    assert!(!app.home().join("home/data").exists());
+}
+
+#[tokio::test]
+async fn a_backup_replaces_files_only() {
+    let app = TestApp::start(OCELOT, Setup::NoWorker).await;
+    std::fs::create_dir_all(app.home().join("home")).unwrap();
+    let path = |name: &str| app.home().join("home").join(name);
+    let data = app.data().to_str().unwrap().to_owned();
+    std::fs::write(path("precious"), "text").unwrap();
+    std::os::unix::fs::symlink(path("precious"), path("link")).unwrap();
+    for name in ["link", "/dev/null", "."] {
+        let said = app.cli(&["backup", name, "--data", &data]).await.expect(64);
+        assert!(said.stderr.contains("is no plain file"), "{said:?}");
+    }
+    assert_eq!(std::fs::read_to_string(path("precious")).unwrap(), "text");
+    // What another one left half way may be read by anybody.
+    std::fs::write(path("file.part"), "half").unwrap();
+    std::fs::set_permissions(path("file.part"), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    app.cli(&["backup", "file", "--data", &data]).await.expect(0);
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(path("file")).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
 }

@@ -107,7 +107,9 @@ fn validate_explains_what_would_run() {
         let all: Vec<&str> = ["validate", "--explain"].iter().chain(args).copied().collect();
         call(folder.path(), &all, "").expect(code)
     };
-    let said = explain(&["--branch", "feature/x", "--changed", "src/a", "docs/b"], 0).stdout;
+    let said =
+        explain(&["--branch", "feature/x", "--changed", "src/a", "--changed", "docs/b", "ocelot.yml"], 0)
+            .stdout;
     for line in [
         "A build of feature/x by push",
         "free runs it has no condition",

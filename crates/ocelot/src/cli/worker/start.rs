@@ -82,7 +82,7 @@ fn config(options: Options) -> anyhow::Result<Config> {
     let mut config = Config::new(server, token, data, options.name.unwrap_or_else(roles::machine));
     config.ca_cert = options.ca_cert;
     config.slots = options.slots.unwrap_or(config.slots);
-    options.work.apply(&mut config);
+    options.work.apply(&mut config)?;
     if config.token.expose_secret().is_empty() && options.token_file.is_none() && !is_enrolled(&config) {
         return Err(missing("token `ocelot worker token create` on the server makes one"));
     }
