@@ -1,8 +1,10 @@
 //! The JSON bodies of `/api/v1`. Times are RFC 3339 in UTC, durations milliseconds.
 
+mod forge;
 mod secrets;
 mod times;
 
+pub use forge::*;
 pub use secrets::{Hidden, NewSecret, Secret};
 pub use times::*;
 
@@ -263,6 +265,9 @@ pub struct Repo {
     #[serde(default)]
     #[schema(value_type = String, example = "forks")]
     pub approvals: Approvals,
+    /// Its forge sends webhooks (`ocelot watch`).
+    #[serde(default)]
+    pub watched: bool,
 }
 
 /// Body of `PATCH /api/v1/repos/{handle}`. What is left out stays as it is.
@@ -279,12 +284,19 @@ pub struct RepoChange {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRepo {
-    /// `https://…`, `ssh://…`, `git@host:path`, or a local path where the server allows it.
+    /// For plain git: `https://…`, `ssh://…`, `git@host:path`, or a local path where the server allows it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub clone_url: String,
     /// Short name of the forge; default `git`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forge: Option<String>,
-    /// Default: the last segment of the URL without `.git`.
+    /// For other forges: `OWNER/NAME` there. The forge is asked for all the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_name: Option<String>,
+    /// It is cloned over ssh, not HTTPS.
+    #[serde(default)]
+    pub ssh: bool,
+    /// For plain git; default: the last segment of the URL without `.git`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Readable without a token.
@@ -442,17 +454,6 @@ pub struct NewPause {
     /// Why, in one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-}
-
-/// A configured forge.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct Forge {
-    /// Short name, the first segment of handles.
-    pub name: String,
-    /// `git`, `github`, `gitlab`, `bitbucket` or `gitea` (also for Forgejo).
-    pub kind: String,
-    /// Base URL; empty for plain git.
-    pub base_url: String,
 }
 
 /// Whom the server takes the caller for.

@@ -20,9 +20,10 @@ use futures_util::{Stream, StreamExt as _};
 use reqwest::Method;
 
 use crate::body::{
-    ApproveBuild, Build, CreatedToken, CreatedWorkerToken, NewBuild, NewPause, NewPoll, NewRepo, NewSchedule,
-    NewSecret, NewToken, NewWorkerToken, Page, PauseState, Poll, QueueItem, Repo, RepoChange, RetryBuild,
-    Schedule, Secret, Token, WhoAmI, Worker, WorkerToken,
+    ApproveBuild, Build, CreatedToken, CreatedWorkerToken, Forge, ForgeChange, ForgeRepos, NewBuild,
+    NewForge, NewPause, NewPoll, NewRepo, NewSchedule, NewSecret, NewToken, NewWorkerToken, Page, PauseState,
+    Poll, QueueItem, Removed, Repo, RepoChange, RetryBuild, Schedule, Secret, Token, Watch, WhoAmI, Worker,
+    WorkerToken,
 };
 
 /// Answers of this module.
@@ -200,9 +201,44 @@ impl Client {
         self.send(Method::PATCH, &format!("repos/{handle}"), Some(change)).await
     }
 
-    /// Forgets a repository with its builds.
-    pub async fn remove_repo(&self, handle: &str) -> Result<()> {
-        self.delete(&format!("repos/{handle}")).await
+    /// Forgets a repository with its builds; answers what could not be removed with it.
+    pub async fn remove_repo(&self, handle: &str) -> Result<Option<Removed>> {
+        self.send_for(Method::DELETE, &format!("repos/{handle}")).await
+    }
+
+    /// Lets a repository's forge send webhooks.
+    pub async fn watch(&self, handle: &str) -> Result<Watch> {
+        self.send(Method::POST, &format!("watch/{handle}"), None::<&()>).await
+    }
+
+    /// Ends that.
+    pub async fn unwatch(&self, handle: &str) -> Result<()> {
+        self.delete(&format!("watch/{handle}")).await
+    }
+
+    /// All forges.
+    pub async fn forges(&self) -> Result<Vec<Forge>> {
+        self.all("forges").await
+    }
+
+    /// Adds a forge.
+    pub async fn add_forge(&self, forge: &NewForge) -> Result<Forge> {
+        self.send(Method::POST, "forges", Some(forge)).await
+    }
+
+    /// Gives a forge other credentials.
+    pub async fn change_forge(&self, name: &str, change: &ForgeChange) -> Result<Forge> {
+        self.send(Method::PATCH, &format!("forges/{name}"), Some(change)).await
+    }
+
+    /// Forgets a forge that has no repositories here.
+    pub async fn remove_forge(&self, name: &str) -> Result<()> {
+        self.delete(&format!("forges/{name}")).await
+    }
+
+    /// The repositories that a forge has, of one account or of all.
+    pub async fn forge_repos(&self, name: &str, owner: Option<&str>) -> Result<ForgeRepos> {
+        self.get(&format!("forges/{name}/repos"), &[("owner", owner)]).await
     }
 
     /// Polls of all repositories that the token may read.

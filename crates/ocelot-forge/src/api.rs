@@ -23,6 +23,8 @@ pub(crate) type Result<T> = std::result::Result<T, ApiError>;
 /// A configured forge.
 #[derive(Debug)]
 pub struct Settings {
+    /// What it is called where its requests are counted.
+    pub name: String,
     /// Which language it speaks.
     pub kind: ForgeKind,
     /// Its address, as people type it into a browser; the address of its API follows from it.
@@ -34,16 +36,21 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The public instance of a kind; Gitea's is Codeberg.
+    /// Those of the public instance of a kind.
     pub fn new(kind: ForgeKind, access: Access) -> Settings {
-        let base_url = match kind {
-            ForgeKind::Github => "https://github.com",
-            ForgeKind::Gitlab => "https://gitlab.com",
-            ForgeKind::Bitbucket => "https://bitbucket.org",
-            ForgeKind::Gitea => "https://codeberg.org",
-            ForgeKind::Git => "",
-        };
-        Settings { kind, base_url: base_url.to_owned(), access, time: Duration::from_secs(30) }
+        let (name, base_url) = (kind.as_str().to_owned(), public_url(kind).to_owned());
+        Settings { name, kind, base_url, access, time: Duration::from_secs(30) }
+    }
+}
+
+/// The address of the public instance of a kind; Gitea's is Codeberg.
+pub const fn public_url(kind: ForgeKind) -> &'static str {
+    match kind {
+        ForgeKind::Github => "https://github.com",
+        ForgeKind::Gitlab => "https://gitlab.com",
+        ForgeKind::Bitbucket => "https://bitbucket.org",
+        ForgeKind::Gitea => "https://codeberg.org",
+        ForgeKind::Git => "",
     }
 }
 
@@ -187,6 +194,15 @@ impl Forge {
             ForgeKind::Bitbucket => Ok(Forge::Bitbucket(Bitbucket(client))),
             ForgeKind::Gitea => Ok(Forge::Gitea(Gitea(client))),
             ForgeKind::Git => Err(BadSettings("plain git has no API".to_owned())),
+        }
+    }
+
+    /// Tries the credentials. That they do not suffice for what is asked here is no error: they may be for one
+    /// repository alone.
+    pub async fn check(&self) -> Result<()> {
+        match each!(self, forge => forge.check().await) {
+            Err(ApiError::Forbidden(_) | ApiError::RateLimited { .. }) => Ok(()),
+            other => other,
         }
     }
 

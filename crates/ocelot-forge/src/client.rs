@@ -28,6 +28,7 @@ pub(crate) struct Client(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     http: reqwest::Client,
+    name: String,
     /// The root of the API.
     base: Url,
     keys: Keys,
@@ -81,7 +82,8 @@ impl Client {
             .build()
             .map_err(|error| BadSettings(format!("no HTTP client can be made: {error}")))?;
         let keys = Keys::new(settings.kind, settings.access, &settings.base_url)?;
-        Ok(Client(Arc::new(Inner { http, base, keys, time: settings.time })))
+        let (name, time) = (settings.name, settings.time);
+        Ok(Client(Arc::new(Inner { http, name, base, keys, time })))
     }
 
     /// Segments are escaped: none can leave the API.
@@ -183,6 +185,18 @@ impl Client {
         Err(from_answer(answer.status, &answer.headers, &answer.body, what))
     }
 
+    fn count(&self, status: Option<StatusCode>) {
+        let outcome = match status.map(|status| status.as_u16()) {
+            Some(200..=399) => "ok",
+            Some(429) => "limited",
+            Some(400..=499) => "refused",
+            Some(_) => "failed",
+            None => "unreachable",
+        };
+        let forge = self.0.name.clone();
+        metrics::counter!("ocelot_forge_requests_total", "forge" => forge, "outcome" => outcome).increment(1);
+    }
+
     /// One request, with the redirects that stay on the host and keep the method.
     pub(crate) async fn once(
         &self,
@@ -197,7 +211,9 @@ impl Client {
         for _ in 0..=REDIRECTS_MAX {
             let request = self.0.http.request(method.clone(), url.clone()).timeout(self.0.time);
             let request = auth.put(with(request.header(header::ACCEPT, accept), sent));
-            let response = request.send().await.map_err(|error| broken(&error))?;
+            let answer = request.send().await;
+            self.count(answer.as_ref().ok().map(Response::status));
+            let response = answer.map_err(|error| broken(&error))?;
             match redirect(method, &url, &response) {
                 Some(next) => url = next,
                 None => return read(response, max).await,

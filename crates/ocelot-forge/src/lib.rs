@@ -22,7 +22,7 @@ pub mod url;
 pub use access::Access;
 pub use api::{
     BadSettings, Branch, Changes, CommitStatus, Forge, Listing, NewWebhook, Permission, RemoteRepo, Settings,
-    Webhook,
+    Webhook, public_url,
 };
 pub use api_error::ApiError;
 pub use error::GitError;

@@ -22,6 +22,8 @@ pub struct App {
     pub live: Live,
     /// Repositories as git sees them.
     pub git: ocelot_forge::Git,
+    /// Forges that this server has spoken to.
+    pub forges: crate::forges::Forges,
     /// Address that people and forges use, without a slash at the end.
     pub public_url: Arc<str>,
     /// Cancelled when the server is about to stop: it still serves, but says that it is not ready.

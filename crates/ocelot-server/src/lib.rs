@@ -4,6 +4,7 @@ mod admin;
 pub mod app;
 pub mod builds;
 pub mod config;
+pub mod forges;
 pub mod grpc;
 mod heads;
 pub mod http;

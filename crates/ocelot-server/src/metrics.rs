@@ -52,6 +52,7 @@ pub fn begin() {
         "From the writing of a byte to its being durable: on the worker by its clock, on the server by this one's, without \
          the way between them"
     );
+    metrics::describe_counter!("ocelot_forge_requests_total", "Requests to forges, by forge and outcome");
     metrics::describe_gauge!("ocelot_log_viewers", "Open event streams of single builds that carry logs");
     metrics::describe_histogram!("ocelot_http_request_duration_seconds", "From request to answer");
     metrics::describe_histogram!("ocelot_db_query_duration_seconds", "Calls of the store, by name");

@@ -8,7 +8,7 @@
 /// Columns for `raw::RepoRow`.
 macro_rules! repo_columns {
     () => {
-        "r.id AS repo_id, r.forge_id, f.name AS forge, r.owner, r.name AS repo_name, r.clone_url, r.default_branch, \
+        "r.id AS repo_id, r.forge_id, f.name AS forge, r.remote_id, r.owner, r.name AS repo_name, r.clone_url, r.default_branch, \
          r.public, r.approvals, r.created_at AS repo_created_at"
     };
 }
@@ -301,6 +301,12 @@ impl Store {
         each!(self, core => core.set_approvals(id, approvals).await)
     }
 
+    /// Gives a repository the name, address and default branch that it has at its forge now; its builds stay.
+    /// [`StoreError::Conflict`] when another one has that name.
+    pub async fn rename_repo(&self, id: RepoId, to: &RenamedRepo) -> Result<Repo, StoreError> {
+        each!(self, core => core.rename_repo(id, to).await)
+    }
+
     /// Forgets a repository with its builds and logs; [`StoreError::Conflict`] while a build of it is not terminal.
     pub async fn remove_repo(&self, id: RepoId) -> Result<(), StoreError> {
         each_again!(self, calls::LONG, core => core.remove_repo(id))
@@ -359,6 +365,15 @@ impl Store {
         each!(self, core => core.change_forge_access(id, access).await)
     }
 
+    /// Gives a forge another secret for webhooks of all of its repositories.
+    pub async fn change_forge_hook_secret(
+        &self,
+        id: ForgeId,
+        secret: &SecretString,
+    ) -> Result<(), StoreError> {
+        each!(self, core => core.change_forge_hook_secret(id, secret).await)
+    }
+
     /// Forgets a forge; [`StoreError::Conflict`] while it has repositories, and for `git`.
     pub async fn remove_forge(&self, id: ForgeId) -> Result<(), StoreError> {
         each!(self, core => core.remove_forge(id).await)
@@ -387,6 +402,11 @@ impl Store {
     /// By the text in its address.
     pub async fn find_hook(&self, id: &str) -> Result<Option<Hook>, StoreError> {
         each!(self, core => core.find_hook(id).await)
+    }
+
+    /// Whether the forge has the webhook of each repository that has one.
+    pub async fn list_watched(&self) -> Result<Vec<(RepoId, bool)>, StoreError> {
+        each!(self, core => core.list_watched().await)
     }
 
     /// The webhook of a repository, if it has one.

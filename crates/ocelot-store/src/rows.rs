@@ -145,6 +145,8 @@ pub struct Repo {
     pub forge_id: ForgeId,
     /// Its handle.
     pub name: RepoName,
+    /// The forge's own id of it, which stays when the name changes; for plain git its chosen name.
+    pub remote_id: String,
     /// Where it is cloned from.
     pub clone_url: String,
     /// Its default branch.
@@ -172,6 +174,17 @@ pub struct NewRepo {
     pub public: bool,
     /// Which of its builds wait for a person.
     pub approvals: Approvals,
+}
+
+/// What changes when a repository gets another name at its forge.
+#[derive(Debug, Clone)]
+pub struct RenamedRepo {
+    /// Owner and name.
+    pub name: RepoName,
+    /// Where it is cloned from now.
+    pub clone_url: String,
+    /// Its default branch.
+    pub default_branch: String,
 }
 
 /// A build without its jobs.

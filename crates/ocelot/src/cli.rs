@@ -10,6 +10,7 @@ mod checkout;
 mod completions;
 pub(crate) mod config;
 mod explain;
+mod forge;
 mod health;
 mod init;
 mod login;
@@ -29,6 +30,7 @@ mod token;
 mod up;
 mod validate;
 mod version;
+mod watch;
 mod which;
 mod why;
 mod worker;
@@ -64,9 +66,16 @@ enum Command {
     Worker(worker::Options),
     /// Store a server's address and a token for the commands below.
     Login(login::Options),
-    /// Add, list, show, change and remove repositories.
+    /// Add, list, change and remove forges: GitHub, GitLab, Bitbucket, Gitea, Forgejo.
+    #[command(subcommand)]
+    Forge(forge::Verb),
+    /// Add, list, show, discover, change and remove repositories.
     #[command(subcommand)]
     Repo(repo::Verb),
+    /// Let a repository's forge tell of pushes and pull requests (a webhook); mends one that is broken.
+    Watch(watch::Options),
+    /// Remove that webhook.
+    Unwatch(watch::Undo),
     /// Look at repositories from time to time, and build what is new.
     #[command(subcommand)]
     Poll(poll::Verb),
@@ -127,7 +136,10 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Server(options) => server::server(options).await,
         Command::Worker(options) => worker::worker(options).await,
         Command::Login(options) => login::login(options).await,
+        Command::Forge(verb) => forge::dispatch(verb).await,
         Command::Repo(verb) => repo::dispatch(verb).await,
+        Command::Watch(options) => watch::watch(options).await,
+        Command::Unwatch(options) => watch::unwatch(options).await,
         Command::Poll(verb) => poll::dispatch(verb).await,
         Command::Schedule(verb) => schedule::dispatch(verb).await,
         Command::Build(options) => build::build(options).await,

@@ -97,6 +97,16 @@ impl Client {
         self.json(answer).await
     }
 
+    /// The same without a body; `None` when there is nothing to say.
+    pub(super) async fn send_for<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<Option<T>> {
+        let answer = self.check(self.request(method, self.address(path, &[]))).await?;
+        if answer.status().as_u16() == 204 { Ok(None) } else { self.json(answer).await.map(Some) }
+    }
+
     pub(super) async fn delete(&self, path: &str) -> Result<()> {
         self.check(self.request(Method::DELETE, self.address(path, &[]))).await.map(drop)
     }

@@ -172,6 +172,11 @@ impl Bitbucket {
         Ok(Listing { items, cut: true })
     }
 
+    pub(crate) async fn check(&self) -> Result<()> {
+        let place = self.0.place("", &["user", "workspaces"], &[("pagelen", "1")]);
+        self.0.get::<Page<Reached>>(&place).await.map(drop)
+    }
+
     pub(crate) async fn repo(&self, repo: &str) -> Result<RemoteRepo> {
         self.0.get::<Repo>(&self.at(repo, &[], &[])).await?.checked()
     }

@@ -116,6 +116,11 @@ impl Gitea {
         self.0.place(owner, &all, query)
     }
 
+    pub(crate) async fn check(&self) -> Result<()> {
+        let place = self.0.place("", &["user", "repos"], &[("limit", "1")]);
+        self.0.get::<Vec<Repo>>(&place).await.map(drop)
+    }
+
     pub(crate) async fn repo(&self, repo: &str) -> Result<RemoteRepo> {
         self.0.get::<Repo>(&self.at(repo, &[], &[])).await.map(Into::into)
     }

@@ -117,6 +117,14 @@ impl Github {
         self.0.place(owner, &all, query)
     }
 
+    pub(crate) async fn check(&self) -> Result<()> {
+        if self.0.installations().await?.is_some() {
+            return Ok(());
+        }
+        let place = self.0.place("", &["user", "repos"], &[("per_page", "1")]);
+        self.0.get::<Vec<Repo>>(&place).await.map(drop)
+    }
+
     pub(crate) async fn repo(&self, repo: &str) -> Result<RemoteRepo> {
         self.0.get::<Repo>(&self.at(repo, &[], &[])).await.map(Into::into)
     }

@@ -146,6 +146,11 @@ impl Gitlab {
         self.0.place(owner, &all, query)
     }
 
+    pub(crate) async fn check(&self) -> Result<()> {
+        let query = [("membership", "true"), ("per_page", "1")];
+        self.0.get::<Vec<Project>>(&self.0.place("", &["projects"], &query)).await.map(drop)
+    }
+
     pub(crate) async fn repo(&self, repo: &str) -> Result<RemoteRepo> {
         self.0.get::<Project>(&self.at(repo, &[], &[])).await.map(Into::into)
     }

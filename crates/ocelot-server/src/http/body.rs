@@ -102,7 +102,7 @@ fn stage(row: &store::Stage, allowed: bool) -> body::Stage {
 }
 
 /// A repository.
-pub(super) fn repo(row: &store::Repo) -> body::Repo {
+pub(super) fn repo(row: &store::Repo, watched: bool) -> body::Repo {
     body::Repo {
         repo: row.name.to_string(),
         forge: row.name.forge.clone(),
@@ -112,6 +112,7 @@ pub(super) fn repo(row: &store::Repo) -> body::Repo {
         default_branch: row.default_branch.clone(),
         public: row.public,
         approvals: row.approvals,
+        watched,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Workers, the queue and the forges. Rows of repositories that the caller may not read are blurred.
+//! Workers and the queue. Rows of repositories that the caller may not read are blurred.
 
 use axum::Json;
 use axum::extract::State;
@@ -90,20 +90,4 @@ fn item(caller: &Caller, picture: &mut Picture, at: usize) -> api::QueueItem {
 
 fn reads(caller: &Caller, repo: &Repo) -> bool {
     caller.may(Action::ReadRepo, repo)
-}
-
-/// All forges, by name.
-#[utoipa::path(get, path = "/api/v1/forges", tag = "repos", params(PageQuery),
-    responses((status = 200, body = api::Page<api::Forge>)))]
-pub(super) async fn forges(
-    State(app): State<App>,
-    Query(page): Query<PageQuery>,
-) -> Answer<Json<api::Page<api::Forge>>> {
-    let rows = app.store.list_forges().await?;
-    let items = rows.into_iter().map(|row| api::Forge {
-        name: row.name,
-        kind: row.kind.as_str().to_owned(),
-        base_url: row.base_url,
-    });
-    Ok(Json(page.page(items.collect())?))
 }

@@ -13,6 +13,7 @@ mod events;
 mod extract;
 mod fleet;
 mod follow;
+mod forges;
 mod guard;
 mod live;
 mod logs;

@@ -6,9 +6,11 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ocelot_api::Problem;
+use ocelot_forge::ApiError;
 use ocelot_store::StoreError;
 
 use crate::builds::trigger::TriggerError;
+use crate::forges::ForgeError;
 
 /// What every handler answers.
 pub type Answer<T> = Result<T, Refusal>;
@@ -143,6 +145,38 @@ impl From<TriggerError> for Refusal {
             TriggerError::Excluded(why) => Refusal::new(StatusCode::CONFLICT, "excluded", why),
             TriggerError::State(why) => Refusal::conflict(why),
             TriggerError::Git(error) => error.into(),
+        }
+    }
+}
+
+impl From<ForgeError> for Refusal {
+    fn from(error: ForgeError) -> Refusal {
+        let detail = error.to_string();
+        match error {
+            ForgeError::Store(error) => error.into(),
+            ForgeError::Unknown(_) => Refusal::unprocessable("unknown_forge", detail),
+            ForgeError::PlainGit(_) => Refusal::unprocessable("plain_git", detail),
+            ForgeError::BadRequest(_) => Refusal::bad_request(detail),
+            ForgeError::Settings(_) => Refusal::unprocessable("forge_settings", detail),
+            ForgeError::Api { error, .. } => of_forge(&error, detail),
+        }
+    }
+}
+
+/// What the forge says, in our words.
+fn of_forge(error: &ApiError, detail: String) -> Refusal {
+    match error {
+        ApiError::Unauthorized { .. } => Refusal::unprocessable("forge_credentials", detail),
+        ApiError::Forbidden(_) => Refusal::unprocessable("forge_forbids", detail),
+        ApiError::NotFound(_) => Refusal::unprocessable("not_at_forge", detail),
+        ApiError::Refused { .. } => Refusal::unprocessable("forge_refuses", detail),
+        ApiError::RateLimited { until } => {
+            let seconds = until.duration_since(jiff::Timestamp::now()).as_secs().max(1);
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "forge_limit", detail)
+                .with(header::RETRY_AFTER, HeaderValue::from(seconds))
+        }
+        ApiError::Unavailable(_) | ApiError::Nonsense(_) | ApiError::TooLarge => {
+            Refusal::new(StatusCode::BAD_GATEWAY, "forge_failed", detail)
         }
     }
 }

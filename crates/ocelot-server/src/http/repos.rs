@@ -1,13 +1,16 @@
 //! Repositories that Ocelot builds.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use ocelot_api::body as api;
 use ocelot_model::RepoName;
 use ocelot_model::access::{Action, RepoView, may};
 use ocelot_model::repo::is_segment;
-use ocelot_store::NewRepo;
+use ocelot_store::{NewRepo, Repo};
 
 use super::auth::Caller;
 use super::body;
@@ -15,6 +18,7 @@ use super::extract::{self, NoQuery, PageQuery, Query, Segments};
 use super::problem::{Answer, Refusal};
 use crate::App;
 use crate::builds::clone;
+use crate::forges::{follow, watch};
 
 /// All repositories that the caller may read, by handle.
 #[utoipa::path(get, path = "/api/v1/repos", tag = "repos", params(PageQuery),
@@ -25,10 +29,12 @@ pub(super) async fn list(
     Query(page): Query<PageQuery>,
 ) -> Answer<Json<api::Page<api::Repo>>> {
     let rows = caller.readable(&app).await?;
-    Ok(Json(page.page(rows.iter().map(body::repo).collect())?))
+    let watched: HashMap<_, _> = app.store.list_watched().await?.into_iter().collect();
+    let repo = |row: &Repo| body::repo(row, watched.get(&row.id).copied().unwrap_or(false));
+    Ok(Json(page.page(rows.iter().map(repo).collect())?))
 }
 
-/// Adds a repository. It must be there and readable: its default branch is asked for.
+/// Adds a repository. It must be there and readable: its host or forge is asked for its default branch.
 #[utoipa::path(post, path = "/api/v1/repos", tag = "repos", request_body = api::NewRepo,
     responses((status = 201, body = api::Repo), (status = 409, description = "There is one with this name"),
         (status = 422, description = "It cannot be read, the forge is not known, or the body cannot be understood"),
@@ -39,34 +45,20 @@ pub(super) async fn add(
     Query(NoQuery {}): Query<NoQuery>,
     extract::Json(new): extract::Json<api::NewRepo>,
 ) -> Answer<(StatusCode, Json<api::Repo>)> {
-    let name = handle(&app, &new).await?;
-    if !may(&caller.0, Action::AdminRepo, Some(RepoView { name: &name, public: false })) {
-        return Err(caller.forbidden(Action::AdminRepo));
-    }
-    let url = clone::new_url(&app, &new.clone_url, &name).await?;
-    if app.store.find_repo(&name).await?.is_some() {
-        return Err(Refusal::conflict(format!("{name} is there already; choose another name for this one")));
-    }
-    let default_branch = app.git.default_branch(&url).await?;
-    let row = NewRepo {
-        remote_id: name.name.clone(),
-        name,
-        clone_url: new.clone_url,
-        default_branch,
-        public: new.public,
-        approvals: new.approvals,
+    let row = match new.forge.as_deref() {
+        None | Some("git") => plain(&app, &caller, &new).await?,
+        Some(forge) => of_forge(&app, &caller, forge, &new).await?,
     };
     let repo = app.store.add_repo(&row).await?;
-    Ok((StatusCode::CREATED, Json(body::repo(&repo))))
+    Ok((StatusCode::CREATED, Json(body::repo(&repo, false))))
 }
 
-/// The handle that the new repository gets.
-async fn handle(app: &App, new: &api::NewRepo) -> Answer<RepoName> {
-    let forge = new.forge.clone().unwrap_or_else(|| "git".to_owned());
-    let known: Vec<String> = app.store.list_forges().await?.into_iter().map(|forge| forge.name).collect();
-    if !known.contains(&forge) {
-        let words = format!("forge: there is no `{forge}`; there is {}", known.join(", "));
-        return Err(Refusal::unprocessable("unknown_forge", words));
+/// A repository of plain git.
+async fn plain(app: &App, caller: &Caller, new: &api::NewRepo) -> Answer<NewRepo> {
+    if new.full_name.is_some() || new.ssh {
+        let words =
+            "full_name, ssh: they are for forges; plain git has a `clone_url`, and `forge` is missing";
+        return Err(Refusal::bad_request(words));
     }
     let name = new.name.clone().unwrap_or_else(|| last_segment(&new.clone_url).to_owned());
     if !is_segment(&name) {
@@ -74,7 +66,49 @@ async fn handle(app: &App, new: &api::NewRepo) -> Answer<RepoName> {
             format!("name: `{name}` is no name for a repository; use letters, digits, `.`, `_` and `-`");
         return Err(Refusal::bad_request(words));
     }
-    Ok(RepoName { forge, owner: String::new(), name })
+    let name = RepoName { forge: "git".to_owned(), owner: String::new(), name };
+    check_free(app, caller, &name).await?;
+    let url = clone::new_url(app, &new.clone_url, &name).await?;
+    let default_branch = app.git.default_branch(&url).await?;
+    Ok(NewRepo {
+        remote_id: name.name.clone(),
+        name,
+        clone_url: new.clone_url.clone(),
+        default_branch,
+        public: new.public,
+        approvals: new.approvals,
+    })
+}
+
+/// A repository of a forge, which is asked for all but its name.
+async fn of_forge(app: &App, caller: &Caller, forge: &str, new: &api::NewRepo) -> Answer<NewRepo> {
+    let full_name = new.full_name.as_deref().unwrap_or_default();
+    let Ok(name) = format!("{forge}/{full_name}").parse::<RepoName>() else {
+        let words = format!("full_name: `{full_name}` is no repository; write OWNER/NAME, as {forge} has it");
+        return Err(Refusal::bad_request(words));
+    };
+    if name.owner.is_empty() || !new.clone_url.is_empty() || new.name.is_some() {
+        let words =
+            "a repository of a forge has a `full_name`, OWNER/NAME, and neither `clone_url` nor `name`";
+        return Err(Refusal::bad_request(words));
+    }
+    check_free(app, caller, &name).await?;
+    let row = follow::look_up(app, forge, full_name, new.ssh).await?;
+    // It may have another name there than was asked for.
+    check_free(app, caller, &row.name).await?;
+    app.git.check_url(&row.clone_url)?;
+    Ok(NewRepo { public: new.public, approvals: new.approvals, ..row })
+}
+
+/// That the caller may add it, and that nobody has.
+async fn check_free(app: &App, caller: &Caller, name: &RepoName) -> Answer<()> {
+    if !may(&caller.0, Action::AdminRepo, Some(RepoView { name, public: false })) {
+        return Err(caller.forbidden(Action::AdminRepo));
+    }
+    if app.store.find_repo(name).await?.is_some() {
+        return Err(Refusal::conflict(format!("{name} is there already; choose another name for this one")));
+    }
+    Ok(())
 }
 
 /// `app` of `https://host/acme/app.git`; of a repository's own `.git` folder the folder around it.
@@ -95,7 +129,12 @@ pub(super) async fn show(
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Answer<Json<api::Repo>> {
     let repo = caller.repo(&app, &handle, Action::ReadRepo).await?;
-    Ok(Json(body::repo(&repo)))
+    Ok(Json(shown(&app, &repo).await?))
+}
+
+async fn shown(app: &App, repo: &Repo) -> Answer<api::Repo> {
+    let hook = app.store.find_hook_of(repo.id).await?;
+    Ok(body::repo(repo, hook.is_some_and(|hook| hook.remote_id.is_some())))
 }
 
 /// Changes a setting of a repository.
@@ -115,22 +154,36 @@ pub(super) async fn change(
         app.store.set_approvals(repo.id, approvals).await?;
         tracing::info!(repo = %repo.name, by = caller.name(), %approvals, "builds of {} wait for approval: {approvals}", repo.name);
     }
-    Ok(Json(body::repo(&app.store.load_repo(repo.id).await?)))
+    Ok(Json(shown(&app, &app.store.load_repo(repo.id).await?).await?))
 }
 
-/// Forgets a repository with its builds and logs.
+/// Forgets a repository with its builds and logs, and removes its webhook at its forge.
 #[utoipa::path(delete, path = "/api/v1/repos/{handle}", tag = "repos",
     params(("handle" = String, Path, description = "Handle, with its slashes: `git/example`")),
-    responses((status = 204), (status = 409, description = "A build of it is not over yet")))]
+    responses((status = 204), (status = 200, body = api::Removed, description = "It is gone, but not its webhook"),
+        (status = 409, description = "A build of it is not over yet")))]
 pub(super) async fn remove(
     State(app): State<App>,
     caller: Caller,
     Segments(handle): Segments<String>,
     Query(NoQuery {}): Query<NoQuery>,
-) -> Answer<StatusCode> {
+) -> Answer<Response> {
     let repo = caller.repo(&app, &handle, Action::AdminRepo).await?;
+    let hook = app.store.find_hook_of(repo.id).await?;
     app.store.remove_repo(repo.id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let Some(hook) = hook else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+    match watch::remove_at_forge(&app, &repo, &hook).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(error) => {
+            let note = format!(
+                "The webhook that ends in {} could not be removed ({error}). Ocelot does not take it any more; remove it in \
+                 the settings of the repository there.",
+                watch::path(&repo.name.forge, &hook)
+            );
+            tracing::warn!(repo = %repo.name, "{} is removed, but: {note}", repo.name);
+            Ok(Json(api::Removed { note }).into_response())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 
 use super::guard::{Gate, Right, guard};
 use super::{
-    builds, creds, events, fleet, logs, middleware, pause, repos, secrets, session, status, times, tokens,
-    workers,
+    builds, creds, events, fleet, forges, logs, middleware, pause, repos, secrets, session, status, times,
+    tokens, workers,
 };
 use crate::App;
 use crate::site;
@@ -91,7 +91,13 @@ fn api_table() -> Vec<Route> {
         api(GET,    "/api/v1/repos/{*handle}",                  Right::Repo,     routes!(repos::show)),
         api(PATCH,  "/api/v1/repos/{*handle}",                  Right::Repo,     routes!(repos::change)),
         api(DELETE, "/api/v1/repos/{*handle}",                  Right::Repo,     routes!(repos::remove)),
-        api(GET,    "/api/v1/forges",                           Right::SignedIn, routes!(fleet::forges)),
+        api(POST,   "/api/v1/watch/{*handle}",                  Right::Repo,     routes!(forges::watch)),
+        api(DELETE, "/api/v1/watch/{*handle}",                  Right::Repo,     routes!(forges::unwatch)),
+        api(GET,    "/api/v1/forges",                           Right::SignedIn, routes!(forges::list)),
+        api(POST,   "/api/v1/forges",                           ADMIN,           routes!(forges::add)),
+        api(PATCH,  "/api/v1/forges/{name}",                    ADMIN,           routes!(forges::change)),
+        api(DELETE, "/api/v1/forges/{name}",                    ADMIN,           routes!(forges::remove)),
+        api(GET,    "/api/v1/forges/{name}/repos",              ADMIN,           routes!(forges::repos)),
         api(GET,    "/api/v1/polls",                            Right::Repo,     routes!(times::polls)),
         api(POST,   "/api/v1/polls",                            Right::Repo,     routes!(times::add_poll)),
         api(DELETE, "/api/v1/polls/{*handle}",                  Right::Repo,     routes!(times::remove_poll)),

@@ -75,6 +75,7 @@ impl Room {
         let app = App {
             git: ocelot_forge::Git::new(&config.data, true),
             public_url: Arc::from(url.as_str()),
+            forges: ocelot_server::forges::Forges::default(),
             fleet: ocelot_server::grpc::Fleet::default(),
             stopping: CancellationToken::new(),
             live: ocelot_server::http::Live::default(),

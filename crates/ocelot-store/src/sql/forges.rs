@@ -140,6 +140,25 @@ impl Core {
         Ok(())
     }
 
+    pub(crate) async fn change_forge_hook_secret(
+        &self,
+        id: ForgeId,
+        secret: &SecretString,
+    ) -> Result<(), StoreError> {
+        let sealed = self.seal(&hook_secret_of(id.0), secret.expose_secret().as_bytes()).await?;
+        let changed = sqlx::query(
+            "UPDATE forges SET hook_secret = $1, version = version + 1 WHERE id = $2 AND kind <> 'git'",
+        )
+        .bind(sealed)
+        .bind(id.0)
+        .execute(&self.pools.write)
+        .await?;
+        if changed.rows_affected() == 0 {
+            return Err(StoreError::NotFound(format!("forge {id}")));
+        }
+        Ok(())
+    }
+
     pub(crate) async fn remove_forge(&self, id: ForgeId) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let repos: i64 = sqlx::query_scalar("SELECT count(*) FROM repos WHERE forge_id = $1")
@@ -217,6 +236,13 @@ impl Core {
             hooks.push(self.open_hook(row).await?);
         }
         Ok(hooks)
+    }
+
+    pub(crate) async fn list_watched(&self) -> Result<Vec<(RepoId, bool)>, StoreError> {
+        let rows: Vec<(i64, bool)> = sqlx::query_as("SELECT repo_id, remote_id IS NOT NULL FROM hooks")
+            .fetch_all(&self.pools.read)
+            .await?;
+        Ok(rows.into_iter().map(|(repo, there)| (RepoId(repo), there)).collect())
     }
 
     pub(crate) async fn find_hook(&self, id: &str) -> Result<Option<Hook>, StoreError> {

@@ -4,7 +4,7 @@ use ocelot_model::{Approvals, RepoId, RepoName};
 
 use super::Core;
 use crate::raw::{RepoRow, clean};
-use crate::{NewRepo, Repo, StoreError};
+use crate::{NewRepo, RenamedRepo, Repo, StoreError};
 
 /// Builds deleted in one transaction.
 const BATCH: i64 = 20;
@@ -92,6 +92,28 @@ impl Core {
             .execute(&self.pools.write)
             .await?;
         if changed.rows_affected() == 0 { Err(missing(id)) } else { Ok(()) }
+    }
+
+    pub(crate) async fn rename_repo(&self, id: RepoId, to: &RenamedRepo) -> Result<Repo, StoreError> {
+        let name = &to.name;
+        let renamed = sqlx::query(
+            "UPDATE repos SET owner = $1, name = $2, clone_url = $3, default_branch = $4
+             WHERE id = $5 AND NOT removing",
+        )
+        .bind(&name.owner)
+        .bind(&name.name)
+        .bind(clean(&to.clone_url))
+        .bind(clean(&to.default_branch))
+        .bind(id.0)
+        .execute(&self.pools.write)
+        .await;
+        match renamed {
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                Err(StoreError::Conflict(format!("another repository is {name} here; remove it first")))
+            }
+            Err(error) => Err(error.into()),
+            Ok(_) => self.load_repo(id).await,
+        }
     }
 
     pub(crate) async fn remove_repo(&self, id: RepoId) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 
 mod add;
 mod change;
+mod discover;
 mod list;
 mod remove;
 mod show;
@@ -16,6 +17,8 @@ pub(crate) enum Verb {
     Add(add::Options),
     /// List the repositories.
     List(list::Options),
+    /// List what a forge has, and add and watch it.
+    Discover(discover::Options),
     /// Show one repository.
     Show(show::Options),
     /// Change a repository's settings.
@@ -27,6 +30,7 @@ pub(crate) enum Verb {
 pub(crate) async fn dispatch(verb: Verb) -> anyhow::Result<u8> {
     match verb {
         Verb::Add(options) => add::add(options).await,
+        Verb::Discover(options) => discover::discover(options).await,
         Verb::List(options) => list::list(options).await,
         Verb::Show(options) => show::show(options).await,
         Verb::Change(options) => change::change(options).await,
@@ -40,7 +44,8 @@ fn print(repo: &Repo) -> std::io::Result<()> {
     line(format_args!("clone url: {}", plain(&repo.clone_url)))?;
     line(format_args!("default branch: {}", plain(&repo.default_branch)))?;
     line(format_args!("readable by anyone: {}", if repo.public { "yes" } else { "no" }))?;
-    line(format_args!("waits for approval: {}", waiting(repo.approvals)))
+    line(format_args!("waits for approval: {}", waiting(repo.approvals)))?;
+    line(format_args!("watched: {}", if repo.watched { "yes" } else { "no" }))
 }
 
 /// Whose builds wait.

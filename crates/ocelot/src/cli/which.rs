@@ -18,6 +18,14 @@ pub(crate) async fn repo(client: &Client, word: &str) -> anyhow::Result<String> 
     one(named, || format!("no repository is named `{word}`; `ocelot repo list` shows all"), word)
 }
 
+/// The handle that `word` stands for, or that of the checkout here.
+pub(crate) async fn repo_or_here(client: &Client, word: Option<&str>) -> anyhow::Result<String> {
+    match word {
+        Some(word) => repo(client, word).await,
+        None => repo_here(client, &Checkout::here()).await,
+    }
+}
+
 /// The server says of what is missing only that it does not exist: this says what was asked for.
 pub(crate) fn named<T>(what: impl std::fmt::Display, answer: Result<T, ClientError>) -> anyhow::Result<T> {
     answer.map_err(|error| {

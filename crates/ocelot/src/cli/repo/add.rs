@@ -1,4 +1,4 @@
-//! `ocelot repo add URL`.
+//! `ocelot repo add URL`, and `ocelot repo add OWNER/NAME --forge FORGE`.
 
 use std::path::Path;
 
@@ -13,15 +13,18 @@ use crate::cli::show;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// https://…, ssh://…, git@host:path, or a folder here where the server allows it.
-    #[arg(value_name = "URL")]
-    clone_url: String,
-    /// Short name of the forge [default: git].
+    /// https://…, ssh://…, git@host:path, or a folder here where the server allows it; with --forge its name there.
+    #[arg(value_name = "URL|OWNER/NAME")]
+    address: String,
+    /// Short name of the forge, which is asked for all the rest [default: git].
     #[arg(long)]
     forge: Option<String>,
-    /// Name in Ocelot [default: the last part of the URL].
+    /// Name in Ocelot [default: the last part of the URL; a forge's repository has its name there].
     #[arg(long)]
     name: Option<String>,
+    /// With --forge: clone it over ssh, not HTTPS.
+    #[arg(long)]
+    ssh: bool,
     /// Let anyone read it, without a token.
     #[arg(long)]
     public: bool,
@@ -37,9 +40,14 @@ pub(crate) struct Options {
 
 pub(crate) async fn add(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
-    let Options { clone_url, forge, name, public, approvals, .. } = options;
-    let clone_url = absolute(clone_url, forge.as_deref())?;
-    let repo = client.add_repo(&NewRepo { clone_url, forge, name, public, approvals }).await?;
+    let Options { address, forge, name, ssh, public, approvals, .. } = options;
+    let forge = forge.filter(|forge| forge != "git");
+    let (clone_url, full_name) = match &forge {
+        Some(_) => (String::new(), Some(full_name(&address))),
+        None => (absolute(address)?, None),
+    };
+    let repo =
+        client.add_repo(&NewRepo { clone_url, forge, full_name, ssh, name, public, approvals }).await?;
     if options.json {
         show::json(&repo)?;
     } else {
@@ -48,12 +56,18 @@ pub(crate) async fn add(options: Options) -> anyhow::Result<u8> {
     Ok(0)
 }
 
+/// `OWNER/NAME`, also of the address that a browser shows.
+fn full_name(address: &str) -> String {
+    let path = Url::parse(address).ok().filter(Url::has_host).map(|url| url.path().to_owned());
+    let path = path.as_deref().unwrap_or(address).trim_matches('/');
+    path.strip_suffix(".git").unwrap_or(path).to_owned()
+}
+
 /// A path is meant from here, not from where the server stands. One with blanks becomes a URL, which has none.
-fn absolute(address: String, forge: Option<&str>) -> anyhow::Result<String> {
+fn absolute(address: String) -> anyhow::Result<String> {
     let path = Path::new(&address);
     let dotted = address.starts_with('.');
-    // `owner/name` is no path where a forge knows it.
-    let is_bare_path = || forge.is_none() && !address.contains(':') && path.is_dir();
+    let is_bare_path = || !address.contains(':') && path.is_dir();
     if !dotted && !address.starts_with('/') && !is_bare_path() {
         return Ok(address);
     }
@@ -75,24 +89,32 @@ fn absolute(address: String, forge: Option<&str>) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::absolute;
+    use super::{absolute, full_name};
+
+    #[test]
+    fn a_forge_knows_names() {
+        for address in
+            ["acme/app", "https://git.example/acme/app", "https://git.example/acme/app.git", "/acme/app/"]
+        {
+            assert_eq!(full_name(address), "acme/app", "{address}");
+        }
+    }
 
     #[test]
     fn paths_are_meant_from_here() {
-        let check = |address: &str, forge, want: &str| {
-            assert_eq!(absolute(address.to_owned(), forge).expect(address), want, "{address}");
+        let check = |address: &str, want: &str| {
+            assert_eq!(absolute(address.to_owned()).expect(address), want, "{address}");
         };
         let folder = tempfile::tempdir().expect("a folder");
         let top = folder.path().canonicalize().expect("a folder");
         let blank = top.join("with blank");
         std::fs::create_dir(&blank).expect("a folder");
-        check(&format!("{}/.", top.display()), None, &top.display().to_string());
+        check(&format!("{}/.", top.display()), &top.display().to_string());
         let url = format!("file://{}/with%20blank", top.display());
-        check(&blank.display().to_string(), None, &url);
+        check(&blank.display().to_string(), &url);
         let here = std::env::current_dir().and_then(|path| path.canonicalize()).expect("a folder");
-        check("src/cli", None, &here.join("src/cli").display().to_string());
-        check("src/cli", Some("github"), "src/cli");
-        check("./src", None, &here.join("src").display().to_string());
+        check("src/cli", &here.join("src/cli").display().to_string());
+        check("./src", &here.join("src").display().to_string());
         for other in [
             "https://h/a.git",
             "ssh://git@h/a",
@@ -101,9 +123,9 @@ mod tests {
             "/not/there",
             "file:///x y",
         ] {
-            check(other, None, other);
+            check(other, other);
         }
-        let error = absolute("./not/there".to_owned(), None).expect_err("it is not there");
+        let error = absolute("./not/there".to_owned()).expect_err("it is not there");
         assert!(format!("{error:#}").contains("./not/there"), "{error:#}");
     }
 }

@@ -38,8 +38,11 @@ pub(crate) async fn remove(options: Options) -> anyhow::Result<u8> {
             bail!("that is not `{name}`: nothing was removed");
         }
     }
-    which::named(&handle, client.remove_repo(&handle).await)?;
+    let rest = which::named(&handle, client.remove_repo(&handle).await)?;
     show::line(format_args!("Removed {}.", show::plain(&handle)))?;
+    if let Some(rest) = rest {
+        show::note(show::plain(&rest.note));
+    }
     Ok(0)
 }
 

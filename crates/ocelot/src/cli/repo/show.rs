@@ -3,7 +3,6 @@
 use clap::Args;
 
 use crate::cli::account::Remote;
-use crate::cli::checkout::Checkout;
 use crate::cli::{show as print, which};
 
 #[derive(Debug, Args)]
@@ -19,10 +18,7 @@ pub(crate) struct Options {
 
 pub(crate) async fn show(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
-    let handle = match &options.repo {
-        Some(word) => which::repo(&client, word).await?,
-        None => which::repo_here(&client, &Checkout::here()).await?,
-    };
+    let handle = which::repo_or_here(&client, options.repo.as_deref()).await?;
     let repo = which::named(&handle, client.repo(&handle).await)?;
     if options.json {
         print::json(&repo)?;
