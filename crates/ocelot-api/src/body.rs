@@ -94,6 +94,9 @@ pub struct Build {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub approved_at: Option<Timestamp>,
+    /// What could not be said of it outside so far; left out in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undelivered: Vec<Undelivered>,
     /// Its jobs; left out in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jobs: Option<Vec<Job>>,
@@ -106,6 +109,20 @@ fn repository() -> Origin {
 
 fn yes() -> bool {
     true
+}
+
+/// Something that a forge did not take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Undelivered {
+    /// `status` (of its commit) or `comment` (of its pull request).
+    pub kind: String,
+    /// Of a status: `ocelot` or `ocelot/<job>`.
+    pub context: String,
+    /// Why.
+    pub error: String,
+    /// When it is tried again; null when it was given up.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub again_at: Option<Timestamp>,
 }
 
 /// A fault in `ocelot.yml`.

@@ -83,7 +83,7 @@ impl Default for Keep {
     }
 }
 
-/// How patient the server is with workers. Not an option: tests shorten it.
+/// How patient the server is with workers and forges. Not an option: tests shorten it.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// An offer is answered within this time.
@@ -98,6 +98,10 @@ pub struct Patience {
     pub copy: Duration,
     /// They stay in the database too for so long: a server of the version before, beside this one, reads them there.
     pub hot: Duration,
+    /// Sending one status to a forge may take so long.
+    pub send: Duration,
+    /// First pause after a forge did not take one; the next ones are longer.
+    pub again: Duration,
 }
 
 impl Default for Patience {
@@ -109,6 +113,8 @@ impl Default for Patience {
             look: Duration::from_secs(15),
             copy: Duration::from_secs(15),
             hot: Duration::from_hours(1),
+            send: Duration::from_secs(40),
+            again: Duration::from_secs(1),
         }
     }
 }

@@ -485,6 +485,40 @@ impl Store {
         each_again!(self, core => core.settle_schedule(turn, outcome, over))
     }
 
+    // outbox.rs
+    /// Where something is to be sent to, and how long that has time.
+    pub async fn outbox_lanes(&self) -> Result<Vec<(String, Duration)>, StoreError> {
+        each!(self, core => core.outbox_lanes().await)
+    }
+
+    /// What is to be sent there now, at most so many. Nobody else gets it before `busy` is over, so that what is newer
+    /// never overtakes it.
+    pub async fn take_posts(&self, lane: &str, most: u32, busy: Duration) -> Result<Vec<Post>, StoreError> {
+        each_again!(self, core => core.take_posts(lane, most, busy))
+    }
+
+    /// It was sent. When there is something newer to be said by now, that is still owed.
+    pub async fn post_sent(&self, post: &Post) -> Result<(), StoreError> {
+        each!(self, core => core.post_sent(post).await)
+    }
+
+    /// It was not taken: it is owed again after a while, unless that has gone on for so long that it is given up, which
+    /// is answered.
+    pub async fn post_failed(
+        &self,
+        post: &Post,
+        error: &str,
+        again_in: Duration,
+        give_up: Duration,
+    ) -> Result<bool, StoreError> {
+        each_again!(self, core => core.post_failed(post, error, again_in, give_up))
+    }
+
+    /// What could not be said of a build so far.
+    pub async fn undelivered(&self, build: BuildNumber) -> Result<Vec<Undelivered>, StoreError> {
+        each!(self, core => core.undelivered(build).await)
+    }
+
     // builds.rs
     /// Makes a build with its jobs, first attempts, stages and queue rows in one transaction.
     pub async fn create_build(&self, build: &NewBuild) -> Result<BuildDetail, StoreError> {

@@ -792,6 +792,76 @@ pub enum EventBody {
     },
 }
 
+/// What kind of thing outside shows how a build stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PostKind {
+    /// The status of a commit at its forge.
+    Status,
+    /// The comment of a pull request.
+    Comment,
+}
+
+impl PostKind {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            PostKind::Status => "status",
+            PostKind::Comment => "comment",
+        }
+    }
+}
+
+impl std::str::FromStr for PostKind {
+    type Err = crate::StoreError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = [PostKind::Status, PostKind::Comment].into_iter().find(|kind| kind.as_str() == text);
+        known.ok_or_else(|| crate::StoreError::Corrupt(format!("kind {text} in the outbox")))
+    }
+}
+
+/// Something to be sent, which this server alone is sending for a while.
+#[derive(Debug, Clone)]
+pub struct Post {
+    /// Id.
+    pub id: i64,
+    /// Rises when something else is to be said.
+    pub version: i64,
+    /// What it is.
+    pub kind: PostKind,
+    /// Its repository.
+    pub repo: Repo,
+    /// The commit, or the number of the pull request.
+    pub subject: String,
+    /// Of a status: `ocelot` or `ocelot/<job>`.
+    pub context: String,
+    /// The build that it is about.
+    pub build: BuildNumber,
+    /// How that, or its job, stands.
+    pub status: Status,
+    /// Why.
+    pub reason: Option<String>,
+    /// How long the build took.
+    pub duration_ms: Option<i64>,
+    /// What a comment is found again by: nobody can guess it.
+    pub mark: String,
+    /// How often it was tried in vain.
+    pub tries: u32,
+}
+
+/// Something that could not be sent so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undelivered {
+    /// What it is.
+    pub kind: PostKind,
+    /// Of a status: its context.
+    pub context: String,
+    /// Why.
+    pub error: String,
+    /// When it is tried again; `None` when it was given up.
+    pub again_at: Option<Timestamp>,
+}
+
 /// Something happened after a commit, here or in another server: look again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
@@ -805,6 +875,8 @@ pub enum Wake {
     Cancel(BuildNumber),
     /// This worker was drained, resumed or removed, or its token revoked.
     Worker(WorkerId),
+    /// Something is to be sent.
+    Outbox,
     /// Wake-ups may have been missed: look at everything.
     All,
 }

@@ -73,6 +73,7 @@ fn word(wake: Wake) -> String {
         Wake::Log(stage) => format!("l{stage}"),
         Wake::Cancel(build) => format!("c{build}"),
         Wake::Worker(id) => format!("w{id}"),
+        Wake::Outbox => "o".into(),
         Wake::All => "a".into(),
     }
 }
@@ -81,6 +82,7 @@ fn read_word(word: &str) -> Option<Wake> {
     let (kind, number) = word.split_at_checked(1)?;
     Some(match kind {
         "q" => Wake::Queue,
+        "o" => Wake::Outbox,
         "e" => Wake::Events(number.parse().ok()?),
         "l" => Wake::Log(StageId(number.parse().ok()?)),
         "c" => Wake::Cancel(BuildNumber(number.parse().ok()?)),
@@ -102,6 +104,7 @@ mod tests {
             Wake::Log(StageId(3)),
             Wake::Cancel(BuildNumber(4)),
             Wake::Worker(WorkerId(5)),
+            Wake::Outbox,
             Wake::All,
         ];
         let texts = one.to_texts(&wakes);

@@ -6,6 +6,7 @@ pub mod add;
 pub mod discover;
 pub mod follow;
 mod open;
+pub mod send;
 pub mod watch;
 
 use std::time::Duration;

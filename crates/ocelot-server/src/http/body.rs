@@ -32,6 +32,7 @@ pub(super) fn build(row: store::Build) -> body::Build {
         origin_account: row.trust.account,
         approved_by: row.trust.approved_by,
         approved_at: row.approved_at,
+        undelivered: Vec::new(),
         jobs: None,
     }
 }
@@ -40,6 +41,12 @@ pub(super) fn build(row: store::Build) -> body::Build {
 pub(super) fn detail(row: store::BuildDetail) -> body::Build {
     let jobs = row.jobs.into_iter().map(job).collect();
     body::Build { jobs: Some(jobs), ..build(row.build) }
+}
+
+/// What could not be said of a build.
+pub(super) fn undelivered(row: store::Undelivered) -> body::Undelivered {
+    let kind = row.kind.as_str().to_owned();
+    body::Undelivered { kind, context: row.context, error: row.error, again_at: row.again_at }
 }
 
 fn between(from: Timestamp, to: Timestamp) -> i64 {

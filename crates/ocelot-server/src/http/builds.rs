@@ -169,7 +169,8 @@ pub(super) async fn show(
 ) -> Answer<Json<api::Build>> {
     let number = find(&app, &caller, &number, Action::ReadRepo).await?;
     let detail = app.store.find_build_detail(number).await?.ok_or_else(|| caller.not_found())?;
-    Ok(Json(body::detail(detail)))
+    let undelivered = app.store.undelivered(number).await?.into_iter().map(body::undelivered).collect();
+    Ok(Json(api::Build { undelivered, ..body::detail(detail) }))
 }
 
 /// Asks to cancel a build. Asking twice is fine.

@@ -259,7 +259,9 @@ async fn follow_build(mut watch: Watch, out: Out, number: BuildNumber, log: LogW
                         follow.woken(stage);
                         continue;
                     }
-                    Some(Wake::Events(_) | Wake::Queue | Wake::Cancel(_) | Wake::Worker(_)) => continue,
+                    Some(
+                        Wake::Events(_) | Wake::Queue | Wake::Cancel(_) | Wake::Worker(_) | Wake::Outbox,
+                    ) => continue,
                 }
                 break;
             }
@@ -308,7 +310,12 @@ async fn follow_all(mut watch: Watch, out: Out, mut seq: i64) {
                     }
                     None
                     | Some(
-                        Wake::Events(_) | Wake::Log(_) | Wake::Queue | Wake::Cancel(_) | Wake::Worker(_),
+                        Wake::Events(_)
+                        | Wake::Log(_)
+                        | Wake::Queue
+                        | Wake::Cancel(_)
+                        | Wake::Worker(_)
+                        | Wake::Outbox,
                     ) => {}
                 }
             }

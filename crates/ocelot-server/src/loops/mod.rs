@@ -4,6 +4,7 @@ mod groups;
 mod janitor;
 mod leases;
 mod log_store;
+mod outbox;
 mod queue;
 mod retention;
 mod times;
@@ -21,6 +22,7 @@ pub(crate) fn start(app: &App, parts: &mut Parts) {
     parts.spawn("looking at concurrency groups", groups::groups(app.clone()));
     parts.spawn("looking at the queue", queue::queue(app.clone()));
     parts.spawn("mending what cannot end", janitor::janitor(app.clone()));
+    parts.spawn("sending statuses to forges", outbox::outbox(app.clone()));
     parts.spawn("copying logs into the log store", log_store::log_store(app.clone()));
     parts.spawn("looking at polls and schedules", times(app.clone()));
     parts.spawn("removing what is old", retention::retention(app.clone()));

@@ -7,7 +7,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use jiff::Timestamp;
 use ocelot_model::access::{Action, Actor, RepoView, may};
 use ocelot_model::{BuildNumber, Origin, StageId};
-use ocelot_store::{BuildDetail, ConfigProblem, Repo, StoreError};
+use ocelot_store::{BuildDetail, ConfigProblem, Repo, StoreError, Undelivered};
 use serde::Deserialize;
 
 use super::ansi::Style;
@@ -29,6 +29,7 @@ struct Page {
     may_write: bool,
     retry_of: Option<i64>,
     problems: Vec<ConfigProblem>,
+    undelivered: Vec<Undelivered>,
     several: bool,
     counts: Vec<(String, i64)>,
     jobs: Vec<JobView>,
@@ -85,6 +86,7 @@ async fn render(
         may_write: allowed(actor, Action::WriteRepo, &build.repo),
         retry_of: build.retry_of.map(|number| number.0),
         problems: build.problems.clone(),
+        undelivered: app.store.undelivered(build.number).await?,
         several: jobs.len() > 1,
         counts: counts(&jobs),
         jobs,

@@ -1,6 +1,7 @@
 //! The server from outside: over HTTP, with a real database and real git repositories.
 #![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
 
+mod forges;
 mod grpc;
 mod http;
 mod room;

@@ -45,6 +45,7 @@ pub(crate) const STATE: &[Kept] = &[
     kept("jobs", "id", FAR),
     kept("attempts", "id", FAR),
     kept("stages", "id", FAR),
+    kept("outbox", "id", NEAR),
     kept("label_sets", "id", NEAR),
     kept("queue", "job_id", None),
     // Triggers make some of these rows when the queue is filled; they are replaced.

@@ -4,8 +4,8 @@ use ocelot_model::{ForgeId, RepoId};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::FromRow;
 
-use super::Core;
 use super::repos::missing;
+use super::{Core, outbox};
 use crate::raw::{clean, read};
 use crate::{Forge, ForgeAccess, Hook, NewForge, StoreError, secret};
 
@@ -126,18 +126,20 @@ impl Core {
         access: &ForgeAccess,
     ) -> Result<(), StoreError> {
         let sealed = self.seal(&access_of(id.0), access.secret.expose_secret().as_bytes()).await?;
+        let mut tx = self.begin().await?;
         let changed = sqlx::query(
             "UPDATE forges SET access = $1, access_kind = $2, version = version + 1 WHERE id = $3 AND kind <> 'git'",
         )
         .bind(sealed)
         .bind(&access.kind)
         .bind(id.0)
-        .execute(&self.pools.write)
+        .execute(tx.conn())
         .await?;
         if changed.rows_affected() == 0 {
             return Err(StoreError::NotFound(format!("forge {id}")));
         }
-        Ok(())
+        outbox::try_again(&mut tx, id).await?;
+        self.commit(tx).await
     }
 
     pub(crate) async fn change_forge_hook_secret(

@@ -21,6 +21,7 @@ mod log_place;
 mod log_writer;
 mod logs;
 mod orphans;
+mod outbox;
 mod pause;
 mod polls;
 mod queue;
@@ -153,8 +154,9 @@ impl Core {
         Ok(Tx::new(tx, now))
     }
 
-    /// Writes the events, commits, and only then wakes those who wait.
-    async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
+    /// Writes the events and what follows from them for the world outside, commits, and only then wakes those who wait.
+    async fn commit(&self, mut tx: Tx) -> Result<(), StoreError> {
+        outbox::note(&mut tx).await?;
         let Tx { inner: mut tx, events, mut wakes, .. } = tx;
         for text in self.wakes.to_texts(&wakes) {
             notify(&mut tx, &text).await?;

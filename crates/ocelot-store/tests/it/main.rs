@@ -32,6 +32,7 @@ mod log_store;
 mod logs;
 mod order;
 mod orphans;
+mod outbox;
 mod pause;
 mod races;
 mod retention;

@@ -151,13 +151,14 @@ fn comments(repo: &mut Repo, ask: &Ask, new_id: u64, number: &str, path: &[&str]
 }
 
 fn hooks(repo: &mut Repo, ask: &Ask, new_id: u64, path: &[&str]) -> Answer {
-    let shown = |hook: &Hook| json!({"uuid": hook.id, "url": hook.url, "active": true});
+    let shown = |hook: &Hook| json!({"uuid": hook.id, "url": hook.url, "active": hook.active});
     let events = ask.body["events"].as_array().into_iter().flatten();
     let new = Hook {
         id: uuid(new_id),
         url: ask.text("/url"),
         secret: ask.text("/secret"),
         events: events.filter_map(|event| event.as_str().map(str::to_owned)).collect(),
+        active: ask.body["active"] != false,
         pings: 0,
     };
     let at = path.first().and_then(|id| repo.hooks.iter().position(|hook| hook.id == *id));

@@ -168,7 +168,7 @@ pub(super) fn comments(repo: &mut Repo, ask: &Ask, new_id: u64, path: &[&str]) -
 pub(super) fn hooks(repo: &mut Repo, ask: &Ask, new_id: u64, path: &[&str]) -> Answer {
     let shown = |hook: &Hook| {
         let id: u64 = hook.id.parse().unwrap_or_default();
-        json!({"id": id, "active": true, "events": hook.events, "config": {"url": hook.url, "content_type": "json"}})
+        json!({"id": id, "active": hook.active, "events": hook.events, "config": {"url": hook.url, "content_type": "json"}})
     };
     let events = ask.body["events"].as_array().into_iter().flatten();
     let new = Hook {
@@ -176,6 +176,7 @@ pub(super) fn hooks(repo: &mut Repo, ask: &Ask, new_id: u64, path: &[&str]) -> A
         url: ask.text("/config/url"),
         secret: ask.text("/config/secret"),
         events: events.filter_map(|event| event.as_str().map(str::to_owned)).collect(),
+        active: ask.body["active"] != false,
         pings: 0,
     };
     let at = |id: &str| repo.hooks.iter().position(|hook| hook.id == id);

@@ -124,6 +124,7 @@ fn hooks(repo: &mut Repo, ask: &Ask, new_id: u64, path: &[&str]) -> Answer {
         url: ask.text("/url"),
         secret: ask.text("/token"),
         events: kinds.into_iter().filter(|kind| ask.body[*kind] == true).map(str::to_owned).collect(),
+        active: ask.body["active"] != false,
         pings: 0,
     };
     let at = path.first().and_then(|id| repo.hooks.iter().position(|hook| hook.id == *id));

@@ -120,6 +120,21 @@ impl FakeForge {
         self.repo(repo, |repo| repo.hooks.clone())
     }
 
+    /// Somebody gives a repository another name.
+    pub fn rename(&self, repo: &str, to: &str) {
+        self.repo(repo, |repo| to.clone_into(&mut repo.full_name));
+    }
+
+    /// Somebody removes all webhooks of a repository.
+    pub fn drop_hooks(&self, repo: &str) {
+        self.repo(repo, |repo| repo.hooks.clear());
+    }
+
+    /// Somebody, or the forge itself, switches them off.
+    pub fn switch_hooks_off(&self, repo: &str) {
+        self.repo(repo, |repo| repo.hooks.iter_mut().for_each(|hook| hook.active = false));
+    }
+
     /// Sends a webhook to all that are registered at a repository, signed with their secrets; answers their statuses.
     pub async fn tell(&self, repo: &str, webhook: &Webhook) -> Vec<u16> {
         let client = reqwest::Client::new();
@@ -138,6 +153,11 @@ impl FakeForge {
     /// The next request is answered so.
     pub fn misbehave(&self, fault: Fault) {
         self.state().faults.push_back(fault);
+    }
+
+    /// From now on it answers nothing but 503, or is well again.
+    pub fn set_down(&self, down: bool) {
+        self.state().down = down;
     }
 
     /// Lists come in pages of so many.

@@ -78,7 +78,8 @@ pub(super) async fn serve(kind: ForgeKind, listener: tokio::net::TcpListener, st
                 let fault = {
                     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
                     state.requests.push(format!("{method} {uri}"));
-                    state.faults.pop_front()
+                    let down = || Fault::Status(503, Vec::new(), "");
+                    state.faults.pop_front().or_else(|| state.down.then(down))
                 };
                 match fault {
                     Some(fault) => misbehave(fault).await,

@@ -12,6 +12,8 @@ pub(super) struct State {
     pub(super) url: String,
     pub(super) repos: Vec<Repo>,
     pub(super) faults: VecDeque<Fault>,
+    /// It answers everything with 503.
+    pub(super) down: bool,
     pub(super) requests: Vec<String>,
     /// Entries of a page.
     pub(super) page: usize,
@@ -36,6 +38,7 @@ impl State {
             url,
             repos: Vec::new(),
             faults: VecDeque::new(),
+            down: false,
             requests: Vec::new(),
             page: 100,
             tokens: Vec::new(),
@@ -127,6 +130,8 @@ pub struct Hook {
     pub secret: String,
     /// What it tells, in the forge's words.
     pub events: Vec<String>,
+    /// The forge uses it.
+    pub active: bool,
     /// How often the forge was asked to try it.
     pub pings: usize,
 }

@@ -1,7 +1,7 @@
 //! `ocelot why BUILD`: why it waits, or what became of it.
 
 use clap::Args;
-use ocelot_api::body::{Build, Job, QueueItem, Stage};
+use ocelot_api::body::{Build, Job, QueueItem, Stage, Undelivered};
 use serde_json::json;
 
 use super::account::Remote;
@@ -28,7 +28,7 @@ pub(crate) async fn why(options: Options) -> anyhow::Result<u8> {
         let stages: Vec<_> = show::culprits(&build).map(|(job, stage)| culprit(job, stage)).collect();
         let Build { number, status, reason, problems, .. } = &build;
         show::json(&json!({"number": number, "status": status, "reason": reason, "problems": problems,
-            "stages": stages, "waiting": waiting}))?;
+            "stages": stages, "waiting": waiting, "undelivered": build.undelivered}))?;
     } else {
         print(&build, &waiting)?;
     }
@@ -44,6 +44,10 @@ fn print(build: &Build, waiting: &[QueueItem]) -> std::io::Result<()> {
     line(format_args!("Build {}: {}", build.number, show::status(build.status)))?;
     if let Some(reason) = show::reason(build) {
         line(reason)?;
+    }
+    for Undelivered { kind, context, error, again_at } in &build.undelivered {
+        let state = if again_at.is_some() { "not delivered yet" } else { "not delivered, and given up" };
+        line(format_args!("{} {}: {state}: {}", plain(kind), plain(context), plain(error)))?;
     }
     for QueueItem { job, reason, position, .. } in waiting {
         let job = job.as_deref().map_or_else(|| "a job".to_owned(), |name| format!("job {name}"));

@@ -10,4 +10,4 @@ mod reports;
 mod retention;
 mod start;
 mod workers;
-mod world;
+pub(crate) mod world;

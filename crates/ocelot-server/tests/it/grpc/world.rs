@@ -31,6 +31,8 @@ pub(crate) struct World {
     change: fn(&mut Config),
 }
 
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
 /// A server's options here: no wake-up by time, so that only the real ones count.
 fn config(folder: &Path, change: fn(&mut Config)) -> Config {
     let mut config = crate::room::config(folder);
@@ -89,13 +91,18 @@ impl World {
 
     /// Only stored, as if the server had died right after.
     pub(crate) async fn build_of(&self, yml: &str) -> BuildNumber {
+        self.build_in("git/example", COMMIT, yml).await
+    }
+
+    /// The same of another repository and commit.
+    pub(crate) async fn build_in(&self, handle: &str, commit: &str, yml: &str) -> BuildNumber {
         let pipeline = pipeline::parse(yml.as_bytes()).unwrap();
-        let repo = self.app().store.find_repo(&"git/example".parse().unwrap()).await.unwrap().unwrap();
+        let repo = self.app().store.find_repo(&handle.parse().unwrap()).await.unwrap().unwrap();
         let build = NewBuild {
             repo: repo.id,
             event: EventKind::Manual,
             branch: "main".into(),
-            commit: "0123456789abcdef0123456789abcdef01234567".into(),
+            commit: commit.into(),
             message: "a change".into(),
             author: "Ann".into(),
             triggered_by: None,
