@@ -288,6 +288,7 @@ mod tests {
         Repo {
             id: RepoId(1),
             forge_id: ForgeId(1),
+            remote_id: String::new(),
             name: "git/x".parse().expect("a name"),
             clone_url: String::new(),
             default_branch: "main".to_owned(),
