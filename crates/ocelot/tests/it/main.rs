@@ -10,6 +10,7 @@ mod drain;
 mod e2e;
 mod fake;
 mod follow;
+mod forges;
 mod handover;
 mod listings;
 mod proxy;

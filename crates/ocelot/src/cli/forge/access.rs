@@ -16,7 +16,7 @@ const LONGEST: u64 = 64 << 10;
 
 #[expect(clippy::doc_markdown, reason = "the text is shown as help, where marks would stand in the way")]
 #[derive(Debug, Args)]
-pub(super) struct Options {
+pub(super) struct Credentials {
     /// Read the secret from this file, `-` for standard input: an access token, or with --client-id the consumer's secret,
     /// with --user the app password. Without it you are asked.
     #[arg(long, value_name = "FILE", conflicts_with = "app_id")]
@@ -41,7 +41,7 @@ pub(super) struct Options {
     hook_secret_file: Option<PathBuf>,
 }
 
-impl Options {
+impl Credentials {
     /// True when new credentials are given, and not a webhook secret alone.
     pub(super) fn has_access(&self) -> bool {
         self.token_file.is_some()

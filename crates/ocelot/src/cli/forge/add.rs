@@ -22,7 +22,7 @@ pub(crate) struct Options {
     #[arg(long)]
     insecure_http: bool,
     #[command(flatten)]
-    access: access::Options,
+    access: access::Credentials,
     /// Print JSON.
     #[arg(long)]
     json: bool,

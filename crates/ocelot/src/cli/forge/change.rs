@@ -12,7 +12,7 @@ pub(crate) struct Options {
     /// Short name of the forge.
     name: String,
     #[command(flatten)]
-    access: access::Options,
+    access: access::Credentials,
     #[command(flatten)]
     remote: Remote,
 }
