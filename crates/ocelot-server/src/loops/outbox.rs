@@ -150,7 +150,7 @@ async fn send_one(app: App, lane: String, failures: u32, post: Post) -> Ended {
             tracing::warn!(build = %post.build, "a {} of build {} is given up: {error}", post.kind.as_str(), post.build);
         }
         Ok(false) => {
-            tracing::info!(build = %post.build, "a {} of build {} is not sent yet: {error}", post.kind.as_str(), post.build)
+            tracing::info!(build = %post.build, "a {} of build {} is not sent yet: {error}", post.kind.as_str(), post.build);
         }
         Err(error) => tracing::warn!(%error, "that something could not be sent cannot be written down"),
     }

@@ -14,7 +14,6 @@ use crate::exit::usage;
 /// No secret and no private key is longer.
 const LONGEST: u64 = 64 << 10;
 
-#[expect(clippy::doc_markdown, reason = "the text is shown as help, where marks would stand in the way")]
 #[derive(Debug, Args)]
 pub(super) struct Credentials {
     /// Read the secret from this file, `-` for standard input: an access token, or with --client-id the consumer's secret,

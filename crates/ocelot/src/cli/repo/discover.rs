@@ -10,7 +10,6 @@ use crate::cli::account::Remote;
 use crate::cli::{show, which};
 use crate::exit::ERROR;
 
-#[expect(clippy::doc_markdown, reason = "the text is shown as help, where marks would stand in the way")]
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Short name of the forge.
