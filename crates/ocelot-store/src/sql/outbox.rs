@@ -75,6 +75,7 @@ pub(super) async fn note(tx: &mut Tx) -> Result<(), StoreError> {
         }
     }
     for (build, (is_new, jobs)) in changed {
+        // The comment of its pull request belongs here, too, as soon as a build knows that number.
         if note_statuses(tx, build, is_new, &jobs).await? > 0 {
             tx.wake(Wake::Outbox);
         }

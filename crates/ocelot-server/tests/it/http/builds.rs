@@ -91,7 +91,7 @@ async fn repositories() {
     let path = room.known("example", SMALL).await;
     let (_, repo) = room.get("/api/v1/repos/git/example").await;
     let want = json!({"repo": "git/example", "forge": "git", "owner": "", "name": "example", "clone_url": path,
-        "default_branch": "main", "public": false, "approvals": "forks"});
+        "default_branch": "main", "public": false, "approvals": "forks", "watched": false});
     assert_eq!(repo, want);
     for (body, want) in [
         (json!({"clone_url": path, "name": "example"}), 409),
