@@ -204,6 +204,8 @@ pub(crate) async fn fill(store: &Store, repos: &[Repo], os: &str, count: usize, 
             schedules: None,
             concurrency: None,
             trust: Trust::own(),
+            pull_request: None,
+            tag: None,
             plan: Plan::Jobs(pipeline.jobs.iter().map(|job| (job.clone(), Status::Queued)).collect()),
         };
         store.create_build(&new).await?;

@@ -163,6 +163,15 @@ impl Git {
         }
     }
 
+    /// The whole id of the commit that begins with `begin`: `branch` is at it, or another branch.
+    pub async fn resolve(&self, url: &CloneUrl, begin: &str, branch: &str) -> Result<String, GitError> {
+        let out = self.ls_remote(url, &["--heads"], &[]).await?;
+        let mut heads: Vec<(&str, &str)> = refs(&out).filter(|(id, _)| id.starts_with(begin)).collect();
+        heads.sort_by_key(|(_, name)| name.strip_prefix("refs/heads/") != Some(branch));
+        let none = || GitError::NoCommit { commit: begin.to_owned(), url: url.to_string() };
+        heads.first().map(|(id, _)| (*id).to_owned()).ok_or_else(none)
+    }
+
     /// The branch or tag that reaches `commit`: `prefer` when it is one of them, then any branch,
     /// then any tag. `None` when no one reaches it.
     pub async fn contains(

@@ -27,9 +27,12 @@ pub enum BadBody {
     /// Brackets in brackets.
     #[error("the body is nested more than {DEPTH_MAX} deep")]
     TooDeep,
-    /// It is no JSON, or a field is missing, twice there or of another type.
-    #[error("the body is not what this forge sends: {0}")]
+    /// It is no JSON, or a field is twice there.
+    #[error("the body cannot be read: {0}")]
     Json(String),
+    /// A field is missing or of another type: perhaps the forge has changed.
+    #[error("the body is not what this forge sends: {0}")]
+    Strange(String),
     /// A field holds something that cannot be.
     #[error("the body is not what this forge sends: {field} is {problem}")]
     Field {
@@ -52,7 +55,9 @@ pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BadBody> {
         } else {
             ""
         };
-        BadBody::Json(format!("{form}{}", line(&error.to_string(), 200)))
+        let words = format!("{form}{}", line(&error.to_string(), 200));
+        let twice = words.starts_with("duplicate field");
+        if error.is_data() && !twice { BadBody::Strange(words) } else { BadBody::Json(words) }
     })
 }
 

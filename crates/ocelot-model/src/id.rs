@@ -29,6 +29,8 @@ id! {
     BuildNumber,
     /// A configured forge.
     ForgeId,
+    /// A webhook as it came.
+    DeliveryId,
     /// A repository that Ocelot knows.
     RepoId,
     /// A job of a build.

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::grpc::Fleet;
+use crate::hooks::Hooks;
 use crate::http::Live;
 
 /// Cheap to clone.
@@ -20,6 +21,8 @@ pub struct App {
     pub fleet: Fleet,
     /// Logs that are followed through this server.
     pub live: Live,
+    /// What webhooks are signed with.
+    pub hooks: Hooks,
     /// Repositories as git sees them.
     pub git: ocelot_forge::Git,
     /// Forges that this server has spoken to.

@@ -7,6 +7,7 @@ pub mod config;
 pub mod forges;
 pub mod grpc;
 mod heads;
+mod hooks;
 pub mod http;
 mod listen;
 pub mod loops;
@@ -17,5 +18,6 @@ mod tls;
 
 pub use app::App;
 pub use config::{Config, Keep, Patience, Tls};
+pub use hooks::Hooks;
 pub use ocelot_store::{LogPlace, LogStoreOptions};
 pub use serve::{Server, start};

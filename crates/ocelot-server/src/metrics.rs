@@ -56,6 +56,11 @@ pub fn begin() {
     metrics::describe_gauge!("ocelot_log_viewers", "Open event streams of single builds that carry logs");
     metrics::describe_histogram!("ocelot_http_request_duration_seconds", "From request to answer");
     metrics::describe_histogram!("ocelot_db_query_duration_seconds", "Calls of the store, by name");
+    metrics::describe_counter!("ocelot_webhooks_total", "Webhooks, by forge, event and what they were told");
+    metrics::describe_histogram!(
+        "ocelot_webhook_duration_seconds",
+        "From a webhook's whole body to its answer"
+    );
     // Zero is a number, too: what never happened is there to be drawn.
     metrics::counter!("ocelot_leases_lost_total").increment(0);
     metrics::counter!("ocelot_log_bytes_total").increment(0);
@@ -76,6 +81,13 @@ pub fn build_ended(build: &Build) {
 /// A stage ended after this time.
 pub fn stage_ended(took: Duration) {
     metrics::histogram!("ocelot_stage_duration_seconds").record(took.as_secs_f64());
+}
+
+/// A webhook was answered, this long after it had come whole. `forge` is one that is there.
+pub fn webhook(forge: &str, event: &'static str, outcome: &'static str, took: Duration) {
+    metrics::counter!("ocelot_webhooks_total", "forge" => forge.to_owned(), "event" => event, "outcome" => outcome)
+        .increment(1);
+    metrics::histogram!("ocelot_webhook_duration_seconds").record(took.as_secs_f64());
 }
 
 /// Log bytes became durable, the first of which was written at this time.

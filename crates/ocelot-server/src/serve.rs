@@ -59,6 +59,7 @@ pub async fn start(config: Config) -> Result<Server> {
         fleet: Fleet::default(),
         stopping: CancellationToken::new(),
         live: crate::http::Live::default(),
+        hooks: crate::Hooks::default(),
         shutdown: CancellationToken::new(),
         config: Arc::new(config),
         store,

@@ -29,7 +29,7 @@ macro_rules! build_columns {
         concat!(
             "b.number, b.status, b.event, b.branch, b.commit_id, b.message, b.author, b.triggered_by, b.queued_at, \
              b.started_at, b.finished_at, b.reason, b.problems, b.retry_of, b.cancel_requested_at, \
-             b.concurrency_group, b.concurrency_limit, b.cancel_running, b.approved_at, ",
+             b.concurrency_group, b.concurrency_limit, b.cancel_running, b.approved_at, b.pull_request, b.tag, ",
             trust_columns!(),
             ", ",
             repo_columns!()
@@ -73,6 +73,7 @@ mod catalogue;
 mod chunk;
 pub mod crash;
 mod error;
+mod inbox;
 mod log_store;
 mod migrations;
 mod postgres;
@@ -87,6 +88,7 @@ mod wanted;
 
 pub use backup::{About, BackupError};
 pub use error::{LogError, NotReady, StoreError};
+pub use inbox::*;
 pub use log_store::{LogPlace, LogStoreOptions};
 pub use rows::*;
 pub use times::*;
@@ -101,7 +103,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ocelot_model::access::Role;
 use ocelot_model::build::{Change, Happening};
-use ocelot_model::{Approvals, BuildNumber, ForgeId, RepoId, RepoName, StageId, TokenId, WorkerId};
+use ocelot_model::{
+    Approvals, BuildNumber, DeliveryId, DeliveryState, ForgeId, RepoId, RepoName, StageId, TokenId, WorkerId,
+};
 use secrecy::{SecretSlice, SecretString};
 
 /// Where things are.
@@ -289,6 +293,15 @@ impl Store {
     /// By id.
     pub async fn load_repo(&self, id: RepoId) -> Result<Repo, StoreError> {
         each!(self, core => core.load_repo(id).await)
+    }
+
+    /// By what its forge calls it.
+    pub async fn find_repo_by_remote_id(
+        &self,
+        forge: ForgeId,
+        remote_id: &str,
+    ) -> Result<Option<Repo>, StoreError> {
+        each!(self, core => core.find_repo_by_remote_id(forge, remote_id).await)
     }
 
     /// All, by handle.
@@ -670,6 +683,95 @@ impl Store {
     /// The groups in which a build waits for a place.
     pub async fn waiting_groups(&self) -> Result<Vec<GroupKey>, StoreError> {
         each!(self, core => core.waiting_groups().await)
+    }
+
+    // deliveries.rs
+    /// Stores a webhook, unless its forge sent it before. The delivery as it is stored, and whether it is new.
+    pub async fn take_in(&self, new: &NewDelivery<'_>) -> Result<(Delivery, bool), StoreError> {
+        each_again!(self, core => core.take_in(new))
+    }
+
+    /// Takes the next delivery that waits, for this long; of a repository only one at a time.
+    pub async fn take_delivery(&self, lease: Duration) -> Result<Option<TakenDelivery>, StoreError> {
+        each_again!(self, core => core.take_delivery(lease))
+    }
+
+    /// Still at it, for this long from now.
+    pub async fn keep_delivery(&self, id: DeliveryId, lease: Duration) -> Result<(), StoreError> {
+        each!(self, core => core.keep_delivery(id, lease).await)
+    }
+
+    /// It is tried again after a while.
+    pub async fn put_off_delivery(
+        &self,
+        id: DeliveryId,
+        delay: Duration,
+        why: &str,
+    ) -> Result<(), StoreError> {
+        each!(self, core => core.put_off_delivery(id, delay, why).await)
+    }
+
+    /// What a delivery tells of which nothing was understood before; of others nothing changes.
+    pub async fn tell(&self, id: DeliveryId, repo: Option<RepoId>, told: &Told) -> Result<(), StoreError> {
+        each_again!(self, core => core.tell(id, repo, told))
+    }
+
+    /// Says what became of a part for which no build is made. One that is settled stays as it is.
+    pub async fn settle_part(
+        &self,
+        part: PartId,
+        state: DeliveryState,
+        outcome: &str,
+    ) -> Result<(), StoreError> {
+        each_again!(self, core => core.settle_part(part, state, outcome))
+    }
+
+    // arrive.rs
+    /// Makes the build that a part of a delivery asks for, and writes down that it did, in one transaction; unless there is
+    /// no need of one.
+    pub async fn arrive(&self, build: &NewBuild, cause: &Cause) -> Result<Arrived, StoreError> {
+        each_again!(self, core => core.arrive(build, cause))
+    }
+
+    /// Builds that webhooks made, that are not over, and that nobody has cancelled yet: with `below` those before this
+    /// one, else those of which nothing has begun.
+    pub async fn open_builds(
+        &self,
+        repo: RepoId,
+        of: Older<'_>,
+        below: Option<BuildNumber>,
+    ) -> Result<Vec<BuildNumber>, StoreError> {
+        each!(self, core => core.open_builds(repo, of, below).await)
+    }
+
+    // ledger.rs
+    /// Newest first, at most `limit`.
+    pub async fn list_deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        limit: u32,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        each!(self, core => core.list_deliveries(filter, limit).await)
+    }
+
+    /// One delivery.
+    pub async fn find_delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        each!(self, core => core.find_delivery(id).await)
+    }
+
+    /// Its raw bytes.
+    pub async fn load_delivery_body(&self, id: DeliveryId) -> Result<Vec<u8>, StoreError> {
+        each!(self, core => core.load_delivery_body(id).await)
+    }
+
+    /// Works on it again; what has a build keeps it.
+    pub async fn replay_delivery(&self, id: DeliveryId) -> Result<(), StoreError> {
+        each_again!(self, core => core.replay_delivery(id))
+    }
+
+    /// Forgets up to `limit` deliveries that came before this time; answers how many.
+    pub async fn expire_deliveries(&self, before: Timestamp, limit: u32) -> Result<usize, StoreError> {
+        each!(self, core => core.expire_deliveries(before, limit).await)
     }
 
     // stages.rs

@@ -107,6 +107,8 @@ pub(crate) struct BuildRow {
     approved_at: Option<i64>,
     #[sqlx(flatten)]
     trust: TrustRow,
+    pull_request: Option<i64>,
+    tag: Option<String>,
     #[sqlx(flatten)]
     repo: RepoRow,
 }
@@ -160,6 +162,8 @@ impl BuildRow {
             }),
             trust: self.trust.into_trust()?,
             approved_at: maybe_time(self.approved_at)?,
+            pull_request: self.pull_request.map(|number| number as u64),
+            tag: self.tag,
         })
     }
 }

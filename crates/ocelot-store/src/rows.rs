@@ -228,6 +228,10 @@ pub struct Build {
     pub trust: Trust,
     /// When somebody approved of it.
     pub approved_at: Option<Timestamp>,
+    /// Number of the pull request whose newest commit it builds.
+    pub pull_request: Option<u64>,
+    /// The tag that it builds.
+    pub tag: Option<String>,
 }
 
 impl Build {
@@ -349,6 +353,10 @@ pub struct NewBuild {
     pub due: Option<crate::Due>,
     /// The file's schedules become those of the repository.
     pub schedules: Option<Vec<ocelot_model::pipeline::Schedule>>,
+    /// Number of the pull request whose newest commit it builds.
+    pub pull_request: Option<u64>,
+    /// The tag that it builds.
+    pub tag: Option<String>,
     /// What it does.
     pub plan: Plan,
 }
@@ -877,6 +885,8 @@ pub enum Wake {
     Worker(WorkerId),
     /// Something is to be sent.
     Outbox,
+    /// A webhook waits to be worked on.
+    Deliveries,
     /// Wake-ups may have been missed: look at everything.
     All,
 }

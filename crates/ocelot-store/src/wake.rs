@@ -74,6 +74,7 @@ fn word(wake: Wake) -> String {
         Wake::Cancel(build) => format!("c{build}"),
         Wake::Worker(id) => format!("w{id}"),
         Wake::Outbox => "o".into(),
+        Wake::Deliveries => "d".into(),
         Wake::All => "a".into(),
     }
 }
@@ -87,6 +88,7 @@ fn read_word(word: &str) -> Option<Wake> {
         "l" => Wake::Log(StageId(number.parse().ok()?)),
         "c" => Wake::Cancel(BuildNumber(number.parse().ok()?)),
         "w" => Wake::Worker(WorkerId(number.parse().ok()?)),
+        "d" => Wake::Deliveries,
         _ => return None,
     })
 }
@@ -105,6 +107,7 @@ mod tests {
             Wake::Cancel(BuildNumber(4)),
             Wake::Worker(WorkerId(5)),
             Wake::Outbox,
+            Wake::Deliveries,
             Wake::All,
         ];
         let texts = one.to_texts(&wakes);

@@ -8,7 +8,6 @@ use super::text::Kind;
 /// Keys that are known and refused in words until they are built.
 pub const NOT_SUPPORTED_YET: &[&str] = &[
     "cache",
-    "cancel_superseded",
     "clone.lfs",
     "clone.submodules",
     "matrix",
@@ -162,7 +161,11 @@ const TOP_ONLY: &[Key] = &[
         "Jobs, instead of top-level stages. The other top-level keys are defaults for each of them.",
     ),
     now("concurrency", Shape::Table(&CONCURRENCY), "How many builds of a group may go on at once."),
-    later("cancel_superseded", Shape::Bool, "A newer push cancels older builds of the same branch."),
+    now(
+        "cancel_superseded",
+        Shape::Bool,
+        "A newer push cancels older builds of the same pull request, or of the same branch if it is not the default branch. Default: true.",
+    ),
     later("params", PARAMS, "Values that a person gives when starting a build."),
     now("schedule", SCHEDULES, "Builds at set times, as the default branch's newest file says."),
     later("pull_request", Shape::Choice(&["head", "merge"]), "Which commit of a pull request builds."),

@@ -36,7 +36,10 @@ pub(super) fn pipeline(top: &Node, report: &mut Report<'_>) -> Pipeline {
     };
     limit_stages(top, &jobs, report);
     let concurrency = top.find("concurrency").and_then(concurrency);
-    Pipeline { branches, checkout, concurrency, schedules: schedules(top), jobs }
+    // Absent: yes.
+    let keeps = top.find("cancel_superseded").and_then(Node::text);
+    let cancel_superseded = keeps.is_none_or(|text| boolean(text, true) != Ok(false));
+    Pipeline { branches, checkout, concurrency, cancel_superseded, schedules: schedules(top), jobs }
 }
 
 fn schedules(top: &Node) -> Vec<Schedule> {

@@ -23,8 +23,15 @@ pub struct Pipeline {
     /// When branches are built without anyone asking.
     #[serde(default)]
     pub schedules: Vec<Schedule>,
+    /// A newer push to the same pull request, or branch that is not the default one, cancels older builds.
+    #[serde(default = "yes")]
+    pub cancel_superseded: bool,
     /// At least one job, in the order of the file, matrix already expanded, names unique.
     pub jobs: Vec<Job>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Pipeline {

@@ -31,8 +31,11 @@ fn the_same_file_in_other_clothes() {
     assert_eq!(load(&SMALLEST.replace('\n', "\r\n")), want);
     assert_eq!(load(&format!("---\n{SMALLEST}...\n")), want);
     assert_eq!(
-        load(&format!("{SMALLEST}cancel_superseded: false\nclone: {{submodules: false, lfs: false}}\n")),
+        load(&format!("{SMALLEST}cancel_superseded: true\nclone: {{submodules: false, lfs: false}}\n")),
         want
+    );
+    assert!(
+        want.cancel_superseded && !load(&format!("{SMALLEST}cancel_superseded: false\n")).cancel_superseded
     );
 }
 

@@ -43,6 +43,22 @@ pub(super) async fn since_it_passed(
     })
 }
 
+/// The files that differ between where a branch was and where it is.
+pub(super) async fn between(app: &App, repo: &Repo, before: &str, commit: &str) -> Files {
+    let paths = async {
+        let url = clone::url(app, repo).await?;
+        Ok::<_, TriggerError>(app.git.changed(&url, before, commit).await?)
+    };
+    match paths.await {
+        Ok(paths) => Files::these(paths),
+        Err(error) => {
+            tracing::warn!(repo = %repo.name, %error, "the changed files of {commit} cannot be told");
+            let short = before.get(..12).unwrap_or(before);
+            Files::unknown(format!("{short}, where the branch was, cannot be compared: {error}"))
+        }
+    }
+}
+
 fn words(error: &TriggerError, from: &str) -> String {
     let short = from.get(..12).unwrap_or(from);
     format!("{short}, which passed last, cannot be compared: {error}")

@@ -4,11 +4,14 @@
 
 pub mod advance;
 pub mod approve;
+pub(crate) mod arrive;
 pub mod cancel;
 mod changed;
 pub(crate) mod clone;
+mod coming;
 pub(crate) mod concurrency;
 pub mod fence;
+pub(crate) mod inbox;
 pub mod retry;
 pub(crate) mod secrets;
 pub(crate) mod times;

@@ -52,6 +52,8 @@ pub async fn retry(
         trust: trust(build, actor),
         due: None,
         schedules: None,
+        pull_request: build.pull_request,
+        tag: build.tag.clone(),
         plan: Plan::Jobs(old.jobs.iter().map(|job| again(job, failed)).collect()),
     };
     Ok(trigger::create(app, &row).await?)

@@ -161,6 +161,8 @@ async fn from_snapshot(
         trust: origin.trust,
         due: origin.due,
         schedules,
+        pull_request: None,
+        tag: None,
         plan,
     };
     Ok(create(app, &row).await?)
@@ -169,12 +171,18 @@ async fn from_snapshot(
 /// Writes the build; one that is over from the start is counted here.
 pub(super) async fn create(app: &App, row: &NewRow) -> Result<BuildDetail, StoreError> {
     let detail = app.store.create_build(row).await?;
-    if detail.build.status.is_terminal() {
-        crate::metrics::build_ended(&detail.build);
-    }
-    concurrency::settle(app, &detail.build).await;
-    tracing::info!(build = detail.build.number.0, repo = %detail.build.repo.name, "build {} made", detail.build.number);
+    settle_new(app, &detail).await;
     Ok(detail)
+}
+
+/// What follows when a build was made.
+pub(super) async fn settle_new(app: &App, detail: &BuildDetail) {
+    let build = &detail.build;
+    if build.status.is_terminal() {
+        crate::metrics::build_ended(build);
+    }
+    concurrency::settle(app, build).await;
+    tracing::info!(build = build.number.0, repo = %build.repo.name, "build {} made", build.number);
 }
 
 /// Branch and commit that a request for `commit` means, and what is to be thought of the commit. One that no branch or
@@ -221,7 +229,7 @@ pub(super) fn begin(job: Job) -> (Job, Status) {
     (job, status)
 }
 
-fn broken(problems: &[pipeline::Problem]) -> Plan {
+pub(super) fn broken(problems: &[pipeline::Problem]) -> Plan {
     let problems: Vec<ConfigProblem> = problems
         .iter()
         .map(|problem| ConfigProblem {

@@ -38,7 +38,7 @@ pub async fn dispatch(app: App) -> anyhow::Result<()> {
                     app.fleet.look(None);
                     remind_of_cancels(&app).await;
                 }
-                Ok(Wake::Events(_) | Wake::Log(_) | Wake::Outbox) => continue,
+                Ok(Wake::Events(_) | Wake::Log(_) | Wake::Outbox | Wake::Deliveries) => continue,
                 Err(RecvError::Closed) => anyhow::bail!("the store sends no wake-ups any more"),
             },
         }

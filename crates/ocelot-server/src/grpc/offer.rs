@@ -55,6 +55,8 @@ async fn variables(app: &App, claimed: &Claimed) -> Result<Vec<Variable>, StoreE
     let attempt = claimed.lease.attempt.to_string();
     let page = format!("{}/builds/{number}", app.public_url);
     let repo = build.repo.name.to_string();
+    let request = build.pull_request.map(|number| number.to_string());
+    let only_some = [("OCELOT_PR", request.as_deref()), ("OCELOT_TAG", build.tag.as_deref())];
     let all = [
         ("CI", "true"),
         ("OCELOT", "true"),
@@ -71,7 +73,12 @@ async fn variables(app: &App, claimed: &Claimed) -> Result<Vec<Variable>, StoreE
         ("OCELOT_COMMIT_MESSAGE", &build.message),
         ("OCELOT_AUTHOR", &build.author),
     ];
-    Ok(all.into_iter().map(|(name, value)| Variable { name: name.to_owned(), value: cut(value) }).collect())
+    let only_some = only_some.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    Ok(all
+        .into_iter()
+        .chain(only_some)
+        .map(|(name, value)| Variable { name: name.to_owned(), value: cut(value) })
+        .collect())
 }
 
 /// No NUL, and at most [`VALUE_MAX`] bytes, cut between characters.

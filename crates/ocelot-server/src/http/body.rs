@@ -33,6 +33,8 @@ pub(super) fn build(row: store::Build) -> body::Build {
         approved_by: row.trust.approved_by,
         approved_at: row.approved_at,
         undelivered: Vec::new(),
+        pull_request: row.pull_request,
+        tag: row.tag,
         jobs: None,
     }
 }
@@ -106,6 +108,28 @@ fn stage(row: &store::Stage, allowed: bool) -> body::Stage {
         log_bytes: row.log_bytes,
         reason: row.reason.clone(),
     }
+}
+
+/// A webhook as it came.
+pub(super) fn delivery(row: store::Delivery) -> body::Delivery {
+    body::Delivery {
+        id: row.id.0,
+        forge: row.forge,
+        repo: row.repo.map(|repo| repo.name.to_string()),
+        remote_id: row.remote_id,
+        event: row.event,
+        received_at: row.received_at,
+        state: row.state,
+        outcome: row.outcome,
+        handled_at: row.handled_at,
+        tries: row.tries,
+        parts: row.parts.into_iter().map(part).collect(),
+    }
+}
+
+fn part(row: store::DeliveryPart) -> body::DeliveryPart {
+    let build = row.build.map(|number| number.0);
+    body::DeliveryPart { subject: row.subject, state: row.state, outcome: row.outcome, build }
 }
 
 /// A repository.

@@ -112,7 +112,7 @@ fn filter(asked: &Filter, readable: &[Repo]) -> Answer<Option<BuildFilter>> {
     }))
 }
 
-fn parse<T: std::str::FromStr>(name: &str, text: Option<&String>) -> Answer<Option<T>>
+pub(super) fn parse<T: std::str::FromStr>(name: &str, text: Option<&String>) -> Answer<Option<T>>
 where
     T::Err: std::fmt::Display,
 {

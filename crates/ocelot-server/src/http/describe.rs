@@ -102,7 +102,7 @@ fn security(right: Right, changes: bool) -> Vec<SecurityRequirement> {
     let named = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
     let open = SecurityRequirement::default();
     match right {
-        Right::Public | Right::SignIn | Right::Page => vec![open],
+        Right::Public | Right::SignIn | Right::Signature | Right::Page => vec![open],
         // Public repositories can be read by everyone.
         Right::Repo if !changes => vec![named(TOKEN), named(SESSION), open],
         Right::Repo | Right::SignedIn | Right::Whole(_) => vec![named(TOKEN), named(SESSION)],

@@ -260,7 +260,12 @@ async fn follow_build(mut watch: Watch, out: Out, number: BuildNumber, log: LogW
                         continue;
                     }
                     Some(
-                        Wake::Events(_) | Wake::Queue | Wake::Cancel(_) | Wake::Worker(_) | Wake::Outbox,
+                        Wake::Events(_)
+                        | Wake::Queue
+                        | Wake::Cancel(_)
+                        | Wake::Worker(_)
+                        | Wake::Outbox
+                        | Wake::Deliveries,
                     ) => continue,
                 }
                 break;
@@ -315,7 +320,8 @@ async fn follow_all(mut watch: Watch, out: Out, mut seq: i64) {
                         | Wake::Queue
                         | Wake::Cancel(_)
                         | Wake::Worker(_)
-                        | Wake::Outbox,
+                        | Wake::Outbox
+                        | Wake::Deliveries,
                     ) => {}
                 }
             }

@@ -11,6 +11,7 @@ use ocelot_model::BuildNumber;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::middleware::BODY_MAX;
 use super::problem::{Answer, Refusal};
 
 /// A JSON body.
@@ -43,11 +44,19 @@ async fn object<T: DeserializeOwned>(headers: HeaderMap, bytes: Bytes) -> Answer
 /// A body must be there within this time.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 
-/// 408 for a body that trickles.
-async fn in_time<T>(body: impl Future<Output = T>) -> Answer<T> {
-    let words = "The body of this request did not arrive within 30 s.";
-    let late = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", words);
-    tokio::time::timeout(BODY_WITHIN, body).await.map_err(late)
+/// A whole body; 408 for one that trickles, 413 for one of more than `most` bytes, which the route's own limit says, too.
+pub(super) async fn whole<S: Send + Sync>(
+    request: Request,
+    state: &S,
+    within: Duration,
+    most: usize,
+) -> Answer<Bytes> {
+    let late = |_| {
+        let words = format!("The body of this request did not arrive within {} s.", within.as_secs());
+        Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", words)
+    };
+    let bytes = tokio::time::timeout(within, Bytes::from_request(request, state)).await.map_err(late)?;
+    bytes.map_err(|error| refuse_bytes(&error, most))
 }
 
 /// A body as it is.
@@ -58,8 +67,7 @@ impl<S: Send + Sync> FromRequest<S> for Whole {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Answer<Whole> {
-        let bytes = in_time(Bytes::from_request(request, state)).await?;
-        bytes.map(Whole).map_err(|error| refuse_bytes(&error))
+        whole(request, state, BODY_WITHIN, BODY_MAX).await.map(Whole)
     }
 }
 
@@ -89,21 +97,22 @@ fn refuse_json(rejection: JsonRejection) -> Refusal {
         ),
         JsonRejection::JsonDataError(error) => Refusal::unprocessable("bad_body", words(&error.body_text())),
         JsonRejection::JsonSyntaxError(error) => Refusal::bad_request(words(&error.body_text())),
-        JsonRejection::BytesRejection(error) => refuse_bytes(&error),
+        JsonRejection::BytesRejection(error) => refuse_bytes(&error, BODY_MAX),
         other => Refusal::bad_request(other.body_text()),
     }
 }
 
-fn refuse_bytes(error: &BytesRejection) -> Refusal {
+fn refuse_bytes(error: &BytesRejection, most: usize) -> Refusal {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return too_large();
+        return too_large(most);
     }
     Refusal::bad_request(error.body_text())
 }
 
 /// 413.
-pub(super) fn too_large() -> Refusal {
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "A request body has at most 1 MiB.")
+pub(super) fn too_large(most: usize) -> Refusal {
+    let words = format!("A request body has at most {} MiB here.", most >> 20);
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", words)
 }
 
 /// The library's words without the names of its types.

@@ -17,6 +17,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const URL_MAX: usize = 8 << 10;
 /// The largest body of a request.
 pub(super) const BODY_MAX: usize = 1 << 20;
+/// The largest body of a webhook.
+pub(super) const WEBHOOK_MAX: usize = ocelot_forge::BODY_MAX;
 
 /// Outermost: gives the request its id, looks at the answer, writes the log line.
 pub(super) async fn outer(request: Request, next: Next) -> Response {
@@ -54,8 +56,9 @@ fn limits(request: &Request) -> Result<(), Refusal> {
     }
     let length =
         request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > BODY_MAX as u64) {
-        return Err(too_large());
+    let most = if request.uri().path().starts_with("/hooks/") { WEBHOOK_MAX } else { BODY_MAX };
+    if length.is_some_and(|length| length > most as u64) {
+        return Err(too_large(most));
     }
     // Nothing here unpacks what is compressed, so that a small body cannot become a large one.
     let packed = request.headers().get_all(header::CONTENT_ENCODING);

@@ -8,6 +8,7 @@ mod body;
 mod builds;
 mod creds;
 mod cursor;
+mod deliveries;
 pub mod describe;
 mod events;
 mod extract;
@@ -30,6 +31,7 @@ mod session;
 mod status;
 mod times;
 mod tokens;
+mod webhook;
 mod workers;
 
 pub(crate) use extract::{Segments, build_number};

@@ -11,7 +11,9 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use super::problem::{Answer, Refusal};
 
 /// Sign-ins that one address may try within [`WINDOW`].
-const TRIES: u32 = 10;
+pub(super) const SIGN_INS: u32 = 10;
+/// Webhooks of one address that are wrong, within [`WINDOW`], before it is told so in other words.
+pub(super) const BAD_WEBHOOKS: u32 = 30;
 const WINDOW: Duration = Duration::from_mins(1);
 /// The most addresses that are counted at once.
 const ADDRESSES: usize = 10_000;
@@ -90,15 +92,23 @@ pub(super) fn same_origin(headers: &HeaderMap, public_url: &str) -> Answer<()> {
     if own { Ok(()) } else { Err(foreign()) }
 }
 
-/// Counts sign-ins per address.
-#[derive(Debug, Default)]
-pub(super) struct Tries(Mutex<HashMap<IpAddr, (Instant, u32)>>);
+/// Counts per address what few of should come.
+#[derive(Debug)]
+pub(super) struct Tries {
+    seen: Mutex<HashMap<IpAddr, (Instant, u32)>>,
+    most: u32,
+}
 
 impl Tries {
+    /// So many of one address, within [`WINDOW`].
+    pub(super) fn new(most: u32) -> Tries {
+        Tries { seen: Mutex::default(), most }
+    }
+
     /// One more try of this address. An error says how long it has to wait.
     pub(super) fn count(&self, address: Option<IpAddr>) -> Result<(), Duration> {
         let Some(address) = address.map(household) else { return Ok(()) };
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if seen.len() >= ADDRESSES {
             seen.retain(|_, (begin, _)| now.duration_since(*begin) < WINDOW);
@@ -111,12 +121,12 @@ impl Tries {
             *entry = (now, 0);
         }
         entry.1 += 1;
-        if entry.1 > TRIES { Err(WINDOW.saturating_sub(now.duration_since(entry.0))) } else { Ok(()) }
+        if entry.1 > self.most { Err(WINDOW.saturating_sub(now.duration_since(entry.0))) } else { Ok(()) }
     }
 
     /// The last try was a good one: it does not count.
     pub(super) fn forgive(&self, address: Option<IpAddr>) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, tries)) = address.and_then(|address| seen.get_mut(&household(address))) {
             *tries = tries.saturating_sub(1);
         }
@@ -134,7 +144,7 @@ fn household(address: IpAddr) -> IpAddr {
 /// 429 for a program.
 pub(super) fn too_many(wait: Duration) -> Refusal {
     let seconds = wait.as_secs() + 1;
-    let words = format!("Too many sign-ins from this address. Try again in {seconds} s.");
+    let words = format!("Too many tries from this address that came to nothing. Try again in {seconds} s.");
     Refusal::new(axum::http::StatusCode::TOO_MANY_REQUESTS, "too_many_requests", words)
         .with(header::RETRY_AFTER, seconds.into())
 }
@@ -193,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_eleventh_try_waits() {
-        let tries = Tries::default();
+        let tries = Tries::new(SIGN_INS);
         let one = Some("1.2.3.4".parse().expect("an address"));
         assert!((0..10).all(|_| tries.count(one).is_ok()));
         assert!(tries.count(one).is_err());

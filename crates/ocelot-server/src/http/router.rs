@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 
 use super::guard::{Gate, Right, guard};
 use super::{
-    builds, creds, events, fleet, forges, logs, middleware, pause, repos, secrets, session, status, times,
-    tokens, workers,
+    builds, creds, deliveries, events, fleet, forges, logs, middleware, pause, repos, secrets, session,
+    status, times, tokens, webhook, workers,
 };
 use crate::App;
 use crate::site;
@@ -98,6 +98,11 @@ fn api_table() -> Vec<Route> {
         api(PATCH,  "/api/v1/forges/{name}",                    ADMIN,           routes!(forges::change)),
         api(DELETE, "/api/v1/forges/{name}",                    ADMIN,           routes!(forges::remove)),
         api(GET,    "/api/v1/forges/{name}/repos",              ADMIN,           routes!(forges::repos)),
+        api(GET,    "/api/v1/deliveries",                       Right::Repo,     routes!(deliveries::list)),
+        api(GET,    "/api/v1/deliveries/{id}",                  Right::Repo,     routes!(deliveries::show)),
+        api(POST,   "/api/v1/deliveries/{id}/replay",           Right::Repo,     routes!(deliveries::replay)),
+        api(POST,   "/hooks/{forge}",                           Right::Signature, routes!(webhook::of_forge)),
+        api(POST,   "/hooks/{forge}/{hook}",                    Right::Signature, routes!(webhook::of_repo)),
         api(GET,    "/api/v1/polls",                            Right::Repo,     routes!(times::polls)),
         api(POST,   "/api/v1/polls",                            Right::Repo,     routes!(times::add_poll)),
         api(DELETE, "/api/v1/polls/{*handle}",                  Right::Repo,     routes!(times::remove_poll)),
@@ -158,6 +163,10 @@ pub fn router(app: App) -> Router {
     for route in table() {
         let handler = match route.handler {
             Handler::Api((_, _, handler)) | Handler::Page(handler) => handler,
+        };
+        let handler = match route.right {
+            Right::Signature => handler.layer(DefaultBodyLimit::max(middleware::WEBHOOK_MAX)),
+            _ => handler,
         };
         let layer = from_fn_with_state((Arc::clone(&gate), route.right), guard);
         router = router.route(route.path, handler.route_layer(layer));

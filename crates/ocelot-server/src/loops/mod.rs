@@ -1,5 +1,6 @@
 //! What happens without being asked: one file per loop. A loop that dies stops the process.
 
+mod deliveries;
 mod groups;
 mod janitor;
 mod leases;
@@ -18,6 +19,7 @@ use crate::serve::Parts;
 pub(crate) fn start(app: &App, parts: &mut Parts) {
     parts.spawn("handing out jobs", crate::grpc::dispatch::dispatch(app.clone()));
     parts.spawn("noting who is there", crate::grpc::roll::roll(app.clone()));
+    parts.spawn("working on webhooks", deliveries::deliveries(app.clone()));
     parts.spawn("looking at leases", leases::leases(app.clone()));
     parts.spawn("looking at concurrency groups", groups::groups(app.clone()));
     parts.spawn("looking at the queue", queue::queue(app.clone()));

@@ -52,7 +52,14 @@ async fn woken(wakes: &mut Receiver<Wake>) {
     loop {
         match wakes.recv().await {
             Ok(Wake::Outbox | Wake::All) | Err(RecvError::Lagged(_)) => return,
-            Ok(Wake::Queue | Wake::Events(_) | Wake::Log(_) | Wake::Cancel(_) | Wake::Worker(_)) => {}
+            Ok(
+                Wake::Queue
+                | Wake::Events(_)
+                | Wake::Log(_)
+                | Wake::Cancel(_)
+                | Wake::Worker(_)
+                | Wake::Deliveries,
+            ) => {}
             Err(RecvError::Closed) => std::future::pending().await,
         }
     }

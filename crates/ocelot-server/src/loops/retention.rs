@@ -15,6 +15,9 @@ const LONGEST: Duration = Duration::from_mins(4);
 const ALONE: Duration = Duration::from_mins(5);
 /// Builds that are looked at at once.
 const BATCH: u32 = 20;
+/// Webhooks are kept for so long, and go so many at once.
+const DELIVERIES: Duration = Duration::from_hours(30 * 24);
+const DELIVERY_BATCH: u32 = 100;
 const WORK: &str = "retention";
 
 /// Runs until the server stops.
@@ -50,6 +53,11 @@ async fn remove(app: &App, until: Instant) -> Result<(), StoreError> {
         if gone > 0 {
             tracing::info!(gone, "{gone} workers were not seen for {} and are forgotten", words(age));
         }
+    }
+    if let Some((before, _)) = limit(now, Some(DELIVERIES)) {
+        while app.store.expire_deliveries(before, DELIVERY_BATCH).await? == DELIVERY_BATCH as usize
+            && goes_on()
+        {}
     }
     if let Some((before, age)) = limit(now, keep.logs) {
         let note = format!("[log removed after {}]", words(age));

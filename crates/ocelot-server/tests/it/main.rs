@@ -3,6 +3,7 @@
 
 mod forges;
 mod grpc;
+mod hooks;
 mod http;
 mod room;
 mod tls;

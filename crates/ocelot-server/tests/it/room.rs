@@ -79,6 +79,7 @@ impl Room {
             fleet: ocelot_server::grpc::Fleet::default(),
             stopping: CancellationToken::new(),
             live: ocelot_server::http::Live::default(),
+            hooks: ocelot_server::Hooks::default(),
             shutdown: CancellationToken::new(),
             config: Arc::new(config),
             store,

@@ -150,6 +150,8 @@ impl Machine {
             trust,
             due: None,
             schedules: None,
+            pull_request: None,
+            tag: None,
             plan: Plan::Jobs(pipeline.jobs.into_iter().map(|job| (job, Status::Queued)).collect()),
         };
         let build = self.room.app.store.create_build(&new).await.unwrap().build;

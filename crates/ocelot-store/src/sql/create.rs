@@ -23,26 +23,30 @@ impl Core {
         .fetch_optional(tx.conn())
         .await?;
         repo.ok_or_else(|| repos::missing(new.repo))?;
-        let number = match &new.plan {
-            Plan::Broken { reason, problems } => insert_broken(&mut tx, new, reason, problems).await?,
-            Plan::Jobs(jobs) => insert_whole(&mut tx, new, jobs).await?,
-        };
-        match &new.due {
-            None => {}
-            Some(Due::Schedule(turn)) => {
-                schedules::settle(&mut tx, *turn, &format!("build {number}")).await?;
-            }
-            Some(Due::Poll { turn, before }) => {
-                polls::note_head(&mut tx, *turn, &new.branch, before.as_deref(), &new.commit).await?;
-            }
-        }
-        if let Some(wanted) = &new.schedules {
-            schedules::replace(&mut tx, new.repo, wanted).await?;
-        }
+        let number = insert(&mut tx, new).await?;
         self.commit(tx).await?;
         let detail = self.find_build_detail(number).await?;
         detail.ok_or_else(|| StoreError::NotFound(format!("build {number}")))
     }
+}
+
+/// All rows of the build.
+pub(super) async fn insert(tx: &mut Tx, new: &NewBuild) -> Result<BuildNumber, StoreError> {
+    let number = match &new.plan {
+        Plan::Broken { reason, problems } => insert_broken(tx, new, reason, problems).await?,
+        Plan::Jobs(jobs) => insert_whole(tx, new, jobs).await?,
+    };
+    match &new.due {
+        None => {}
+        Some(Due::Schedule(turn)) => schedules::settle(tx, *turn, &format!("build {number}")).await?,
+        Some(Due::Poll { turn, before }) => {
+            polls::note_head(tx, *turn, &new.branch, before.as_deref(), &new.commit).await?;
+        }
+    }
+    if let Some(wanted) = &new.schedules {
+        schedules::replace(tx, new.repo, wanted).await?;
+    }
+    Ok(number)
 }
 
 async fn insert_broken(
@@ -175,9 +179,9 @@ async fn insert_build(
         "INSERT INTO builds (repo_id, status, event, branch, commit_id, message, author, triggered_by, queued_at,
                              finished_at, reason, problems, retry_of, concurrency_group, concurrency_limit,
                              cancel_running, admitted, origin, trusted, origin_account, needs_approval, approved_by,
-                             approved_at)
+                             approved_at, pull_request, tag)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-                 $23)
+                 $23, $24, $25)
          RETURNING number",
     )
     .bind(new.repo.0)
@@ -203,6 +207,8 @@ async fn insert_build(
     .bind(trust.needs_approval)
     .bind(trust.approved_by.as_deref().map(clean))
     .bind(trust.approved_by.is_some().then_some(now))
+    .bind(new.pull_request.map(|number| number as i64))
+    .bind(new.tag.as_deref().map(clean))
     .fetch_one(tx.conn())
     .await?;
     Ok(BuildNumber(number))

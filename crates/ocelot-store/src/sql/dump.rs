@@ -41,6 +41,8 @@ pub(crate) const STATE: &[Kept] = &[
     kept("hooks", "id", None),
     kept("polls", "id", NEAR),
     kept("schedules", "id", NEAR),
+    kept("deliveries", "id", NEAR),
+    kept("delivery_parts", "delivery, place", None),
     kept("builds", "number", NEAR),
     kept("jobs", "id", FAR),
     kept("attempts", "id", FAR),

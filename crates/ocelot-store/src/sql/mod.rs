@@ -4,11 +4,13 @@
 
 mod advance;
 mod approve;
+mod arrive;
 mod blobs;
 mod builds;
 mod claim;
 mod concurrency;
 mod create;
+mod deliveries;
 mod detail;
 mod dump;
 mod enrolments;
@@ -16,6 +18,7 @@ mod events;
 mod forges;
 mod keys;
 mod leases;
+mod ledger;
 mod load;
 mod log_place;
 mod log_writer;

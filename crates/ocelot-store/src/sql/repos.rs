@@ -1,6 +1,6 @@
 //! Repositories.
 
-use ocelot_model::{Approvals, RepoId, RepoName};
+use ocelot_model::{Approvals, ForgeId, RepoId, RepoName};
 
 use super::Core;
 use crate::raw::{RepoRow, clean};
@@ -53,6 +53,25 @@ impl Core {
         .bind(&name.forge)
         .bind(&name.owner)
         .bind(&name.name)
+        .fetch_optional(&self.pools.read)
+        .await?;
+        row.map(RepoRow::into_repo).transpose()
+    }
+
+    pub(crate) async fn find_repo_by_remote_id(
+        &self,
+        forge: ForgeId,
+        remote_id: &str,
+    ) -> Result<Option<Repo>, StoreError> {
+        let row: Option<RepoRow> = sqlx::query_as(concat!(
+            "SELECT ",
+            repo_columns!(),
+            " FROM ",
+            repo_tables!(),
+            " WHERE r.forge_id = $1 AND r.remote_id = $2 AND NOT r.removing"
+        ))
+        .bind(forge.0)
+        .bind(remote_id)
         .fetch_optional(&self.pools.read)
         .await?;
         row.map(RepoRow::into_repo).transpose()
@@ -167,6 +186,7 @@ impl Core {
                 self.remove_build(build).await?;
             }
         }
+        while self.remove_deliveries(id, BATCH).await? > 0 {}
         sqlx::query("DELETE FROM repos WHERE id = $1 AND removing")
             .bind(id)
             .execute(&self.pools.write)

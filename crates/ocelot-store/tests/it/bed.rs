@@ -241,6 +241,8 @@ pub(crate) fn new_build(repo: &Repo, text: &str) -> NewBuild {
         schedules: None,
         concurrency: None,
         trust: Trust::own(),
+        pull_request: None,
+        tag: None,
         plan: Plan::Jobs(jobs(text)),
     }
 }

@@ -111,6 +111,8 @@ impl World {
             schedules: None,
             concurrency: pipeline.concurrency,
             trust: Trust::own(),
+            pull_request: None,
+            tag: None,
             plan: Plan::Jobs(pipeline.jobs.into_iter().map(|job| (job, Status::Queued)).collect()),
         };
         self.app().store.create_build(&build).await.unwrap().build.number

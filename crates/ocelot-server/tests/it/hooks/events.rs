@@ -1,0 +1,146 @@
+//! What the events of every forge become.
+
+use ocelot_model::ForgeKind;
+use ocelot_testkit::forge::{Scene, Told};
+
+use super::world::{World, words};
+use crate::room::{SMALL, git};
+
+const FORGES: [ForgeKind; 4] = [ForgeKind::Github, ForgeKind::Gitlab, ForgeKind::Bitbucket, ForgeKind::Gitea];
+
+#[tokio::test]
+async fn a_push_becomes_a_build_whichever_forge_tells_of_it() {
+    for kind in FORGES {
+        let world = World::of(kind, SMALL, |_| {}).await;
+        let scene = Scene { name: "main".into(), after: world.head(), ..Scene::default() };
+        let delivery = world.tell(Told::BranchPushed, &scene).await;
+        assert_eq!(words(&delivery), "built: build 1", "{kind}");
+        let build = world.get("/api/v1/builds/1").await;
+        assert_eq!(build["event"], "push", "{kind}");
+        assert_eq!((&build["branch"], &build["commit"]), (&"main".into(), &scene.after.into()));
+        assert_eq!(delivery["parts"][0]["build"], 1);
+    }
+}
+
+/// The push and the pull request of one commit, in either order, of every forge; Bitbucket says only the beginning of
+/// the commit in the latter.
+#[tokio::test]
+async fn a_push_and_the_pull_request_from_there_make_one_build() {
+    for kind in FORGES {
+        for order in
+            [[Told::BranchCreated, Told::PullRequestOpened], [Told::PullRequestOpened, Told::BranchCreated]]
+        {
+            let world = World::of(kind, SMALL, |_| {}).await;
+            let scene = Scene { after: world.commit_on("topic", "x"), ..Scene::default() };
+            let first = world.tell(order[0], &scene).await;
+            assert_eq!(words(&first), "built: build 1", "{kind} {order:?}");
+            let second = world.tell(order[1], &scene).await;
+            assert_eq!(words(&second), "built: build 1, which is of the same commit", "{kind} {order:?}");
+            assert_eq!(world.get("/api/v1/builds/1").await["pull_request"], 3);
+            // Opened again it is built again; Bitbucket cannot do that.
+            if kind != ForgeKind::Bitbucket {
+                let third = world.tell(Told::PullRequestReopened, &scene).await;
+                assert_eq!(words(&third), "built: build 2", "{kind}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn there_and_back_and_there_again_are_three_builds_and_copies_are_none() {
+    let world = World::new().await;
+    let (a, b) = (world.head(), world.commit_on("topic", "b"));
+    let push =
+        |before: &str, after: &str| Scene { before: before.into(), after: after.into(), ..Scene::default() };
+    for (number, (before, after)) in [(&a, &b), (&b, &a), (&a, &b)].into_iter().enumerate() {
+        let scene = push(before, after);
+        let delivery = world.tell(Told::BranchPushed, &scene).await;
+        assert_eq!(words(&delivery), format!("built: build {}", number + 1));
+        let copy = world.tell(Told::BranchPushed, &scene).await;
+        assert_eq!(words(&copy), format!("duplicate: duplicate of delivery {}", delivery["id"]));
+    }
+}
+
+#[tokio::test]
+async fn what_the_rules_leave_out_says_which_rule() {
+    let world = World::of(ForgeKind::Github, &format!("branches: [main]\n{SMALL}"), |_| {}).await;
+    let scene = |commit: String| Scene { after: commit, ..Scene::default() };
+    let left_out = world.tell(Told::BranchCreated, &scene(world.commit_on("topic", "x"))).await;
+    assert_eq!(words(&left_out), "skipped: `branches` in ocelot.yml leaves `topic` out");
+    // A pull request is about the branch that it goes to.
+    let request = world.tell(Told::PullRequestOpened, &scene(world.head())).await;
+    assert_eq!(words(&request), "built: build 1");
+    let marked = world.commit_on("topic", "x [skip ci]");
+    let skipped = world.tell(Told::PullRequestUpdated, &scene(marked)).await;
+    assert_eq!(words(&skipped), "skipped: the commit's message says not to build it");
+    let titled = Scene { title: "[CI skip] no".into(), ..scene(world.commit_on("topic", "y")) };
+    let skipped = world.tell(Told::PullRequestUpdated, &titled).await;
+    assert_eq!(words(&skipped), "skipped: the pull request's title says not to build it");
+    git(&world.git, &["rm", "-q", "ocelot.yml"]);
+    let without = world.commit_on("topic", "z");
+    let skipped = world.tell(Told::PullRequestUpdated, &scene(without.clone())).await;
+    assert_eq!(words(&skipped), format!("skipped: there is no ocelot.yml at {}", &without[..12]));
+    std::fs::write(world.git.join("ocelot.yml"), "image: [\n").unwrap();
+    let broken = world.tell(Told::PullRequestUpdated, &scene(world.commit_on("topic", "z"))).await;
+    assert_eq!(words(&broken), "built: build 2");
+    assert_eq!(world.get("/api/v1/builds/2").await["status"], "error");
+}
+
+#[tokio::test]
+async fn a_pull_request_from_a_fork_waits_for_a_person() {
+    let world = World::new().await;
+    let scene = Scene { after: world.commit_on("topic", "x"), source: Some(99), ..Scene::default() };
+    assert_eq!(words(&world.tell(Told::PullRequestOpened, &scene).await), "built: build 1");
+    let build = world.get("/api/v1/builds/1").await;
+    assert_eq!((&build["status"], &build["origin"]), (&"blocked".into(), &"fork".into()));
+    // The repository's own branch of that name has a build of its own.
+    assert_eq!(words(&world.tell(Told::BranchCreated, &scene).await), "built: build 2");
+    assert_eq!(world.get("/api/v1/builds/2").await["status"], "queued");
+    // Another commit is another build, which waits again.
+    let newer = Scene { after: world.commit_on("topic", "y"), ..scene };
+    assert_eq!(words(&world.tell(Told::PullRequestUpdated, &newer).await), "built: build 3");
+    assert_eq!(world.get("/api/v1/builds/3").await["status"], "blocked");
+    let older = world.until("/api/v1/builds/1", |build| build["status"] == "cancelled").await;
+    assert_eq!(older["reason"], "superseded by build 3");
+    assert_eq!(world.get("/api/v1/builds/2").await["status"], "queued");
+}
+
+#[tokio::test]
+async fn tags_are_built_and_a_branch_that_is_gone_cancels_what_waits() {
+    for kind in FORGES {
+        let world = World::of(kind, SMALL, |_| {}).await;
+        let scene = Scene { after: world.head(), ..Scene::default() };
+        let tag = Scene { name: "v1".into(), ..scene.clone() };
+        assert_eq!(words(&world.tell(Told::TagCreated, &tag).await), "built: build 1", "{kind}");
+        let build = world.get("/api/v1/builds/1").await;
+        assert_eq!((&build["event"], &build["tag"]), (&"tag".into(), &"v1".into()), "{kind}");
+        world.tell(Told::BranchCreated, &scene).await;
+        let gone = world.tell(Told::BranchDeleted, &scene).await;
+        assert_eq!(words(&gone), "ignored: branch topic was deleted; build 2 was cancelled", "{kind}");
+        assert_eq!(world.get("/api/v1/builds/2").await["status"], "cancelled");
+        assert_eq!(world.get("/api/v1/builds/1").await["status"], "queued");
+    }
+}
+
+#[tokio::test]
+async fn a_newer_push_cancels_older_builds_unless_the_file_says_otherwise() {
+    for (line, status) in [("", "cancelled"), ("cancel_superseded: false\n", "queued")] {
+        let world = World::of(ForgeKind::Github, &format!("{line}{SMALL}"), |_| {}).await;
+        let first = Scene { after: world.commit_on("topic", "a"), ..Scene::default() };
+        world.tell(Told::BranchCreated, &first).await;
+        let before = first.after.clone();
+        let second = Scene { before, after: world.commit_on("topic", "b"), ..Scene::default() };
+        world.tell(Told::BranchPushed, &second).await;
+        world.until("/api/v1/builds/1", |build| build["status"] == status).await;
+        assert_eq!(world.get("/api/v1/builds/2").await["status"], "queued");
+    }
+}
+
+#[tokio::test]
+async fn a_merge_queue_is_answered_with_a_build() {
+    let world = World::new().await;
+    let scene = Scene { after: world.head(), ..Scene::default() };
+    assert_eq!(words(&world.tell(Told::MergeGroupWanted, &scene).await), "built: build 1");
+    let gone = words(&world.tell(Told::MergeGroupGone, &scene).await);
+    assert!(gone.ends_with("build 1 was cancelled"), "{gone}");
+}

@@ -1,0 +1,176 @@
+//! A build out of a webhook: build and outcome are written together, so that however often the webhook is worked on, and
+//! on however many servers, it makes one build.
+
+use ocelot_model::delivery::PartKind;
+use ocelot_model::{BuildNumber, DeliveryState, RepoId};
+
+use super::deliveries::{PartRow, duplicate, find_copy, load_part, settle};
+use super::{Core, Tx, create, repos};
+use crate::raw::clean;
+use crate::{Arrived, Cause, NewBuild, Older, StoreError};
+
+impl Core {
+    /// Makes the build, unless another delivery or another part has made it.
+    pub(crate) async fn arrive(&self, new: &NewBuild, cause: &Cause) -> Result<Arrived, StoreError> {
+        let mut tx = self.begin().await?;
+        lock_repo(&mut tx, new.repo).await?;
+        let row = load_part(&mut tx, cause.part).await?;
+        if row.state != DeliveryState::Waiting.as_str() {
+            return Ok(Arrived::Settled(crate::raw::read(&row.state)?, String::new()));
+        }
+        if let Some((state, words, build)) = existing(&mut tx, new, cause, &row).await? {
+            settle(&mut tx, cause.part, state, &words, build).await?;
+            self.commit(tx).await?;
+            return Ok(Arrived::Settled(state, words));
+        }
+        let number = create::insert(&mut tx, new).await?;
+        settle(&mut tx, cause.part, DeliveryState::Built, &format!("build {number}"), Some(number.0)).await?;
+        self.commit(tx).await?;
+        let detail = self.find_build_detail(number).await?;
+        let detail = detail.ok_or_else(|| StoreError::NotFound(format!("build {number}")))?;
+        Ok(Arrived::Made(Box::new(detail)))
+    }
+
+    /// Builds that webhooks made, that are not over, and that nobody has cancelled yet: with `below` those before this
+    /// one, else those of which nothing has begun.
+    pub(crate) async fn open_builds(
+        &self,
+        repo: RepoId,
+        of: Older<'_>,
+        below: Option<BuildNumber>,
+    ) -> Result<Vec<BuildNumber>, StoreError> {
+        let (branch, request) = match of {
+            Older::Branch(name) => (clean(name), 0),
+            Older::PullRequest(number) => (String::new(), number as i64),
+        };
+        let numbers: Vec<i64> = sqlx::query_scalar(
+            "SELECT number FROM builds
+             WHERE repo_id = $1 AND ((branch = $2 AND trusted AND $3 = 0) OR (pull_request = $3 AND NOT trusted))
+               AND number < $4 AND cancel_requested_at IS NULL AND event IN ('push', 'pull_request', 'tag')
+               AND (status IN ('blocked', 'queued') OR (status = 'running' AND $5))
+             ORDER BY number",
+        )
+        .bind(repo.0)
+        .bind(branch)
+        .bind(request)
+        .bind(below.map_or(i64::MAX, |number| number.0))
+        .bind(below.is_some())
+        .fetch_all(&self.pools.read)
+        .await?;
+        Ok(numbers.into_iter().map(BuildNumber).collect())
+    }
+}
+
+/// What is decided about a repository's arrivals is decided one after the other.
+async fn lock_repo(tx: &mut Tx, repo: RepoId) -> Result<(), StoreError> {
+    let there: Option<i64> = sqlx::query_scalar(concat!(
+        "SELECT id FROM repos WHERE id = $1 AND NOT removing",
+        for_no_key_update!()
+    ))
+    .bind(repo.0)
+    .fetch_optional(tx.conn())
+    .await?;
+    there.map(drop).ok_or_else(|| repos::missing(repo))
+}
+
+type Found = (DeliveryState, String, Option<i64>);
+
+/// Why there is no need of a further build.
+async fn existing(
+    tx: &mut Tx,
+    new: &NewBuild,
+    cause: &Cause,
+    row: &PartRow,
+) -> Result<Option<Found>, StoreError> {
+    if let Some((first, build)) = find_copy(tx, cause.part, row, false).await? {
+        return Ok(Some((DeliveryState::Duplicate, duplicate(first), build)));
+    }
+    if let Some(number) = twin(tx, new, cause, row).await? {
+        if let Some(request) = new.pull_request {
+            sqlx::query("UPDATE builds SET pull_request = $1 WHERE number = $2")
+                .bind(request as i64)
+                .bind(number)
+                .execute(tx.conn())
+                .await?;
+        }
+        let words = format!("build {number}, which is of the same commit");
+        return Ok(Some((DeliveryState::Built, words, Some(number))));
+    }
+    if cause.supersedes
+        && let Some(number) = newer(tx, cause, row).await?
+    {
+        let words = format!("superseded by build {number}, which a later delivery made");
+        return Ok(Some((DeliveryState::Superseded, words, None)));
+    }
+    Ok(None)
+}
+
+/// The build that the other of two events made: a push to a branch and the pull request from there tell of the same commit.
+async fn twin(tx: &mut Tx, new: &NewBuild, cause: &Cause, row: &PartRow) -> Result<Option<i64>, StoreError> {
+    if row.kind == PartKind::Tag.as_str() {
+        return Ok(None);
+    }
+    if row.kind == PartKind::Push.as_str() {
+        return asked_for(tx, new).await;
+    }
+    let pushed = if new.trust.origin.is_trusted() { pushed(tx, new).await? } else { None };
+    match (pushed, new.pull_request) {
+        (None, Some(request)) if cause.again_is_same => latest_of(tx, new, request).await,
+        (found, _) => Ok(found),
+    }
+}
+
+/// The build that the push of a pull request's commit made, unless the pull request has come already.
+async fn pushed(tx: &mut Tx, new: &NewBuild) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT number FROM builds b
+         WHERE repo_id = $1 AND branch = $2 AND commit_id = $3 AND event = 'push' AND pull_request IS NULL AND trusted
+           AND NOT EXISTS (SELECT 1 FROM delivery_parts p WHERE p.build = b.number AND p.kind <> 'push')
+         ORDER BY number DESC LIMIT 1",
+    )
+    .bind(new.repo.0)
+    .bind(clean(&new.branch))
+    .bind(&new.commit)
+    .fetch_optional(tx.conn())
+    .await?)
+}
+
+/// The build of a pull request or merge queue of the pushed commit, unless its push has come already.
+async fn asked_for(tx: &mut Tx, new: &NewBuild) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT number FROM builds b
+         WHERE repo_id = $1 AND branch = $2 AND commit_id = $3 AND event = 'pull_request' AND trusted
+           AND NOT EXISTS (SELECT 1 FROM delivery_parts p WHERE p.build = b.number AND p.kind = 'push')
+         ORDER BY number DESC LIMIT 1",
+    )
+    .bind(new.repo.0)
+    .bind(clean(&new.branch))
+    .bind(&new.commit)
+    .fetch_optional(tx.conn())
+    .await?)
+}
+
+/// The newest build of the pull request, when it is of this very commit.
+async fn latest_of(tx: &mut Tx, new: &NewBuild, request: u64) -> Result<Option<i64>, StoreError> {
+    let latest: Option<(i64, String)> = sqlx::query_as(
+        "SELECT number, commit_id FROM builds WHERE repo_id = $1 AND pull_request = $2 ORDER BY number DESC LIMIT 1",
+    )
+    .bind(new.repo.0)
+    .bind(request as i64)
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(latest.filter(|(_, commit)| *commit == new.commit).map(|(number, _)| number))
+}
+
+/// A build that a later delivery of the same branch or pull request made.
+async fn newer(tx: &mut Tx, cause: &Cause, row: &PartRow) -> Result<Option<i64>, StoreError> {
+    let found: Option<Option<i64>> = sqlx::query_scalar(
+        "SELECT max(build) FROM delivery_parts WHERE repo_id = $1 AND subject_key = $2 AND delivery > $3",
+    )
+    .bind(row.repo_id)
+    .bind(&row.subject_key)
+    .bind(cause.part.delivery.0)
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(found.flatten())
+}
