@@ -74,9 +74,22 @@ pub(super) async fn note(tx: &mut Tx) -> Result<(), StoreError> {
             EventBody::Stage { .. } => {}
         }
     }
-    for (build, (is_new, jobs)) in changed {
-        // The comment of its pull request belongs here, too, as soon as a build knows that number.
-        if note_statuses(tx, build, is_new, &jobs).await? > 0 {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    // Most changes are of repositories that no forge is told about: one question for all of them.
+    let numbers: Vec<i64> = changed.keys().map(|build| build.0).collect();
+    let told: Vec<i64> = sqlx::query_scalar(concat!(
+        "SELECT b.number FROM builds b JOIN repos r ON r.id = b.repo_id JOIN forges f ON f.id = r.forge_id
+         WHERE f.access IS NOT NULL AND b.number IN ",
+        ids!("$1")
+    ))
+    .bind(to_json(&numbers)?)
+    .fetch_all(tx.conn())
+    .await?;
+    for (build, (is_new, jobs)) in changed.into_iter().filter(|(build, _)| told.contains(&build.0)) {
+        let statuses = note_statuses(tx, build, is_new, &jobs).await?;
+        if statuses + note_comment(tx, build).await? > 0 {
             tx.wake(Wake::Outbox);
         }
     }
@@ -116,6 +129,29 @@ async fn note_statuses(tx: &mut Tx, build: BuildNumber, all: bool, jobs: &[i64])
         .bind(now)
         .execute(tx.conn())
         .await?;
+    Ok(noted.rows_affected())
+}
+
+/// A pull request has one comment, which says how its newest build ended, or that a person is waited for.
+async fn note_comment(tx: &mut Tx, build: BuildNumber) -> Result<u64, StoreError> {
+    let now = tx.now;
+    let noted = sqlx::query(
+        "INSERT INTO outbox (lane, kind, repo_id, subject, context, build, status, mark, due_at)
+         SELECT 'forge:' || f.id, 'comment', b.repo_id, CAST(b.pull_request AS TEXT), '', b.number, b.status, $2, $3
+         FROM builds b JOIN repos r ON r.id = b.repo_id JOIN forges f ON f.id = r.forge_id
+         WHERE b.number = $1 AND b.pull_request IS NOT NULL AND f.access IS NOT NULL
+             AND b.status NOT IN ('queued', 'running', 'skipped')
+         ON CONFLICT (kind, repo_id, subject, context) DO UPDATE
+         SET build = excluded.build, status = excluded.status, version = outbox.version + 1, due_at = excluded.due_at,
+             tries = 0, failing_since = NULL
+         WHERE outbox.build < excluded.build
+             OR (outbox.build = excluded.build AND outbox.status <> excluded.status)",
+    )
+    .bind(build.0)
+    .bind(secret::hex(&secret::random::<16>()))
+    .bind(now)
+    .execute(tx.conn())
+    .await?;
     Ok(noted.rows_affected())
 }
 

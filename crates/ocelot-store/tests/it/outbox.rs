@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ocelot_model::{BuildNumber, ForgeKind, Status};
-use ocelot_store::{ForgeAccess, NewForge, Plan, Post, Store};
+use ocelot_store::{ForgeAccess, NewBuild, NewForge, Plan, Post, PostKind, Store};
 
 use crate::bed::{Bed, LONG, finished, jobs, new_build};
 
@@ -15,6 +15,7 @@ both!(
     what_is_skipped_says_nothing,
     what_is_refused_is_owed_again_and_given_up_in_the_end,
     nothing_is_owed_to_forges_that_nobody_may_speak_to,
+    a_pull_request_has_one_comment,
     what_is_owed_outlives_a_server
 );
 
@@ -181,6 +182,33 @@ async fn what_is_refused_is_owed_again_and_given_up_in_the_end(bed: Bed) {
 async fn nothing_is_owed_to_forges_that_nobody_may_speak_to(bed: Bed) {
     bed.build("a b").await;
     assert_eq!(bed.store.outbox_lanes().await.unwrap(), []);
+}
+
+async fn a_pull_request_has_one_comment(bed: Bed) {
+    known(&bed).await;
+    let worker = bed.worker("w1", "").await;
+    let repo = bed.store.find_repo(&"codes/acme/app".parse().unwrap()).await.unwrap().unwrap();
+    let comments = async || {
+        let mut posts = take(&bed.store).await;
+        for post in &posts {
+            bed.store.post_sent(post).await.unwrap();
+        }
+        posts.retain(|post| post.kind == PostKind::Comment);
+        posts
+    };
+    let new = NewBuild { pull_request: Some(7), ..new_build(&repo, "a") };
+    let mut marks = Vec::new();
+    for status in [Status::Failed, Status::Passed] {
+        let number = bed.store.create_build(&new).await.unwrap().build.number;
+        let claimed = bed.claim(worker).await.unwrap();
+        assert!(comments().await.is_empty(), "nothing is said before the end");
+        bed.store.advance(number, finished(&claimed, status)).await.unwrap();
+        let said = comments().await;
+        assert_eq!(said.len(), 1);
+        assert_eq!((said[0].subject.as_str(), said[0].status, said[0].build), ("7", status, number));
+        marks.push(said[0].mark.clone());
+    }
+    assert_eq!(marks[0], marks[1], "the second build changes the first one's comment");
 }
 
 async fn what_is_owed_outlives_a_server(bed: Bed) {
