@@ -82,6 +82,8 @@ async fn plain(app: &App, caller: &Caller, new: &api::NewRepo) -> Answer<NewRepo
 
 /// A repository of a forge, which is asked for all but its name.
 async fn of_forge(app: &App, caller: &Caller, forge: &str, new: &api::NewRepo) -> Answer<NewRepo> {
+    // A forge that is not there is the first thing to hear of.
+    app.forges.open(&app.store, forge).await?;
     let full_name = new.full_name.as_deref().unwrap_or_default();
     let Ok(name) = format!("{forge}/{full_name}").parse::<RepoName>() else {
         let words = format!("full_name: `{full_name}` is no repository; write OWNER/NAME, as {forge} has it");
