@@ -20,10 +20,10 @@ use futures_util::{Stream, StreamExt as _};
 use reqwest::Method;
 
 use crate::body::{
-    ApproveBuild, Build, CreatedToken, CreatedWorkerToken, Forge, ForgeChange, ForgeRepos, NewBuild,
-    NewForge, NewPause, NewPoll, NewRepo, NewSchedule, NewSecret, NewToken, NewWorkerToken, Page, PauseState,
-    Poll, QueueItem, Removed, Repo, RepoChange, RetryBuild, Schedule, Secret, Token, Watch, WhoAmI, Worker,
-    WorkerToken,
+    ApproveBuild, Build, CreatedToken, CreatedWorkerToken, Delivery, Forge, ForgeChange, ForgeRepos,
+    NewBuild, NewForge, NewPause, NewPoll, NewRepo, NewSchedule, NewSecret, NewToken, NewWorkerToken, Page,
+    PauseState, Poll, QueueItem, Removed, Repo, RepoChange, RetryBuild, Schedule, Secret, Token, Watch,
+    WhoAmI, Worker, WorkerToken,
 };
 
 /// Answers of this module.
@@ -239,6 +239,22 @@ impl Client {
     /// The repositories that a forge has, of one account or of all.
     pub async fn forge_repos(&self, name: &str, owner: Option<&str>) -> Result<ForgeRepos> {
         self.get(&format!("forges/{name}/repos"), &[("owner", owner)]).await
+    }
+
+    /// Newest webhooks first, at most `limit`; of a repository, and in a state.
+    pub async fn deliveries(
+        &self,
+        repo: Option<&str>,
+        state: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Delivery>> {
+        let limit = limit.to_string();
+        self.get("deliveries", &[("repo", repo), ("state", state), ("limit", Some(&limit))]).await
+    }
+
+    /// Works on a webhook again.
+    pub async fn replay_delivery(&self, id: i64) -> Result<Delivery> {
+        self.send(Method::POST, &format!("deliveries/{id}/replay"), None::<&()>).await
     }
 
     /// Polls of all repositories that the token may read.

@@ -9,6 +9,7 @@ mod cancel;
 mod checkout;
 mod completions;
 pub(crate) mod config;
+mod deliveries;
 mod explain;
 mod forge;
 mod health;
@@ -76,6 +77,8 @@ enum Command {
     Watch(watch::Options),
     /// Remove that webhook.
     Unwatch(watch::Undo),
+    /// List the webhooks that came and what became of them, or work on one again.
+    Deliveries(deliveries::Options),
     /// Look at repositories from time to time, and build what is new.
     #[command(subcommand)]
     Poll(poll::Verb),
@@ -140,6 +143,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Repo(verb) => repo::dispatch(verb).await,
         Command::Watch(options) => watch::watch(options).await,
         Command::Unwatch(options) => watch::unwatch(options).await,
+        Command::Deliveries(options) => deliveries::deliveries(options).await,
         Command::Poll(verb) => poll::dispatch(verb).await,
         Command::Schedule(verb) => schedule::dispatch(verb).await,
         Command::Build(options) => build::build(options).await,

@@ -14,7 +14,7 @@ pub(super) fn uuid(number: u64) -> String {
 
 pub(super) fn answer(state: &mut State, ask: &Ask) -> Answer {
     let (method, path) = ask.parts();
-    let url = state.url.clone();
+    let url = state.clones.clone().unwrap_or_else(|| state.url.replace("http://", "https://ada@"));
     let new_id = state.new_id();
     match (method, path.as_slice()) {
         ("GET", ["user", "workspaces"]) => {
@@ -70,7 +70,7 @@ pub(super) fn answer(state: &mut State, ask: &Ask) -> Answer {
 
 fn shown(url: &str, repo: &Repo) -> Value {
     let name = &repo.full_name;
-    let https = format!("{}/{name}.git", url.replace("http://", "https://ada@"));
+    let https = format!("{url}/{name}.git");
     json!({
         "uuid": uuid(repo.id), "full_name": name, "is_private": true, "mainbranch": {"name": "main"},
         "links": {"clone": [

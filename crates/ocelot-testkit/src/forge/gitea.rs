@@ -8,7 +8,7 @@ use super::state::{Repo, State};
 
 pub(super) fn answer(state: &mut State, ask: &Ask) -> Answer {
     let (method, path) = ask.parts();
-    let url = state.url.clone();
+    let url = state.clones.clone().unwrap_or_else(|| state.url.clone());
     let new_id = state.new_id();
     if let ("GET", ["user", "repos"]) = (method, path.as_slice()) {
         return Answer::List(state.repos.iter().map(|repo| shown(&url, repo)).collect(), None);

@@ -43,7 +43,7 @@ fn is_signed(app: &str, public_key: &str, jwt: &str) -> bool {
 
 pub(super) fn answer(state: &mut State, ask: &Ask) -> Answer {
     let (method, path) = ask.parts();
-    let url = state.url.clone();
+    let url = state.clones.clone().unwrap_or_else(|| state.url.clone());
     let new_id = state.new_id();
     let is_reached =
         |repo: &&Repo| ask.owner.is_empty() || repo.full_name.starts_with(&format!("{}/", ask.owner));

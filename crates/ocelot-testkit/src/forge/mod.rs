@@ -120,6 +120,11 @@ impl FakeForge {
         self.repo(repo, |repo| repo.hooks.clone())
     }
 
+    /// Its repositories are cloned from below this address: what it shows itself are no real ones.
+    pub fn clones_from(&self, base: &str) {
+        self.state().clones = Some(base.trim_end_matches('/').to_owned());
+    }
+
     /// Somebody gives a repository another name.
     pub fn rename(&self, repo: &str, to: &str) {
         self.repo(repo, |repo| to.clone_into(&mut repo.full_name));

@@ -10,6 +10,8 @@ use super::server::Fault;
 pub(super) struct State {
     /// Its own address.
     pub(super) url: String,
+    /// Where its repositories are cloned from, when not from itself.
+    pub(super) clones: Option<String>,
     pub(super) repos: Vec<Repo>,
     pub(super) faults: VecDeque<Fault>,
     /// It answers everything with 503.
@@ -36,6 +38,7 @@ impl State {
     pub(super) fn new(url: String) -> State {
         State {
             url,
+            clones: None,
             repos: Vec::new(),
             faults: VecDeque::new(),
             down: false,

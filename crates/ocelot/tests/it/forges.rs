@@ -1,8 +1,9 @@
 //! A forge from the command line: added, looked through, watched, and removed again.
 
 use ocelot_model::ForgeKind;
-use ocelot_testkit::forge::TOKEN;
-use ocelot_testkit::{FakeForge, Setup, TestApp};
+use ocelot_model::Status;
+use ocelot_testkit::forge::{Pull, Scene, TOKEN, Told, Webhook};
+use ocelot_testkit::{FakeForge, GitRepo, Manners, Setup, TestApp, WebHost, wait_for};
 
 use super::OCELOT;
 
@@ -50,4 +51,88 @@ async fn a_forge_is_added_watched_and_removed() {
     assert!(said.stderr.contains("could not be removed"), "{}", said.stderr);
     app.cli(&["repo", "remove", "lib", "--yes"]).await.expect(0);
     app.cli(&["forge", "remove", "codes"]).await.expect(0);
+}
+
+const YML: &str = "image: ocelot-test/busybox\nstages:\n- {name: test, script: [echo hello]}\n";
+
+/// From the push to the status and the comment, with nothing faked but the forge itself.
+async fn comes_back_as_a_status(kind: ForgeKind) {
+    let app = TestApp::start(OCELOT, Setup::Up).await;
+    let fake = FakeForge::start(kind).await;
+    let work = GitRepo::with(YML);
+    let served = app.home().join("served");
+    let bare = served.join("acme/app.git");
+    work.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]);
+    let host = WebHost::start(&served, Manners::Open);
+    fake.clones_from(&host.url(""));
+    fake.add_repo(11, "acme/app");
+    let token = app.home().join("token");
+    std::fs::write(&token, TOKEN).unwrap();
+    let (word, url, token) = (kind.to_string(), fake.url(), token.to_str().unwrap());
+    let add =
+        ["forge", "add", "codes", "--kind", &word, "--at", &url, "--insecure-http", "--token-file", token];
+    app.cli(&add).await.expect(0);
+    app.cli(&["repo", "add", "acme/app", "--forge", "codes"]).await.expect(0);
+    app.cli(&["watch", "app"]).await.expect(0);
+
+    let before = work.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    let after = work.commit(&[("a", "1")]);
+    work.git(&["push", "--quiet", bare.to_str().unwrap(), "main", "main:topic"]);
+    let scene = Scene { name: "main".into(), before, after: after.clone(), ..Scene::default() };
+    let push = Webhook::new(kind, Told::BranchPushed, &scene).unwrap();
+    let answers = fake.tell("acme/app", &push).await;
+    assert!(answers.iter().all(|status| (200..300).contains(status)) && answers.len() == 1, "{answers:?}");
+    wait_for("the build", async || app.admin().build(1).await.ok()).await;
+    let build = app.finished(1).await;
+    assert_eq!((build.status, build.commit.as_str()), (Status::Passed, after.as_str()), "{build:#?}");
+    let good = |state: &str| ["success", "SUCCESSFUL"].contains(&state);
+    let status = wait_for("a good status", async || {
+        fake.statuses("acme/app").into_iter().find(|status| status.commit == after && good(&status.state))
+    })
+    .await;
+    assert!(status.context == "ocelot" && status.link.ends_with("/builds/1"), "{status:?}");
+
+    // Sent again, and replayed, it is the same build.
+    fake.tell("acme/app", &push).await;
+    app.cli(&["deliveries", "replay", "1"]).await.expect(0);
+    let told = app.cli(&["deliveries", "app"]).await.expect(0).stdout;
+    assert!(told.contains("built") && told.contains("codes/acme/app"), "{told}");
+
+    // A pull request of another commit gets a build and one comment.
+    let change = work.commit(&[("a", "2")]);
+    work.git(&["push", "--quiet", bare.to_str().unwrap(), "HEAD:topic"]);
+    let pull = Pull {
+        number: 3,
+        title: "A change".into(),
+        source: Some(11),
+        branch: "topic".into(),
+        commit: change.clone(),
+        target: "main".into(),
+    };
+    fake.open("acme/app", pull);
+    let scene = Scene { before: after, after: change, ..Scene::default() };
+    fake.tell("acme/app", &Webhook::new(kind, Told::PullRequestOpened, &scene).unwrap()).await;
+    let words = wait_for("a comment", async || fake.comments("acme/app", 3).pop()).await;
+    assert!(words.contains("build 2") && words.contains("passed"), "{words}");
+    assert_eq!(app.admin().builds(&ocelot_api::client::BuildQuery::default()).await.unwrap().items.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_to_github_comes_back_as_a_status() {
+    comes_back_as_a_status(ForgeKind::Github).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_to_gitlab_comes_back_as_a_status() {
+    comes_back_as_a_status(ForgeKind::Gitlab).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_to_bitbucket_comes_back_as_a_status() {
+    comes_back_as_a_status(ForgeKind::Bitbucket).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_to_gitea_comes_back_as_a_status() {
+    comes_back_as_a_status(ForgeKind::Gitea).await;
 }
