@@ -174,8 +174,8 @@ impl Trust {
         !self.needs_approval || self.approved_by.is_some()
     }
 
-    /// Whether it may be given secrets and credentials. An approval says that somebody looked at the commit, not that its
-    /// author is one of us: what is not the repository's own never gets any.
+    /// Whether its stages may be given secrets and credentials. An approval says that somebody looked at the commit, not that
+    /// its author is one of us: what is not the repository's own never gets any. (With what it is cloned, the worker keeps.)
     pub const fn may_have_secrets(&self) -> bool {
         self.origin.is_trusted() && self.may_start()
     }

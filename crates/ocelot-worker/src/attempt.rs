@@ -329,7 +329,10 @@ impl Attempt {
     pub(crate) fn begin_log(&mut self, stage: i64, source: Source) {
         let chunker = Chunker::new(self.lease.clone(), stage);
         self.logs.push(stage);
-        let mask = Mask::new(self.secrets.patterns());
+        let mask = Mask::new(match source {
+            Source::Setup(_) => self.secrets.patterns(),
+            Source::Stage { .. } => self.secrets.patterns_of_stages(),
+        });
         self.pumps.spawn(pump(source, chunker, mask, self.shop.log_cap, self.shipper.clone()));
     }
 

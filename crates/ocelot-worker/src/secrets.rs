@@ -16,18 +16,25 @@ use crate::mask::Patterns;
 pub(crate) struct Secrets {
     all: Vec<Credential>,
     patterns: Option<Arc<Patterns>>,
+    untrusted: bool,
 }
 
 impl Secrets {
     pub(crate) fn of(offer: &Offer) -> Secrets {
         let all = offer.credentials.clone();
         let patterns = Patterns::of(all.iter().map(|one| &one.value[..]));
-        Secrets { all, patterns }
+        Secrets { all, patterns, untrusted: offer.untrusted }
     }
 
     /// What is hidden in logs; `None` when there is nothing.
     pub(crate) fn patterns(&self) -> Option<Arc<Patterns>> {
         self.patterns.clone()
+    }
+
+    /// The same for the logs of stages. One that is not trusted knows nothing that is worth hiding, and stars in its log
+    /// would tell it whether it has guessed the password with which its commit was cloned.
+    pub(crate) fn patterns_of_stages(&self) -> Option<Arc<Patterns>> {
+        if self.untrusted { None } else { self.patterns() }
     }
 
     /// The same text without secrets.
@@ -65,16 +72,18 @@ impl Secrets {
 
     /// Files of a stage that names these; `~/…` is its home folder.
     pub(crate) fn files(&self, names: &[&str]) -> Vec<File> {
-        let named: Vec<&Credential> =
-            self.all.iter().filter(|one| names.contains(&one.name.as_str())).collect();
-        files::files(&named)
+        files::files(&self.named(names).collect::<Vec<_>>())
     }
 
     /// Variables of a stage that names these.
     pub(crate) fn variables(&self, names: &[&str]) -> Vec<(String, String)> {
-        let named = self.all.iter().filter(|one| names.contains(&one.name.as_str()));
-        let named = named.filter(|one| one.kind == Kind::Env.as_str());
+        let named = self.named(names).filter(|one| one.kind == Kind::Env.as_str());
         named.map(|one| (one.name.clone(), String::from_utf8_lossy(&one.value).into_owned())).collect()
+    }
+
+    /// Those that a stage which names these may have. What the worker clones with may bear a name that a stage names.
+    fn named(&self, names: &[&str]) -> impl Iterator<Item = &Credential> {
+        self.all.iter().filter(move |one| one.for_stages && names.contains(&one.name.as_str()))
     }
 }
 
@@ -113,6 +122,31 @@ mod tests {
         check("localhost/a", "localhost");
         check("127.0.0.1:5000/team/app:1", "127.0.0.1:5000");
         check("registry.example.org/app@sha256:00", "registry.example.org");
+    }
+
+    #[test]
+    fn what_the_worker_clones_with_is_nothing_for_stages() {
+        let key = |for_stages: bool| Credential {
+            name: "DEPLOY".into(),
+            kind: "ssh".into(),
+            fields: std::collections::HashMap::default(),
+            value: b"PRIVATE KEY".to_vec().into(),
+            for_worker: true,
+            for_stages,
+        };
+        let check = |untrusted: bool, for_stages: bool, files: usize| {
+            let offer = Offer { untrusted, credentials: vec![key(for_stages)], ..Offer::default() };
+            let secrets = Secrets::of(&offer);
+            assert!(secrets.login("ssh://git@host/a.git").is_some());
+            assert_eq!(secrets.files(&["DEPLOY"]).len(), files);
+            assert!(secrets.variables(&["DEPLOY"]).is_empty());
+            // The setup may speak of it, so its log is always masked.
+            assert_eq!(secrets.hide("PRIVATE KEY".into()), "***");
+            assert_eq!(secrets.patterns_of_stages().is_some(), !untrusted);
+        };
+        check(false, true, 1);
+        check(false, false, 0);
+        check(true, false, 0);
     }
 
     #[test]

@@ -36,40 +36,49 @@ pub(crate) enum Refused {
     Store(#[from] StoreError),
 }
 
+/// A secret that goes with a job, and who there may have it.
+struct Chosen<'s> {
+    secret: &'s Secret,
+    for_worker: bool,
+    for_stages: bool,
+}
+
 /// What goes with a claimed job.
 pub(crate) async fn give(app: &App, claimed: &Claimed) -> Result<Given, Refused> {
     let named = named(claimed);
     let origin = origin(app, &claimed.build).await?;
-    if !claimed.build.trust.may_have_secrets() || !origin.trust.may_have_secrets() {
-        let notes = if named.is_empty() {
-            Vec::new()
-        } else {
-            let names: Vec<&str> = named.keys().copied().collect();
-            vec![format!("This build is not trusted, so it gets no secrets: {}", names.join(", "))]
-        };
-        return Ok(Given { credentials: Vec::new(), notes });
-    }
+    let trusted = claimed.build.trust.may_have_secrets() && origin.trust.may_have_secrets();
     let repo = &claimed.build.repo;
     let reach = app.store.secrets_in_reach(repo.id, &repo.name).await?;
     let reach: BTreeMap<&str, &Secret> = reach.iter().map(|secret| (secret.name.as_str(), secret)).collect();
-    for (name, stages) in &named {
+    for (name, stages) in named.iter().filter(|_| trusted) {
         check(claimed, origin.event, name, stages, reach.get(name).copied()).map_err(Refused::Job)?;
     }
-    let mut chosen: Vec<&Secret> = reach.into_values().collect();
     let allowed = |secret: &&Secret| {
         secret.limits.stages.is_empty()
             && secret.limits.refuse_build(origin.event, &claimed.build.branch).is_none()
     };
-    let useful: Vec<&Secret> = chosen.iter().copied().filter(allowed).collect();
+    let useful: Vec<&Secret> = reach.values().copied().filter(allowed).collect();
     let fitting = clone::fitting(&repo.clone_url, &useful).map(|secret| secret.id);
-    let registry = |secret: &Secret| secret.kind == Kind::Docker && allowed(&secret);
-    let for_worker = |secret: &Secret| fitting == Some(secret.id) || registry(secret);
-    chosen.retain(|secret| named.contains_key(secret.name.as_str()) || for_worker(secret));
-    let credentials = open(app, &chosen, for_worker).await?;
-    if !named.is_empty() {
-        let (build, names): (_, Vec<&str>) = (claimed.build.number, named.into_keys().collect());
-        tracing::info!(%build, attempt = %claimed.lease.attempt_id, "build {build} gets the secrets {}", names.join(", "));
+    // What is not trusted is cloned as everything else, by the worker alone: it started because somebody let it.
+    let chosen = reach.into_values().map(|secret| {
+        let clones = fitting == Some(secret.id);
+        let pulls = trusted && secret.kind == Kind::Docker && allowed(&secret);
+        let for_stages = trusted && named.contains_key(secret.name.as_str());
+        Chosen { secret, for_worker: clones || pulls, for_stages }
+    });
+    let chosen = chosen.filter(|one| one.for_worker || one.for_stages);
+    let credentials = open(app, &chosen.collect::<Vec<_>>()).await?;
+    if named.is_empty() {
+        return Ok(Given { credentials, notes: Vec::new() });
     }
+    let names = named.into_keys().collect::<Vec<_>>().join(", ");
+    if !trusted {
+        let notes = vec![format!("This build is not trusted, so it gets no secrets: {names}")];
+        return Ok(Given { credentials, notes });
+    }
+    let build = claimed.build.number;
+    tracing::info!(%build, attempt = %claimed.lease.attempt_id, "build {build} gets the secrets {names}");
     Ok(Given { credentials, notes: Vec::new() })
 }
 
@@ -124,12 +133,8 @@ fn check(
     }
 }
 
-async fn open(
-    app: &App,
-    chosen: &[&Secret],
-    for_worker: impl Fn(&Secret) -> bool,
-) -> Result<Vec<Credential>, Refused> {
-    let ids: Vec<i64> = chosen.iter().map(|secret| secret.id).collect();
+async fn open(app: &App, chosen: &[Chosen<'_>]) -> Result<Vec<Credential>, Refused> {
+    let ids: Vec<i64> = chosen.iter().map(|one| one.secret.id).collect();
     let values = match app.store.open_secrets(&ids).await {
         // Its key is not here, or somebody has changed it: waiting helps nobody.
         Err(error @ (StoreError::Conflict(_) | StoreError::Corrupt(_))) => {
@@ -142,13 +147,14 @@ async fn open(
         return Err(Refused::Job(words));
     }
     let of = |(id, value): &(i64, secrecy::SecretSlice<u8>)| {
-        let secret = chosen.iter().find(|secret| secret.id == *id)?;
+        let Chosen { secret, for_worker, for_stages } = chosen.iter().find(|one| one.secret.id == *id)?;
         Some(Credential {
             name: secret.name.clone(),
             kind: secret.kind.as_str().to_owned(),
             fields: secret.fields.clone().into_iter().collect(),
             value: value.expose_secret().to_vec().into(),
-            for_worker: for_worker(secret),
+            for_worker: *for_worker,
+            for_stages: *for_stages,
         })
     };
     Ok(values.iter().filter_map(of).collect())

@@ -238,6 +238,7 @@ mod tests {
             fields: fields.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect(),
             value: value.as_bytes().to_vec().into(),
             for_worker: false,
+            for_stages: true,
         }
     }
 

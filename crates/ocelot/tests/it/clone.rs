@@ -160,3 +160,31 @@ async fn over_ssh_with_a_credential() {
         assert_eq!(found, Vec::<String>::new());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_may_be_anyones_is_cloned_and_does_not_see_with_what() {
+    let (host, repo) = (
+        SshHost::start(),
+        GitRepo::with("image: ocelot-test/busybox\nstages: [{name: one, script: [ls]}]\n"),
+    );
+    repo.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
+    let app = TestApp::start(OCELOT, Setup::Up).await;
+    keep(&app, &["ssh", "add", "DEPLOY"], &host.client_key()).await;
+    let handle = add(&app, host.url(repo.path()), "app").await.unwrap();
+    repo.git(&["checkout", "-q", "--detach"]);
+    // The name that the repository's own builds may use to have the key.
+    let yml = "image: ocelot-test/busybox\nsecrets: [DEPLOY]\nstages:\n- name: one\n  script:\n\
+               \x20 - test ! -e ~/.ssh && test -z \"$DEPLOY\"\n  - cat guess\n";
+    let line = host.client_key().lines().nth(2).unwrap().to_owned();
+    repo.commit(&[("ocelot.yml", yml), ("guess", &format!("is it {line}?\n"))]);
+    let commit = Some(repo.git(&["rev-parse", "HEAD"]).trim().to_owned());
+    let new = NewBuild { repo: handle, commit, ..NewBuild::default() };
+    let build = app.admin().start(&new).await.unwrap();
+    assert!(!build.trusted);
+    app.cli(&["approve", &build.number.to_string()]).await.expect(0);
+    let build = app.finished(build.number).await;
+    assert_eq!((build.status, build.reason.as_deref()), (Status::Passed, None));
+    // Stars would say that the guess is right.
+    assert!(app.stage_log(&build, "one").await.contains(&format!("is it {line}?\n")));
+    assert!(app.stage_log(&build, "setup").await.contains("it gets no secrets: DEPLOY\n"));
+}
