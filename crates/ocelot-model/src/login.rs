@@ -89,7 +89,7 @@ pub struct Candidate<'c> {
     pub fields: &'c BTreeMap<String, String>,
 }
 
-/// Which of the candidates fits the URL best: one that names its host before one that names none.
+/// Which of the candidates fits the URL best: one that names its host before a key that names none.
 pub fn choose(url: &str, candidates: &[Candidate<'_>]) -> Option<usize> {
     let place = Place::of(url)?;
     let fits = |kind: Kind| matches!((kind, place.ssh), (Kind::Vcs, false) | (Kind::Ssh, true));
@@ -97,8 +97,8 @@ pub fn choose(url: &str, candidates: &[Candidate<'_>]) -> Option<usize> {
         match home(candidate) {
             _ if !fits(candidate.kind) => None,
             Some(home) => place.is_below(home).then_some(0),
-            // What is not said to be for a host without encryption does not go there.
-            None => (!place.plain).then_some(1),
+            // A password is shown to the host that it is for and to no other: who may add a repository may name any host.
+            None => place.ssh.then_some(1),
         }
     };
     let ranked = candidates.iter().enumerate().filter_map(|(at, candidate)| Some((rank(candidate)?, at)));
@@ -136,12 +136,16 @@ fn user(fields: &BTreeMap<String, String>) -> String {
     .to_owned()
 }
 
-/// The address that a credential is for.
 fn home<'c>(candidate: &Candidate<'c>) -> Option<&'c str> {
-    if let Some(url) = candidate.fields.get("url") {
+    home_of(candidate.fields)
+}
+
+/// The address that a credential with these fields is for.
+pub(crate) fn home_of(fields: &BTreeMap<String, String>) -> Option<&str> {
+    if let Some(url) = fields.get("url") {
         return Some(url);
     }
-    let forge = candidate.fields.get("type")?.to_ascii_lowercase();
+    let forge = fields.get("type")?.to_ascii_lowercase();
     match forge.as_str() {
         "github" => Some("https://github.com"),
         "gitlab" => Some("https://gitlab.com"),
@@ -233,7 +237,8 @@ mod tests {
         fn ssh(fields: Fields) -> (Kind, Fields) {
             (Kind::Ssh, fields)
         }
-        check("https://github.com/acme/app.git", &[ssh(&[]), vcs(&[])], Some(1));
+        check("https://github.com/acme/app.git", &[ssh(&[]), vcs(&[])], None);
+        check("https://github.com/acme/app.git", &[ssh(&[]), vcs(&[("type", "github")])], Some(1));
         check("git@github.com:acme/app.git", &[vcs(&[]), ssh(&[])], Some(1));
         check("ssh://git@github.com:22/acme/app", &[vcs(&[]), ssh(&[])], Some(1));
         check("https://github.com/acme/app", &[vcs(&[]), vcs(&[("type", "GITHUB")])], Some(1));

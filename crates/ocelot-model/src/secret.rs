@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::login::home_of;
 use crate::pipeline::{EnvNameError, branch_matches, check_env_name};
 use crate::repo::is_segment;
 use crate::{EventKind, RepoName};
@@ -137,6 +138,11 @@ impl Kind {
         if let Some(missing) = known.iter().find(|field| field.required && !fields.contains_key(field.name)) {
             return Err(format!("a credential of kind {self} needs `{}`", missing.name));
         }
+        if self == Kind::Vcs && home_of(fields).is_none() {
+            return Err("a credential of kind vcs needs `url`, or a `type` of github, gitlab or bitbucket: it is shown to \
+                        that host and to no other"
+                .to_owned());
+        }
         if let Some(path) = fields.get("path") {
             check_path(path)?;
         }
@@ -171,6 +177,13 @@ impl std::str::FromStr for Kind {
 fn check_path(path: &str) -> Result<(), String> {
     let rest = path.strip_prefix("~/").or_else(|| path.strip_prefix('/'));
     let good = rest.is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")));
+    let own = ["/ocelot", "/proc", "/sys", "/dev"];
+    let taken = own
+        .iter()
+        .find(|own| path.strip_prefix(**own).is_some_and(|rest| rest.starts_with('/') || rest.is_empty()));
+    if let Some(taken) = taken {
+        return Err(format!("path: nothing can be put below `{taken}`"));
+    }
     if good {
         return Ok(());
     }
@@ -183,6 +196,9 @@ pub fn check_name(name: &str) -> Result<(), String> {
         return Err(format!("name: at most {NAME_MAX} characters"));
     }
     match check_env_name(name) {
+        Ok(()) if matches!(name, "PATH" | "HOME" | "IFS") => {
+            Err(format!("name: without its own `{name}` no stage would find anything; choose another name"))
+        }
         Ok(()) => Ok(()),
         Err(EnvNameError::Invalid) => {
             Err("name: use letters (a-z, A-Z), digits and `_`, and no digit at the beginning".to_owned())
@@ -297,6 +313,7 @@ mod tests {
             "naïve",
             "GIT_HASH",
             "ENV",
+            "PATH",
             &"A".repeat(101),
             &"A".repeat(256),
         ] {
@@ -364,9 +381,14 @@ mod tests {
         check(Kind::Docker, &[("url", "registry.example.org"), ("username", "a\nb")], Some("control"));
         check(Kind::File, &[("path", "~/.config/x")], None);
         check(Kind::File, &[("path", "/etc/x")], None);
-        for path in ["x", "~/../x", "/a/../b", "~", "/", "~/a//b"] {
+        for path in ["x", "~/../x", "/a/../b", "~", "/", "~/a//b", "/ocelot/io/x", "/proc/1/mem"] {
             check(Kind::File, &[("path", path)], Some("path"));
         }
+        check(Kind::File, &[("path", "/ocelots/x")], None);
+        check(Kind::Vcs, &[], Some("needs `url`"));
+        check(Kind::Vcs, &[("type", "gitea")], Some("needs `url`"));
+        check(Kind::Vcs, &[("type", "GitHub")], None);
+        check(Kind::Vcs, &[("url", "https://git.example.org")], None);
         check(Kind::Kubeconfig, &[("id", "../x")], Some("id"));
     }
 }

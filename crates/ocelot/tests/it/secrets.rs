@@ -46,6 +46,9 @@ fn argued(text: &str) -> Vec<String> {
 async fn a_secret_is_in_its_stage_and_nowhere_else() {
     let app = up().await;
     let said = app.cli_with(&["secret", "add", "TOKEN", "--scope", "git/app"], &format!("{CANARY}\n")).await;
+    // A variable that a script did not set must not give it to everyone.
+    let empty = app.cli_with(&["secret", "add", "TOKEN", "--scope", ""], &format!("{CANARY}\n")).await;
+    empty.expect(64);
     // There is no such repository yet.
     assert!(said.expect(2).stderr.contains("does not exist"));
     let yml = "image: ocelot-test/busybox\nenv: {TOKEN: of the file, OTHER: x}\nstages:\n\

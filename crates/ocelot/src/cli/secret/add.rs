@@ -19,8 +19,8 @@ pub(crate) struct Options {
     /// What stages name it by: letters, digits and `_`.
     name: String,
     /// Who may have it: a repository (github/acme/app) or an owner (github/acme/) [default: all repositories].
-    #[arg(long, visible_alias = "repo", default_value = "", hide_default_value = true)]
-    scope: String,
+    #[arg(long, visible_alias = "repo", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    scope: Option<String>,
     /// Read the value from this file, `-` for standard input.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -59,6 +59,8 @@ pub(crate) async fn add(kind: Kind, options: Options, fields: Vec<(String, Strin
         Ok(text) => (Some(Hidden(text)), None),
         Err(bytes) => (None, Some(Hidden(STANDARD.encode(bytes.as_bytes())))),
     };
+    // An empty one is not taken for all repositories: it may be a variable that a script did not set.
+    let scope = scope.unwrap_or_default();
     let new = NewSecret { name, scope, kind, value, value_base64, fields, events, branches, stages };
     let kept = client.put_credential(&new).await?;
     if json {
