@@ -104,7 +104,7 @@ impl Client {
         path: &str,
     ) -> Result<Option<T>> {
         let answer = self.check(self.request(method, self.address(path, &[]))).await?;
-        if answer.status().as_u16() == 204 { Ok(None) } else { self.json(answer).await.map(Some) }
+        if answer.status().as_u16() == 204 { Ok(None) } else { self.json(answer).await }
     }
 
     pub(super) async fn delete(&self, path: &str) -> Result<()> {

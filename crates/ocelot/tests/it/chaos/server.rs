@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use ocelot_api::body::NewBuild;
+use ocelot_api::body::{ForgeAccess, Hidden, NewBuild, NewForge, NewRepo};
 use ocelot_api::client::BuildQuery;
-use ocelot_model::Status;
-use ocelot_testkit::{Postgres, wait_for};
+use ocelot_model::{ForgeKind, Status};
+use ocelot_testkit::forge::{Scene, TOKEN, Told, Webhook};
+use ocelot_testkit::{FakeForge, GitRepo, Manners, Postgres, WebHost, wait_for};
 use rustix::process::Signal;
 
 use super::world::{Plan, Seat, World};
@@ -87,6 +88,71 @@ async fn the_server_dies_between_end_and_answer() {
 #[tokio::test]
 async fn on_postgresql_the_server_dies_between_claim_and_offer() {
     dies_at("claimed", Some(Postgres::shared())).await;
+}
+
+/// A forge announces a push, and the server dies at this place over it, once. The forge sends it again, as those do that
+/// got no answer; it is one build all the same.
+async fn dies_over_a_webhook(place: &str, postgres: Option<&Postgres>) {
+    let env = vec![("OCELOT_CRASH_AT", place.to_owned())];
+    let mut world = World::start(Plan { postgres, env, ..Plan::default() }).await;
+    world.add_worker(Seat::host("w"));
+    let work = GitRepo::with(&world.counting(3));
+    let commit = work.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    let served = tempfile::tempdir().unwrap();
+    let bare = served.path().join("acme/app.git");
+    work.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]);
+    let fake = FakeForge::start(ForgeKind::Gitea).await;
+    let host = WebHost::start(served.path(), Manners::Open);
+    fake.clones_from(&host.url(""));
+    fake.add_repo(11, "acme/app");
+    let forge = NewForge {
+        name: "codes".into(),
+        kind: "gitea".into(),
+        base_url: Some(fake.url()),
+        insecure_http: true,
+        access: ForgeAccess::Token(Hidden(TOKEN.to_owned())),
+        hook_secret: None,
+    };
+    world.admin().add_forge(&forge).await.unwrap();
+    let repo =
+        NewRepo { forge: Some("codes".into()), full_name: Some("acme/app".into()), ..NewRepo::default() };
+    let repo = world.admin().add_repo(&repo).await.unwrap().repo;
+    world.admin().watch(&repo).await.unwrap();
+    let scene = Scene { name: "main".into(), after: commit, ..Scene::default() };
+    let push = Webhook::new(ForgeKind::Gitea, Told::BranchPushed, &scene).unwrap();
+    // It may or may not have answered before.
+    let _ = fake.try_to_tell("acme/app", &push).await;
+    assert_eq!(world.servers[0].ended().await, None, "{place}");
+    assert!(world.servers[0].said().contains(&format!("dying at {place}")));
+    world.servers[0].env.retain(|(name, _)| name != "OCELOT_CRASH_AT");
+    world.restart_server(0).await;
+    let answers = fake.tell("acme/app", &push).await;
+    assert!(answers.iter().all(|status| (200..300).contains(status)), "{answers:?}");
+    let first = wait_for("the build", async || {
+        let found = world.admin().builds(&BuildQuery::default()).await.ok()?.items;
+        found.first().map(|build| build.number)
+    })
+    .await;
+    world.builds = vec![first];
+    assert_eq!(world.finished(first).await.status, Status::Passed, "{place}");
+    let known = world.admin().builds(&BuildQuery::default()).await.unwrap().items;
+    assert_eq!(known.len(), 1, "{place}: {known:#?}");
+    world.oracle().await;
+}
+
+#[tokio::test]
+async fn the_server_dies_between_a_webhook_and_its_answer() {
+    dies_over_a_webhook("delivery-stored", None).await;
+}
+
+#[tokio::test]
+async fn on_postgresql_the_server_dies_between_a_webhook_and_its_build() {
+    dies_over_a_webhook("delivery-taken", Some(Postgres::shared())).await;
+}
+
+#[tokio::test]
+async fn the_server_dies_between_the_build_of_a_webhook_and_what_follows() {
+    dies_over_a_webhook("delivery-built", None).await;
 }
 
 /// The server dies again and again, before and after commits that a rule without a pattern picks, while builds are run.
