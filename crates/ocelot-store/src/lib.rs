@@ -458,8 +458,14 @@ impl Store {
         each_again!(self, core => core.take_poll(time))
     }
 
-    /// Says how the branches are known to be now and what came of it; [`StoreError::Stale`] when the turn is over.
-    pub async fn finish_poll(&self, turn: Turn, heads: &Heads, outcome: &str) -> Result<(), StoreError> {
+    /// Says how the branches are known to be now (`None`: as they were) and what came of it; [`StoreError::Stale`] when the
+    /// turn is over.
+    pub async fn finish_poll(
+        &self,
+        turn: Turn,
+        heads: Option<&Heads>,
+        outcome: &str,
+    ) -> Result<(), StoreError> {
         each_again!(self, core => core.finish_poll(turn, heads, outcome))
     }
 

@@ -22,11 +22,14 @@ pub(crate) async fn look(app: &App, poll: &Poll, turn: Turn) -> Result<(), Store
         Ok::<_, TriggerError>(app.git.heads(&url).await?)
     };
     let (heads, outcome) = match found.await {
-        Ok(found) => compare(app, poll, turn, found).await?,
-        // Nothing is known to have changed.
-        Err(error) => (poll.heads.clone().unwrap_or_default(), error.to_string()),
+        Ok(found) => {
+            let (heads, outcome) = compare(app, poll, turn, found).await?;
+            (Some(heads), outcome)
+        }
+        // Nothing is known to have changed. A first look is still to come.
+        Err(error) => (None, error.to_string()),
     };
-    app.store.finish_poll(turn, &heads, &outcome).await
+    app.store.finish_poll(turn, heads.as_ref(), &outcome).await
 }
 
 /// What is known of the branches afterwards, and what came of it in words.

@@ -123,11 +123,11 @@ impl Core {
         Ok(poll.map(|poll| (poll, Turn { id, until })))
     }
 
-    /// The look is over: `heads` is how the branches are known to be now.
+    /// The look is over: `heads` is how the branches are known to be now; `None` leaves them as they were.
     pub(crate) async fn finish_poll(
         &self,
         turn: Turn,
-        heads: &Heads,
+        heads: Option<&Heads>,
         outcome: &str,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
@@ -141,10 +141,10 @@ impl Core {
         .await?;
         let (cron, zone) = row.ok_or(StoreError::Stale)?;
         let now = tx.now;
-        sqlx::query("UPDATE polls SET next_at = $1, last_at = $2, heads = $3, outcome = $4 WHERE id = $5")
+        sqlx::query("UPDATE polls SET next_at = $1, last_at = $2, heads = COALESCE($3, heads), outcome = $4 WHERE id = $5")
             .bind(next(&cron_of(&cron, &zone)?, now, turn.id)?)
             .bind(now)
-            .bind(to_json(heads)?)
+            .bind(heads.map(to_json).transpose()?)
             .bind(clean(outcome))
             .bind(turn.id)
             .execute(tx.conn())

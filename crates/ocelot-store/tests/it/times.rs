@@ -138,7 +138,7 @@ async fn a_poll_knows_where_branches_are(bed: Bed) {
     assert!(matches!(bed.store.create_build(&build(None, "1")).await, Err(StoreError::Stale)));
     bed.store.create_build(&build(Some(&"1".repeat(40)), "2")).await.unwrap();
     let heads: Heads = [("main".to_owned(), "2".repeat(40))].into();
-    bed.store.finish_poll(turn, &heads, "builds 1, 2").await.unwrap();
+    bed.store.finish_poll(turn, Some(&heads), "builds 1, 2").await.unwrap();
     assert!(matches!(
         bed.store.create_build(&build(Some(&"2".repeat(40)), "3")).await,
         Err(StoreError::Stale)

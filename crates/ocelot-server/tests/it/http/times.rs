@@ -97,6 +97,24 @@ async fn a_poll_builds_what_is_new() {
 }
 
 #[tokio::test]
+async fn a_first_look_that_failed_is_still_the_first() {
+    let room = room().await;
+    let path = room.known("app", SMALL).await;
+    for branch in ["one", "two"] {
+        git(&path, &["branch", branch]);
+    }
+    let away = path.with_extension("away");
+    std::fs::rename(&path, &away).unwrap();
+    room.post("/api/v1/polls", &json!({"repo": "git/app", "cron": "@hourly"})).await;
+    let failed = outcome(&room, "/api/v1/polls", "git/app", &Value::Null).await;
+    assert!(failed["outcome"].as_str().unwrap().contains("repository not found"), "{failed}");
+    std::fs::rename(&away, &path).unwrap();
+    hurry(&room, "polls");
+    assert_eq!(outcome(&room, "/api/v1/polls", "git/app", &failed).await["outcome"], "build 1");
+    assert_eq!(builds(&room).await, [format!("poll main {}", head(&path))]);
+}
+
+#[tokio::test]
 async fn one_bad_repository_stops_no_other() {
     let room = room().await;
     let bad = room.known("bad", SMALL).await;
