@@ -53,7 +53,8 @@ async fn the_secret_of_one_repository_says_nothing_about_another() {
     let world = World::new().await;
     let git = repository(world.folder.path(), "other", SMALL);
     add(&world.server, world.kind, ("acme", "other"), "12".into(), &git).await;
-    let scene = Scene { repo: 12, full_name: "acme/other".into(), after: world.head(), ..Scene::default() };
+    let after = crate::room::git(&git, &["rev-parse", "HEAD"]);
+    let scene = Scene { repo: 12, full_name: "acme/other".into(), after, ..Scene::default() };
     let webhook = world.webhook(Told::BranchPushed, &scene);
     assert_eq!(world.send(&webhook).await.0, StatusCode::UNAUTHORIZED);
     assert!(world.deliveries().await.is_empty());
