@@ -1,6 +1,6 @@
 //! Measures what the README claims, each figure against the bare thing in the same process and minute.
 //!
-//! `ocelot-bench --ocelot target/release/ocelot start host live log large viewers idle claims offer fleet two` writes `bench/out/*.json` and ends with 1 when a
+//! `ocelot-bench --ocelot target/release/ocelot start host live log large viewers idle claims offer fleet two novel` writes `bench/out/*.json` and ends with 1 when a
 //! figure is below 0.7 of its target.
 
 mod claims;
@@ -11,6 +11,7 @@ mod idle;
 mod large;
 mod live;
 mod log;
+mod novel;
 mod offer;
 mod report;
 mod server;
@@ -58,6 +59,8 @@ enum Which {
     Large,
     /// A viewer that stops reading, and 200 followers of one log.
     Viewers,
+    /// New lines of failed logs.
+    Novel,
     /// 200 MB of log through a Docker stage against the engine's attach stream.
     Log,
 }
@@ -78,6 +81,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Which::Offer,
         Which::Fleet,
         Which::Two,
+        Which::Novel,
     ];
     let which = if options.which.is_empty() { all.to_vec() } else { options.which.clone() };
     let mut good = true;
@@ -89,6 +93,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             Which::Offer => offer::measure(&options.ocelot).await?,
             Which::Fleet => fleet::measure(&options.ocelot).await?,
             Which::Two => two::measure(&options.ocelot).await?,
+            Which::Novel => novel::measure()?,
             Which::Live => live::measure(&options.ocelot).await?,
             Which::Idle => idle::measure(&options.ocelot, options.times).await?,
             Which::Large => large::measure(&options.ocelot).await?,

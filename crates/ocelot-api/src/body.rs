@@ -1,10 +1,12 @@
 //! The JSON bodies of `/api/v1`. Times are RFC 3339 in UTC, durations milliseconds.
 
 mod forge;
+mod insights;
 mod secrets;
 mod times;
 
 pub use forge::*;
+pub use insights::*;
 pub use secrets::{Hidden, NewSecret, Secret};
 pub use times::*;
 

@@ -21,9 +21,9 @@ use reqwest::Method;
 
 use crate::body::{
     ApproveBuild, Build, CreatedToken, CreatedWorkerToken, Delivery, Forge, ForgeChange, ForgeRepos,
-    NewBuild, NewForge, NewPause, NewPoll, NewRepo, NewSchedule, NewSecret, NewToken, NewWorkerToken, Page,
-    PauseState, Poll, QueueItem, Removed, Repo, RepoChange, RetryBuild, Schedule, Secret, Token, Watch,
-    WhoAmI, Worker, WorkerToken,
+    Insights, NewBuild, NewForge, NewPause, NewPoll, NewRepo, NewSchedule, NewSecret, NewToken,
+    NewWorkerToken, Page, PauseState, Poll, QueueItem, Removed, Repo, RepoChange, RetryBuild, Schedule,
+    Secret, Token, Watch, WhoAmI, Worker, WorkerToken,
 };
 
 /// Answers of this module.
@@ -320,6 +320,11 @@ impl Client {
     /// Ends an enrolment token.
     pub async fn revoke_worker_token(&self, id: i64) -> Result<()> {
         self.delete(&format!("worker-tokens/{id}")).await
+    }
+
+    /// What earlier builds say about one.
+    pub async fn insights(&self, number: i64) -> Result<Insights> {
+        self.get(&format!("builds/{number}/insights"), &[]).await
     }
 
     /// All waiting jobs, in the order in which they would start.

@@ -21,6 +21,8 @@ pub struct App {
     pub fleet: Fleet,
     /// Logs that are followed through this server.
     pub live: Live,
+    /// Stages that are over, whose logs are to be compared.
+    pub insights: crate::builds::insight::Insights,
     /// What webhooks are signed with.
     pub hooks: Hooks,
     /// Repositories as git sees them.

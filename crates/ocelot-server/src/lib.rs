@@ -17,6 +17,7 @@ mod site;
 mod tls;
 
 pub use app::App;
+pub use builds::insight::Insights;
 pub use config::{Config, Keep, Patience, Tls};
 pub use hooks::Hooks;
 pub use ocelot_store::{LogPlace, LogStoreOptions};

@@ -60,6 +60,7 @@ pub async fn start(config: Config) -> Result<Server> {
         stopping: CancellationToken::new(),
         live: crate::http::Live::default(),
         hooks: crate::Hooks::default(),
+        insights: crate::builds::insight::Insights::default(),
         shutdown: CancellationToken::new(),
         config: Arc::new(config),
         store,

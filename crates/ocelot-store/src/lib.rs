@@ -74,6 +74,7 @@ mod chunk;
 pub mod crash;
 mod error;
 mod inbox;
+mod insight;
 mod log_store;
 mod migrations;
 mod postgres;
@@ -89,12 +90,13 @@ mod wanted;
 pub use backup::{About, BackupError};
 pub use error::{LogError, NotReady, StoreError};
 pub use inbox::*;
+pub use insight::*;
 pub use log_store::{LogPlace, LogStoreOptions};
 pub use rows::*;
 pub use times::*;
 pub use wanted::{Choose, Free, Next};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -103,6 +105,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ocelot_model::access::Role;
 use ocelot_model::build::{Change, Happening};
+use ocelot_model::novel::Novel;
 use ocelot_model::{
     Approvals, BuildNumber, DeliveryId, DeliveryState, ForgeId, RepoId, RepoName, StageId, TokenId, WorkerId,
 };
@@ -784,6 +787,42 @@ impl Store {
     /// A worker's word on a stage; the same twice is fine, a terminal stage never changes.
     pub async fn set_stage(&self, lease: &Lease, update: &StageUpdate) -> Result<(), StoreError> {
         each_again!(self, core => core.set_stage(lease, update))
+    }
+
+    // insights.rs
+    /// Learns the shapes of a passed stage's log; the 20 newest runs of each stage are kept.
+    pub async fn learn_shapes(&self, stage: StageId, shapes: &[u64]) -> Result<(), StoreError> {
+        each_again!(self, core => core.learn_shapes(stage, shapes))
+    }
+
+    /// The shapes of the last 20 passed runs of this stage before its build, and how many runs that were.
+    pub async fn known_shapes(&self, stage: StageId) -> Result<(HashSet<u64>, u32), StoreError> {
+        each!(self, core => core.known_shapes(stage).await)
+    }
+
+    /// Keeps what is new in a failed stage's log; the first word stays.
+    pub async fn keep_novel(&self, stage: StageId, novel: &Novel, compared: u32) -> Result<(), StoreError> {
+        each_again!(self, core => core.keep_novel(stage, novel, compared))
+    }
+
+    /// What was kept.
+    pub async fn find_novel(&self, stage: StageId) -> Result<Option<Compared>, StoreError> {
+        each!(self, core => core.find_novel(stage).await)
+    }
+
+    /// How long the jobs of the newest passed builds took (at most 20 builds), by name, newest first, in milliseconds; of one
+    /// branch or of all.
+    pub async fn usual_times(
+        &self,
+        repo: RepoId,
+        branch: Option<&str>,
+    ) -> Result<BTreeMap<String, Vec<i64>>, StoreError> {
+        each!(self, core => core.usual_times(repo, branch).await)
+    }
+
+    /// Since which build this one's branch is broken; `None` when it is not.
+    pub async fn broken_since(&self, number: BuildNumber) -> Result<Option<BrokenSince>, StoreError> {
+        each!(self, core => core.broken_since(number).await)
     }
 
     // events.rs

@@ -25,6 +25,7 @@ pub async fn finish(
     let what = Happening::Finished { job: held.job_id, attempt: held.attempt, outcome };
     let changes = app.store.advance(held.build, what).await?;
     app.fleet.forget(held.worker, held.attempt_id);
+    app.insights.tell(stages.iter().map(|stage| stage.id));
     after(app, held.build, &changes).await;
     Ok(())
 }

@@ -12,6 +12,7 @@ mod coming;
 pub(crate) mod concurrency;
 pub mod fence;
 pub(crate) mod inbox;
+pub(crate) mod insight;
 pub mod retry;
 pub(crate) mod secrets;
 pub(crate) mod times;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use ocelot_model::RepoId;
 use ocelot_model::turns::{Ticket, places};
+use ocelot_model::{RepoId, expect};
 use ocelot_store::{Group, StoreError, Waiting, Worker};
 
 use crate::App;
@@ -146,8 +146,7 @@ impl Picture {
         if well.is_empty() {
             return unwell(&matching);
         }
-        let slots: u32 = well.iter().map(|worker| worker.slots).sum();
-        let busy: u32 = well.iter().map(|worker| worker.slots.min(worker.holds.len() as u32)).sum();
+        let (slots, busy) = room(&well);
         let place = self.place(at);
         match (slots, busy < slots) {
             (0, _) => "the matching workers take no jobs (0 slots)".to_owned(),
@@ -156,15 +155,36 @@ impl Picture {
         }
     }
 
-    /// `4th in line`, among the jobs that the same workers may take.
-    fn place(&mut self, at: usize) -> String {
-        let labels = self.queue[at].labels.clone();
-        if !self.lines.contains_key(&labels) {
-            let line =
-                self.line(self.workers.iter().filter(|worker| has(worker, &labels) && !is_draining(worker)));
+    /// Milliseconds until a worker takes `queue[at]`, when each job takes as long as `usual` and half of what runs is over;
+    /// `None` when that hangs on something else.
+    pub(crate) fn wait_ms(&mut self, at: usize, usual: i64) -> Option<i64> {
+        let job = &self.queue[at];
+        let may_start = job.trust.may_start() && !job.approval && job.group.is_none() && job.ready;
+        if !may_start || self.paused.is_some() {
+            return None;
+        }
+        let matching = self.workers.iter().filter(|worker| has(worker, &job.labels) && !is_draining(worker));
+        let well: Vec<&Worker> = matching.filter(|worker| worker.condition.unwell.is_none()).collect();
+        let (slots, busy) = room(&well);
+        self.fill_line(at);
+        let before = self.lines[&self.queue[at].labels].iter().take_while(|other| **other != at).count();
+        expect::wait(slots, &vec![usual / 2; busy as usize], before, usual)
+    }
+
+    /// Works out who stands in line for the workers that may take `queue[at]`.
+    fn fill_line(&mut self, at: usize) {
+        let labels = &self.queue[at].labels;
+        if !self.lines.contains_key(labels) {
+            let may = self.workers.iter().filter(|worker| has(worker, labels) && !is_draining(worker));
+            let line = self.line(may);
             self.lines.insert(labels.clone(), line);
         }
-        let line = &self.lines[&labels];
+    }
+
+    /// `4th in line`, among the jobs that the same workers may take.
+    fn place(&mut self, at: usize) -> String {
+        self.fill_line(at);
+        let line = &self.lines[&self.queue[at].labels];
         let before = line.iter().take_while(|other| **other != at);
         let job = &self.queue[at];
         let newer = |other: &usize| {
@@ -199,6 +219,12 @@ impl Picture {
         }
         line
     }
+}
+
+/// The slots of these workers, and how many of them are busy.
+fn room(workers: &[&Worker]) -> (u32, u32) {
+    let slots = workers.iter().map(|worker| worker.slots).sum();
+    (slots, workers.iter().map(|worker| worker.slots.min(worker.holds.len() as u32)).sum())
 }
 
 fn has(worker: &Worker, labels: &BTreeMap<String, String>) -> bool {

@@ -16,6 +16,7 @@ mod fleet;
 mod follow;
 mod forges;
 mod guard;
+mod insights;
 mod live;
 mod logs;
 mod logtext;

@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 
 use super::guard::{Gate, Right, guard};
 use super::{
-    builds, creds, deliveries, events, fleet, forges, logs, middleware, pause, repos, secrets, session,
-    status, times, tokens, webhook, workers,
+    builds, creds, deliveries, events, fleet, forges, insights, logs, middleware, pause, repos, secrets,
+    session, status, times, tokens, webhook, workers,
 };
 use crate::App;
 use crate::site;
@@ -81,6 +81,7 @@ fn api_table() -> Vec<Route> {
         api(POST,   "/api/v1/builds/{number}/cancel",           Right::Repo,     routes!(builds::cancel)),
         api(POST,   "/api/v1/builds/{number}/approve",          Right::Repo,     routes!(builds::approve)),
         api(POST,   "/api/v1/builds/{number}/retry",            Right::Repo,     routes!(builds::retry)),
+        api(GET,    "/api/v1/builds/{number}/insights",         Right::Repo,     routes!(insights::insights)),
         api(GET,    "/api/v1/builds/{number}/log",              Right::Repo,     routes!(logs::build)),
         api(GET,    "/api/v1/builds/{number}/stages/{id}/log",  Right::Repo,     routes!(logs::stage)),
         api(DELETE, "/api/v1/builds/{number}/stages/{id}/log",  Right::Repo,     routes!(logs::delete)),

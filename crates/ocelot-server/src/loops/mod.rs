@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod groups;
+mod insights;
 mod janitor;
 mod leases;
 mod log_store;
@@ -25,6 +26,7 @@ pub(crate) fn start(app: &App, parts: &mut Parts) {
     parts.spawn("looking at the queue", queue::queue(app.clone()));
     parts.spawn("mending what cannot end", janitor::janitor(app.clone()));
     parts.spawn("sending statuses to forges", outbox::outbox(app.clone()));
+    parts.spawn("looking at logs", insights::insights(app.clone()));
     parts.spawn("copying logs into the log store", log_store::log_store(app.clone()));
     parts.spawn("looking at polls and schedules", times(app.clone()));
     parts.spawn("removing what is old", retention::retention(app.clone()));

@@ -7,13 +7,14 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use jiff::Timestamp;
 use ocelot_model::access::{Action, Actor, RepoView, may};
 use ocelot_model::{BuildNumber, Origin, StageId};
-use ocelot_store::{BuildDetail, ConfigProblem, Repo, StoreError, Undelivered};
+use ocelot_store::{BrokenSince, BuildDetail, ConfigProblem, Repo, StoreError, Undelivered};
 use serde::Deserialize;
 
 use super::ansi::Style;
 use super::log::{self, Piece, Place};
 use super::view::{BuildRow, JobView, LogView, counts};
 use crate::App;
+use crate::builds::insight::{self, NewLines};
 use crate::http::auth::Caller;
 use crate::http::{Segments, build_number};
 
@@ -30,6 +31,9 @@ struct Page {
     retry_of: Option<i64>,
     problems: Vec<ConfigProblem>,
     undelivered: Vec<Undelivered>,
+    new_lines: Vec<NewLines>,
+    broken_since: Option<BrokenSince>,
+    expected: Option<String>,
     several: bool,
     counts: Vec<(String, i64)>,
     jobs: Vec<JobView>,
@@ -87,6 +91,9 @@ async fn render(
         retry_of: build.retry_of.map(|number| number.0),
         problems: build.problems.clone(),
         undelivered: app.store.undelivered(build.number).await?,
+        new_lines: insight::new_lines(app, detail).await?,
+        broken_since: app.store.broken_since(build.number).await?,
+        expected: insight::expected(app, detail).await?.map(super::view::expected),
         several: jobs.len() > 1,
         counts: counts(&jobs),
         jobs,

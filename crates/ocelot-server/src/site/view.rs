@@ -7,6 +7,7 @@ use ocelot_model::Status;
 use ocelot_store::{Attempt, Build, Job, Stage};
 
 use super::ansi::changes_direction;
+use crate::builds::insight::Expected;
 
 /// Logs that a page brings along at once; the others come when they are opened.
 const OPEN_MAX: usize = 4;
@@ -42,7 +43,7 @@ impl BuildRow {
             event: build.event.as_str(),
             branch: shown(&build.branch),
             commit: build.commit.clone(),
-            short: build.commit.chars().take(7).collect(),
+            short: short(&build.commit),
             subject: shown(build.message.lines().next().unwrap_or_default()),
             message: shown(build.message.trim()),
             by: shown(&person.unwrap_or_else(|| build.author.clone())),
@@ -252,6 +253,20 @@ pub(crate) fn duration(ms: i64) -> String {
         10..60 => format!("{s} s"),
         60..3600 => format!("{} m {} s", s / 60, s % 60),
         _ => format!("{} h {} m", s / 3600, s / 60 % 60),
+    }
+}
+
+/// A commit id as people write it.
+pub(crate) fn short(commit: &str) -> String {
+    commit.chars().take(7).collect()
+}
+
+/// `usually 3 m 5 s, may be over at 14:03 UTC`.
+pub(crate) fn expected(expected: Expected) -> String {
+    let usual = duration(expected.ms);
+    match expected.at {
+        Some(at) => format!("usually {usual}, may be over at {}", at.strftime("%H:%M UTC")),
+        None => format!("usually {usual}"),
     }
 }
 

@@ -80,6 +80,7 @@ impl Room {
             stopping: CancellationToken::new(),
             live: ocelot_server::http::Live::default(),
             hooks: ocelot_server::Hooks::default(),
+            insights: ocelot_server::Insights::default(),
             shutdown: CancellationToken::new(),
             config: Arc::new(config),
             store,

@@ -47,6 +47,7 @@ pub(crate) const STATE: &[Kept] = &[
     kept("jobs", "id", FAR),
     kept("attempts", "id", FAR),
     kept("stages", "id", FAR),
+    kept("stage_novel", "stage_id", None),
     kept("outbox", "id", NEAR),
     kept("label_sets", "id", NEAR),
     kept("queue", "job_id", None),
@@ -65,8 +66,9 @@ pub(crate) const LOGS: &[Kept] =
 /// The one of them that holds their bytes.
 pub(crate) const BYTES: &str = "log_chunks";
 /// Tables that are not in a backup: who is signed in has to sign in again, what lies in the log store is taken out of it,
-/// and the rest says nothing.
-const LEFT_OUT: &[&str] = &["sessions", "sign_in_links", "log_blobs", "_sqlx_migrations", "probe"];
+/// shapes are learned anew, and the rest says nothing.
+const LEFT_OUT: &[&str] =
+    &["sessions", "sign_in_links", "log_blobs", "stage_shapes", "_sqlx_migrations", "probe"];
 /// Bytes of a log that are read from the log store at once.
 const PIECE: usize = 1 << 20;
 

@@ -16,6 +16,7 @@ mod dump;
 mod enrolments;
 mod events;
 mod forges;
+mod insights;
 mod keys;
 mod leases;
 mod ledger;

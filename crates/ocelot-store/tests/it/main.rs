@@ -26,6 +26,7 @@ mod builds;
 mod fair;
 mod forges;
 mod groups;
+mod insights;
 mod leases;
 mod lists;
 mod log_store;

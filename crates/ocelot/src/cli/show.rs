@@ -6,7 +6,7 @@ use std::io::Write;
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use ocelot_api::body::{Attempt, Build, ConfigProblem, Job, Stage};
+use ocelot_api::body::{Attempt, Build, ConfigProblem, Insights, Job, Stage};
 use ocelot_model::Status;
 use owo_colors::{OwoColorize as _, Style};
 use serde::Serialize;
@@ -117,6 +117,16 @@ pub(crate) fn build_duration(build: &Build) -> String {
 pub(crate) fn attempt(attempt: &Attempt) -> String {
     let why = attempt.reason.as_deref().map_or_else(String::new, |why| format!(", {why}"));
     format!("attempt {}: {}{why}", attempt.number, attempt.status)
+}
+
+/// When a build may be over.
+pub(crate) fn expected(insights: &Insights) -> Option<String> {
+    let usual = duration(insights.expected_ms?);
+    let at = insights.expected_at.map(|at| at.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string());
+    Some(match at {
+        Some(at) => format!("takes {usual} as a rule, may be over at {at}"),
+        None => format!("takes {usual} as a rule"),
+    })
 }
 
 /// The first characters of a commit id, as git shows it.

@@ -27,6 +27,11 @@ pub(crate) async fn status(options: Options) -> anyhow::Result<u8> {
         return Ok(0);
     }
     print(&build)?;
+    if !build.status.is_terminal()
+        && let Some(words) = show::expected(&client.insights(build.number).await?)
+    {
+        line(format_args!("expected: {words}"))?;
+    }
     line(format_args!("page: {}", client.page(build.number)))?;
     Ok(0)
 }

@@ -1,12 +1,15 @@
 //! `ocelot why BUILD`: why it waits, or what became of it.
 
 use clap::Args;
-use ocelot_api::body::{Build, Job, QueueItem, Stage, Undelivered};
+use ocelot_api::body::{BrokenSince, Build, Insights, Job, NewLine, NewLines, QueueItem, Stage, Undelivered};
 use serde_json::json;
 
 use super::account::Remote;
 use super::show::{self, line, plain};
 use super::which;
+
+/// New lines of one log that are shown; `--json` has more.
+const LINES: usize = 5;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -24,13 +27,15 @@ pub(crate) async fn why(options: Options) -> anyhow::Result<u8> {
     let build = which::named(format_args!("build {}", options.build), client.build(options.build).await)?;
     let mut waiting = if build.status.is_terminal() { Vec::new() } else { client.queue().await? };
     waiting.retain(|item| item.build == Some(build.number));
+    let insights = client.insights(build.number).await?;
     if options.json {
         let stages: Vec<_> = show::culprits(&build).map(|(job, stage)| culprit(job, stage)).collect();
         let Build { number, status, reason, problems, .. } = &build;
         show::json(&json!({"number": number, "status": status, "reason": reason, "problems": problems,
-            "stages": stages, "waiting": waiting, "undelivered": build.undelivered}))?;
+            "stages": stages, "waiting": waiting, "undelivered": build.undelivered, "insights": insights}))?;
     } else {
         print(&build, &waiting)?;
+        tell(&build, &insights)?;
     }
     Ok(0)
 }
@@ -52,6 +57,50 @@ fn print(build: &Build, waiting: &[QueueItem]) -> std::io::Result<()> {
     for QueueItem { job, reason, position, .. } in waiting {
         let job = job.as_deref().map_or_else(|| "a job".to_owned(), |name| format!("job {name}"));
         line(format_args!("{} waits at place {position}: {}", plain(&job), plain(reason)))?;
+    }
+    Ok(())
+}
+
+/// What earlier builds say about it.
+fn tell(build: &Build, insights: &Insights) -> std::io::Result<()> {
+    let several = build.jobs.as_ref().is_some_and(|jobs| jobs.len() > 1);
+    for new in insights.stages.iter().filter(|new| !new.lines.is_empty()) {
+        let NewLines { job, stage, compared_with, total, lines, .. } = new;
+        let name = if several { format!("{job}/{stage}") } else { stage.clone() };
+        let than = match compared_with {
+            0 => "no run of it passed before; these lines tell of a fault".to_owned(),
+            1 => "new against its last passed run".to_owned(),
+            runs => format!("new against its last {runs} passed runs"),
+        };
+        line(format_args!("\nIn the log of {}, {than}:", plain(&name)))?;
+        for NewLine { line: number, text, count, .. } in lines.iter().take(LINES) {
+            let times = if *count > 1 { format!("  ({count} times)") } else { String::new() };
+            line(format_args!("{number:>7}  {}{times}", plain(text)))?;
+        }
+        let more = total.saturating_sub(LINES as u64);
+        if more > 0 {
+            line(format_args!("         and {more} more"))?;
+        }
+    }
+    if let Some(BrokenSince { last_good, first_bad, builds }) = &insights.broken_since {
+        let since = format!("build {} ({})", first_bad.number, show::short(&first_bad.commit));
+        let count =
+            if *builds == 1 { "this is the first one".to_owned() } else { format!("{builds} builds") };
+        match last_good {
+            Some(good) => {
+                let good = format!("build {} ({})", good.number, show::short(&good.commit));
+                line(format_args!(
+                    "\n{} is broken since {since}, {count}; the last good one is {good}.",
+                    plain(&build.branch)
+                ))?;
+            }
+            None => {
+                line(format_args!("\n{} is broken since {since} at least, {count}.", plain(&build.branch)))?;
+            }
+        }
+    }
+    if let Some(words) = show::expected(insights) {
+        line(words)?;
     }
     Ok(())
 }

@@ -49,6 +49,33 @@ async fn a_failing_script_fails_the_build_with_its_exit_code() {
 }
 
 #[tokio::test]
+async fn a_failed_build_says_what_is_new_in_its_log() {
+    let app = up().await;
+    let yml = |end: &str| stages(&[("test", &format!("date +%s.%N; seq 1 200; echo warning: old; {end}"))]);
+    let repo = GitRepo::with(&yml("echo fine"));
+    app.add_repo(&repo, "new").await;
+    for _ in 0..2 {
+        app.cli_in(repo.path(), &["build", "--follow"]).await.expect(0);
+    }
+    // Both are learned before the third one ends.
+    let learned = format!("sqlite3 {}/ocelot.db 'SELECT count(*) FROM stage_shapes'", app.data().display());
+    wait_for("the logs to be learned", async || {
+        let said = std::process::Command::new("sh").args(["-c", &learned]).output().unwrap().stdout;
+        String::from_utf8_lossy(&said).trim().eq("4").then_some(())
+    })
+    .await;
+    repo.commit(&[("ocelot.yml", &yml("echo fine; echo error: the bridge is out >&2; exit 3"))]);
+    app.cli_in(repo.path(), &["build", "--follow"]).await.expect(1);
+    let said = app.cli(&["why", "3"]).await.expect(0).stdout;
+    let new = "In the log of test, new against its last 2 passed runs:\n    205  error: the bridge is out\n";
+    assert!(said.contains(new), "{said}");
+    assert!(
+        said.contains("main is broken since build 3") && said.contains("the last good one is build 2"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn conditions_decide_what_runs() {
     let app = up().await;
     let yml = "image: ocelot-test/busybox\nstages:\n\

@@ -4,6 +4,7 @@ mod bad;
 mod builds;
 mod conditions;
 mod groups;
+mod insights;
 mod logs;
 mod pages;
 mod pause;
