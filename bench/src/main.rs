@@ -1,11 +1,12 @@
 //! Measures what the README claims, each figure against the bare thing in the same process and minute.
 //!
-//! `ocelot-bench --ocelot target/release/ocelot start host live log large viewers idle claims offer fleet two novel` writes `bench/out/*.json` and ends with 1 when a
+//! `ocelot-bench --ocelot target/release/ocelot start host live log large viewers idle claims offer fleet two novel hooks` writes `bench/out/*.json` and ends with 1 when a
 //! figure is below 0.7 of its target.
 
 mod claims;
 mod docker;
 mod fleet;
+mod hooks;
 mod host;
 mod idle;
 mod large;
@@ -59,6 +60,8 @@ enum Which {
     Large,
     /// A viewer that stops reading, and 200 followers of one log.
     Viewers,
+    /// 200 webhooks a second, and those with a wrong signature.
+    Hooks,
     /// New lines of failed logs.
     Novel,
     /// 200 MB of log through a Docker stage against the engine's attach stream.
@@ -82,6 +85,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Which::Fleet,
         Which::Two,
         Which::Novel,
+        Which::Hooks,
     ];
     let which = if options.which.is_empty() { all.to_vec() } else { options.which.clone() };
     let mut good = true;
@@ -94,6 +98,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             Which::Fleet => fleet::measure(&options.ocelot).await?,
             Which::Two => two::measure(&options.ocelot).await?,
             Which::Novel => novel::measure()?,
+            Which::Hooks => hooks::measure(&options.ocelot, options.times.min(5)).await?,
             Which::Live => live::measure(&options.ocelot).await?,
             Which::Idle => idle::measure(&options.ocelot, options.times).await?,
             Which::Large => large::measure(&options.ocelot).await?,
