@@ -88,6 +88,11 @@ pub enum Happening {
         /// Why nobody took it, in words.
         reason: String,
     },
+    /// Nobody approved of what waits for a person in the time that it may wait.
+    Unapproved {
+        /// How long that was, in words.
+        reason: String,
+    },
     /// Someone wants it stopped.
     CancelRequested {
         /// Who or what, in words.
@@ -194,6 +199,16 @@ pub fn advance(build: &mut BuildState, what: Happening) -> Result<Vec<Change>, S
         }
         Happening::Expired { job, attempt, reason } => {
             end_waiting(claimable(build, job, attempt)?, Status::Error, &reason, &mut changes);
+        }
+        Happening::Unapproved { reason: why } => {
+            // Else a person was faster, or something of it goes on without one.
+            let waits = build.jobs.iter().any(|job| job.status == Status::Blocked)
+                && build.jobs.iter().all(|job| job.status != Status::Running && !job.ready);
+            if !waits {
+                return Err(Stale);
+            }
+            build.jobs.iter_mut().for_each(|job| cancel_job(job, &why, &mut changes));
+            reason = Some(why);
         }
         Happening::CancelRequested { reason: why } => {
             if !build.status.is_terminal() {
@@ -589,6 +604,23 @@ mod tests {
         first.jobs[1].approval = false;
         advance(&mut first, Happening::Approved).unwrap();
         assert_eq!((first.jobs[1].status, first.jobs[1].ready), (Status::Queued, true));
+    }
+
+    #[test]
+    fn what_nobody_approves_of_ends() {
+        let unapproved = || Happening::Unapproved { reason: "too long".into() };
+        let mut waits = build("a b<a c<b");
+        assert_eq!(advance(&mut waits.clone(), unapproved()), Err(Stale));
+        (waits.jobs[1].status, waits.jobs[1].approval) = (Status::Blocked, true);
+        advance(&mut waits, Happening::Created).unwrap();
+        assert_eq!(advance(&mut waits.clone(), unapproved()), Err(Stale), "a may still be claimed");
+        (waits.jobs[0].status, waits.jobs[0].ready) = (Status::Running, false);
+        assert_eq!(advance(&mut waits.clone(), unapproved()), Err(Stale), "a runs");
+        waits.jobs[0].status = Status::Passed;
+        advance(&mut waits, unapproved()).unwrap();
+        let [.., b, c] = &waits.jobs[..] else { panic!("three jobs") };
+        assert_eq!([waits.status, b.status, c.status], [Status::Cancelled; 3]);
+        assert_eq!(b.reason.as_deref(), Some("too long"));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Config {
     pub lease_grace: Duration,
     /// A job that no worker takes for so long ends in `error`.
     pub queue_timeout: Duration,
+    /// What nobody approves of for so long is cancelled.
+    pub approval_timeout: Duration,
     /// What an `ocelot.yml` may ask for at most.
     pub limits: ocelot_model::pipeline::Limits,
     /// So many jobs of one repository run at once at most; `None` for no limit.

@@ -679,6 +679,15 @@ impl Store {
         each!(self, core => core.overdue_jobs(longest, limit).await)
     }
 
+    /// Builds that were queued so long ago, at most `limit`, and wait for nothing but a person's approval.
+    pub async fn unapproved_builds(
+        &self,
+        longest: Duration,
+        limit: u32,
+    ) -> Result<Vec<BuildNumber>, StoreError> {
+        each!(self, core => core.unapproved_builds(longest, limit).await)
+    }
+
     // concurrency.rs
     /// Gives places in a group to builds that wait for one and cancels those that must make room, as
     /// `ocelot_model::concurrency` says; answers what changed.

@@ -1,4 +1,4 @@
-//! Ends jobs that nobody takes, with the reason.
+//! Ends jobs that nobody takes, and builds that nobody approves of, with the reason.
 
 use std::time::Duration;
 
@@ -21,8 +21,9 @@ const BATCH: u32 = 100;
 /// Runs until the server stops.
 pub(super) async fn queue(app: App) -> anyhow::Result<()> {
     let limit = app.config.queue_timeout;
-    let begin = Instant::now() + GRACE.min(limit);
-    let every = EVERY.min(limit / 4).max(AT_MOST_EVERY);
+    let shortest = limit.min(app.config.approval_timeout);
+    let begin = Instant::now() + GRACE.min(shortest);
+    let every = EVERY.min(shortest / 4).max(AT_MOST_EVERY);
     let mut tick = tokio::time::interval_at(begin, every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -44,6 +45,7 @@ async fn look(app: &App, every: Duration, limit: Duration) -> Result<(), StoreEr
         // Nobody can take them.
         return Ok(());
     }
+    unapproved(app).await?;
     let overdue = app.store.overdue_jobs(limit, BATCH).await?;
     if overdue.is_empty() {
         return Ok(());
@@ -56,6 +58,20 @@ async fn look(app: &App, every: Duration, limit: Duration) -> Result<(), StoreEr
         };
         let reason = format!("waited {}: {}", words(limit), picture.reason(at));
         expire(app, job, reason).await?;
+    }
+    Ok(())
+}
+
+async fn unapproved(app: &App) -> Result<(), StoreError> {
+    let limit = app.config.approval_timeout;
+    for build in app.store.unapproved_builds(limit, BATCH).await? {
+        let reason = format!("nobody approved of it within {}", words(limit));
+        match app.store.advance(build, Happening::Unapproved { reason }).await {
+            Ok(changes) => advance::after(app, build, &changes).await,
+            // A person was faster.
+            Err(StoreError::Stale) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }
@@ -74,11 +90,12 @@ async fn expire(app: &App, job: Overdue, reason: String) -> Result<(), StoreErro
     }
 }
 
-/// `24 h`, `90 min`, `5 s`: the largest unit that it is a whole number of.
+/// `30 days`, `24 h`, `90 min`, `5 s`: the largest unit that it is a whole number of.
 fn words(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0 => format!("{} ms", time.as_millis()),
+        _ if seconds.is_multiple_of(2 * 86_400) => format!("{} days", seconds / 86_400),
         _ if seconds.is_multiple_of(3_600) => format!("{} h", seconds / 3_600),
         _ if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
         _ => format!("{seconds} s"),
@@ -91,7 +108,7 @@ mod tests {
 
     #[test]
     fn times_in_words() {
-        let words = [86_400, 5_400, 61].map(|seconds| words(Duration::from_secs(seconds)));
-        assert_eq!(words, ["24 h", "90 min", "61 s"]);
+        let words = [30 * 86_400, 86_400, 5_400, 61].map(|seconds| words(Duration::from_secs(seconds)));
+        assert_eq!(words, ["30 days", "24 h", "90 min", "61 s"]);
     }
 }

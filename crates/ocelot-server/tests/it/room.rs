@@ -51,6 +51,7 @@ pub(crate) fn config(folder: &Path) -> Config {
         lease_hard_limit: Duration::from_mins(3),
         lease_grace: Duration::from_mins(1),
         queue_timeout: Duration::from_hours(24),
+        approval_timeout: Duration::from_hours(24),
         limits: ocelot_model::pipeline::Limits::default(),
         max_jobs_per_repo: None,
         stop_delay: Duration::ZERO,

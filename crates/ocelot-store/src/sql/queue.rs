@@ -107,6 +107,24 @@ impl Core {
         Ok(rows.into_iter().map(overdue).collect())
     }
 
+    pub(crate) async fn unapproved_builds(
+        &self,
+        longest: Duration,
+        limit: u32,
+    ) -> Result<Vec<BuildNumber>, StoreError> {
+        let before = self.now().await? - us(longest);
+        let rows: Vec<i64> = sqlx::query_scalar(
+            "SELECT number FROM builds WHERE queued_at <= $1 AND number IN (SELECT build FROM jobs WHERE status = 'blocked')
+                 AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.build = number AND (j.status = 'running' OR j.ready))
+             ORDER BY number LIMIT $2",
+        )
+        .bind(before)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pools.read)
+        .await?;
+        Ok(rows.into_iter().map(BuildNumber).collect())
+    }
+
     /// The sets of labels that jobs want which may be claimed, among all of them. They only become more, so their number
     /// tells whether the copy in memory is whole.
     pub(super) async fn wanted(&self) -> Result<Wanted, StoreError> {

@@ -1,5 +1,7 @@
 //! Commits that are not the repository's own: what waits for a person is never handed out.
 
+use std::time::Duration;
+
 use ocelot_model::build::Happening;
 use ocelot_model::concurrency::Concurrency;
 use ocelot_model::{Approvals, BuildNumber, Origin, Status, Trust};
@@ -46,10 +48,14 @@ async fn a_blocked_build_waits_until_somebody_approves(bed: Bed) {
     assert_eq!(waiting.iter().map(|job| (job.ready, &job.trust)).collect::<Vec<_>>(), [(false, &fork()); 2]);
     // It is whole, and it does not wait too long.
     assert_eq!(bed.store.orphans(10).await.unwrap(), []);
-    assert_eq!(bed.store.overdue_jobs(std::time::Duration::ZERO, 10).await.unwrap(), []);
+    assert_eq!(bed.store.overdue_jobs(Duration::ZERO, 10).await.unwrap(), []);
     assert!(bed.store.mend(build.number).await.unwrap().what.is_empty());
+    let waits = async |longest| bed.store.unapproved_builds(longest, 10).await.unwrap();
+    assert_eq!(waits(Duration::ZERO).await, [build.number]);
+    assert_eq!(waits(Duration::from_hours(1)).await, []);
 
     assert!(!bed.store.approve(build.number, None, "ann").await.unwrap().is_empty());
+    assert_eq!(waits(Duration::ZERO).await, []);
     assert_eq!(bed.picture(build.number).await, "queued: a queued, b queued");
     let first = bed.store.find_build(build.number).await.unwrap().unwrap();
     assert_eq!((first.trust.approved_by.as_deref(), &first.reason), (Some("ann"), &None));

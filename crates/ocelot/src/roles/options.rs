@@ -16,6 +16,7 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Ad
 const HARD_LIMIT: Duration = Duration::from_mins(3);
 const GRACE: Duration = Duration::from_mins(1);
 const QUEUE_TIMEOUT: Duration = Duration::from_hours(24);
+const APPROVAL_TIMEOUT: Duration = Duration::from_hours(30 * 24);
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerOptions {
@@ -50,6 +51,9 @@ pub(crate) struct ServerOptions {
     /// A job that no worker takes for so long ends as an error that says why [default: 24h].
     #[arg(long, value_name = "TIME", env = "OCELOT_QUEUE_TIMEOUT", value_parser = duration)]
     queue_timeout: Option<Duration>,
+    /// A build that waits for a person's approval for so long is cancelled [default: 30d].
+    #[arg(long, value_name = "TIME", env = "OCELOT_APPROVAL_TIMEOUT", value_parser = duration)]
+    approval_timeout: Option<Duration>,
     /// Longest `timeout` that an ocelot.yml may ask for [default: no limit].
     #[arg(long, value_name = "TIME", env = "OCELOT_MAX_TIMEOUT", value_parser = duration)]
     max_timeout: Option<Duration>,
@@ -144,6 +148,7 @@ impl ServerOptions {
             lease_hard_limit: self.lease_hard_limit.unwrap_or(HARD_LIMIT),
             lease_grace: self.lease_grace.unwrap_or(GRACE),
             queue_timeout: self.queue_timeout.unwrap_or(QUEUE_TIMEOUT),
+            approval_timeout: self.approval_timeout.unwrap_or(APPROVAL_TIMEOUT),
             limits: ocelot_model::pipeline::Limits {
                 timeout_ms: self.max_timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
                 cpu: self.max_cpu,

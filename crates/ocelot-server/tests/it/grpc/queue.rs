@@ -26,6 +26,16 @@ async fn a_job_that_nobody_takes_ends_with_the_reason() {
 }
 
 #[tokio::test]
+async fn what_nobody_approves_of_is_cancelled() {
+    let world = World::with(|config| config.approval_timeout = Duration::from_millis(1)).await;
+    let job = "image: busybox, stages: [{name: test, script: [echo hello]}]";
+    let build = world.build_of(&format!("jobs: {{release: {{approval: true, {job}}}}}\n")).await;
+    let detail = world.until(build, |it| it.build.status.is_terminal()).await;
+    assert_eq!(detail.build.status, Status::Cancelled);
+    assert_eq!(detail.jobs[0].reason.as_deref(), Some("nobody approved of it within 1 ms"));
+}
+
+#[tokio::test]
 async fn a_build_whose_server_died_before_its_group_was_looked_at_goes_on() {
     let world = World::new().await;
     let build = world.build_of(&format!("concurrency: {{group: a}}\n{}", crate::room::SMALL)).await;

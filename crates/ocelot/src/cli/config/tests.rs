@@ -35,6 +35,7 @@ const SAMPLES: &[(&str, [&str; 3])] = &[
     ("name", ["flag", "variable", "file"]),
     ("public_url", ["http://flag", "https://variable", "https://file"]),
     ("queue_timeout", ["1h", "2h", "3h"]),
+    ("approval_timeout", ["1h", "2h", "3h"]),
     ("server", ["http://flag", "https://variable", "https://file"]),
     ("slots", ["1", "2", "3"]),
     ("stop_delay", ["1s", "2s", "3s"]),
