@@ -322,9 +322,12 @@ impl Client {
         self.delete(&format!("worker-tokens/{id}")).await
     }
 
-    /// What earlier builds say about one.
-    pub async fn insights(&self, number: i64) -> Result<Insights> {
-        self.get(&format!("builds/{number}/insights"), &[]).await
+    /// What earlier builds say about one; `None` when the server is too old to know.
+    pub async fn insights(&self, number: i64) -> Result<Option<Insights>> {
+        match self.get(&format!("builds/{number}/insights"), &[]).await {
+            Err(error) if error.status() == Some(404) => Ok(None),
+            told => told.map(Some),
+        }
     }
 
     /// All waiting jobs, in the order in which they would start.

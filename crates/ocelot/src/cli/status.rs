@@ -28,7 +28,8 @@ pub(crate) async fn status(options: Options) -> anyhow::Result<u8> {
     }
     print(&build)?;
     if !build.status.is_terminal()
-        && let Some(words) = show::expected(&client.insights(build.number).await?)
+        && let Some(insights) = client.insights(build.number).await?
+        && let Some(words) = show::expected(&insights)
     {
         line(format_args!("expected: {words}"))?;
     }

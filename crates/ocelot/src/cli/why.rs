@@ -35,7 +35,9 @@ pub(crate) async fn why(options: Options) -> anyhow::Result<u8> {
             "stages": stages, "waiting": waiting, "undelivered": build.undelivered, "insights": insights}))?;
     } else {
         print(&build, &waiting)?;
-        tell(&build, &insights)?;
+        if let Some(insights) = &insights {
+            tell(&build, insights)?;
+        }
     }
     Ok(0)
 }

@@ -50,6 +50,20 @@ fn server() -> Fake {
                 build["reason"] = "job linux: unit tests: exit code 7 (and 1 more job)".into();
                 Answer::Json(build)
             }
+            "GET /api/v1/builds/1/insights" => {
+                let line = |line: u64, count: u64, text: &str| json!({"line": line, "offset": 0, "count": count, "text": text});
+                let lines = [
+                    line(7, 1, "error: no such \u{1b}]thing"),
+                    line(12_345, 3, "x"),
+                    line(1, 1, "c"),
+                    line(2, 1, "d"),
+                    line(3, 1, "e"),
+                    line(4, 1, "f"),
+                ];
+                Answer::Json(json!({"number": 1, "expected_ms": null, "expected_at": null,
+                    "broken_since": {"last_good": null, "first_bad": {"number": 1, "commit": "b".repeat(40)}, "builds": 1},
+                    "stages": [{"job": "linux", "stage": "unit tests", "id": 2, "compared_with": 20, "total": 31, "lines": lines}]}))
+            }
             "DELETE /api/v1/builds/1/stages/2/log" => Answer::Json(json!(null)),
             "GET /api/v1/builds/2" => {
                 let mut build = build("queued", &json!([job("mac", "queued", &[])]));
@@ -113,6 +127,11 @@ fn why_and_status_name_stages_and_jobs() {
     let why = call(&["why", "1"]).stdout;
     assert!(why.contains("linux/unit tests") && why.contains("exit code 7"), "{why}");
     assert_eq!(why.matches("exit code 7").count(), 1, "{why}");
+    let new =
+        "\nIn the log of linux/unit tests, new against its last 20 passed runs:\n      7  error: no such ";
+    assert!(why.contains(new) && !why.contains('\u{1b}'), "{why}");
+    assert!(why.contains("\n  12345  x  (3 times)\n") && why.contains("\n         and 26 more\n"), "{why}");
+    assert!(why.contains("is broken since build 1 (bbbbbbbbbb) at least, this is the first one."), "{why}");
     let status = call(&["status", "1"]).stdout;
     assert!(status.contains("[linux/unit tests]") && status.matches("exit code 7").count() == 1, "{status}");
 }
