@@ -20,6 +20,7 @@ pub mod repo;
 pub mod secret;
 pub mod size;
 pub mod status;
+pub mod subscription;
 pub mod trust;
 pub mod turns;
 

@@ -12,6 +12,9 @@ pub enum StoreError {
     /// The lease is over: another attempt took its place, or the build is done.
     #[error("this attempt is over, or a newer one took its place")]
     Stale,
+    /// Another build of the default branch came in between: look again which commit is the newest.
+    #[error("another build of the same branch came in between: try again")]
+    Overtaken,
     /// The database cannot be reached or refuses to write (full disk, read only): try again later.
     #[error("the database is not available: {0}")]
     Unavailable(String),

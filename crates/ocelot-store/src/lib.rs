@@ -83,6 +83,7 @@ pub mod rows;
 mod seal;
 mod secret;
 mod sqlite;
+mod subscriptions;
 mod times;
 mod wake;
 mod wanted;
@@ -93,6 +94,7 @@ pub use inbox::*;
 pub use insight::*;
 pub use log_store::{LogPlace, LogStoreOptions};
 pub use rows::*;
+pub use subscriptions::*;
 pub use times::*;
 pub use wanted::{Choose, Free, Next};
 
@@ -505,6 +507,52 @@ impl Store {
     /// Says what came of one without a build; not `over`: it is tried again when the turn ends.
     pub async fn settle_schedule(&self, turn: Turn, outcome: &str, over: bool) -> Result<(), StoreError> {
         each_again!(self, core => core.settle_schedule(turn, outcome, over))
+    }
+
+    // subscriptions.rs
+    /// All subscriptions, by repository.
+    pub async fn list_subscriptions(&self) -> Result<Vec<Subscription>, StoreError> {
+        each!(self, core => core.list_subscriptions().await)
+    }
+
+    /// How what the file of a repository says beside its builds stands.
+    pub async fn beside(&self, repo: RepoId) -> Result<Seen, StoreError> {
+        each!(self, core => core.beside(repo).await)
+    }
+
+    /// The builds that these follow.
+    pub async fn upstreams_of(
+        &self,
+        builds: &[BuildNumber],
+    ) -> Result<BTreeMap<BuildNumber, Upstream>, StoreError> {
+        each!(self, core => core.upstreams_of(builds).await)
+    }
+
+    /// The builds that follow this one, the newest first, at most 100.
+    pub async fn downstream_of(&self, build: BuildNumber) -> Result<Vec<Downstream>, StoreError> {
+        each!(self, core => core.downstream_of(build).await)
+    }
+
+    // passes.rs
+    /// Takes a build that passed and that another one is to follow, for so long.
+    pub async fn take_pass(&self, time: Duration) -> Result<Option<(Pass, Turn)>, StoreError> {
+        each_again!(self, core => core.take_pass(time))
+    }
+
+    /// Whether a build of this branch and commit, which follows an earlier one and has not begun, can follow this one
+    /// instead; then it does.
+    pub async fn join_pass(&self, turn: Turn, branch: &str, commit: &str) -> Result<Joined, StoreError> {
+        each_again!(self, core => core.join_pass(turn, branch, commit))
+    }
+
+    /// Says what came of one without a build; `again`: it is tried again after this time.
+    pub async fn settle_pass(
+        &self,
+        turn: Turn,
+        outcome: &str,
+        again: Option<Duration>,
+    ) -> Result<(), StoreError> {
+        each_again!(self, core => core.settle_pass(turn, outcome, again))
     }
 
     // outbox.rs

@@ -351,8 +351,8 @@ pub struct NewBuild {
     pub trust: Trust,
     /// What it came of, settled with it: [`crate::StoreError::Stale`], and no build, when somebody else was first.
     pub due: Option<crate::Due>,
-    /// The file's schedules become those of the repository.
-    pub schedules: Option<Vec<ocelot_model::pipeline::Schedule>>,
+    /// What the file says beside the build, where that is to hold: the build is of the default branch.
+    pub beside: Option<crate::Beside>,
     /// Number of the pull request whose newest commit it builds.
     pub pull_request: Option<u64>,
     /// The tag that it builds.

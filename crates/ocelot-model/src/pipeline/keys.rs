@@ -18,7 +18,6 @@ pub const NOT_SUPPORTED_YET: &[&str] = &[
     "stages.artifacts",
     "stages.needs",
     "stages.reports",
-    "subscriptions",
 ];
 
 /// Keys of other tools that would let a job out of its container.
@@ -170,7 +169,11 @@ const TOP_ONLY: &[Key] = &[
     now("schedule", SCHEDULES, "Builds at set times, as the default branch's newest file says."),
     later("pull_request", Shape::Choice(&["head", "merge"]), "Which commit of a pull request builds."),
     later("notify", Shape::Table(&NOTIFY), "Who is told of the result."),
-    later("subscriptions", SUBSCRIPTIONS, "Repositories whose passed builds start one here."),
+    now(
+        "subscriptions",
+        SUBSCRIPTIONS,
+        "Repositories whose passed builds start one here, as the default branch's newest file says.",
+    ),
 ];
 
 const JOB_ONLY: &[Key] = &[now("needs", JOB_NAMES, "Jobs that must end well first.")];
@@ -349,10 +352,10 @@ static SUBSCRIPTION: Table = Table {
     name: "subscription",
     what: "a subscription",
     groups: &[&[
-        required("acctRepo", Shape::Text(Kind::Any), "owner/name of the other repository."),
-        now("acctVcsType", Shape::Text(Kind::Any), "Its forge. Default: the same as here."),
-        required("alias", Shape::Text(Kind::EnvName), "Begins the names of its variables."),
-        now("branchQueueMap", BRANCH_MAP, "Branch there to branch here."),
+        required("acctRepo", Shape::Text(Kind::AcctRepo), "owner/name of the other repository."),
+        now("acctVcsType", Shape::Text(Kind::ForgeName), "Its forge. Default: the same as here."),
+        required("alias", Shape::Text(Kind::Alias), "Begins the names of its variables, in capital letters."),
+        now("branchQueueMap", BRANCH_MAP, "Branch there to branch here: a map, or a list of there:here."),
         now("branches", BRANCH_MAP, "The same as branchQueueMap."),
     ]],
 };

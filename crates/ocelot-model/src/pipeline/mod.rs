@@ -22,6 +22,7 @@ mod schema;
 mod shape;
 pub mod spec;
 mod stage;
+mod subscription;
 mod text;
 mod tree;
 mod trigger;
@@ -39,4 +40,5 @@ pub use schema::json_schema;
 pub use spec::{
     AllowFailure, Checkout, Decided, Job, Pipeline, Pull, Resources, Retry, Run, Schedule, Stage,
 };
+pub use subscription::{Subscription, variable_names};
 pub use trigger::{branch_matches, check_branches};

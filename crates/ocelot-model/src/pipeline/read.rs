@@ -8,7 +8,7 @@ use super::problem::{Fault, Report, Span};
 use super::shape::{self, boolean, integer};
 use super::spec::{Checkout, Job, Pipeline, Pull, Resources, Retry, Schedule};
 use super::tree::{Entry, Node, Value, measure};
-use super::{keys, needs, stage, text};
+use super::{keys, needs, stage, subscription, text};
 use crate::concurrency::Concurrency;
 
 const DEFAULT_TIMEOUT_MS: u64 = 60 * 60 * 1_000;
@@ -39,7 +39,9 @@ pub(super) fn pipeline(top: &Node, report: &mut Report<'_>) -> Pipeline {
     // Absent: yes.
     let keeps = top.find("cancel_superseded").and_then(Node::text);
     let cancel_superseded = keeps.is_none_or(|text| boolean(text, true) != Ok(false));
-    Pipeline { branches, checkout, concurrency, cancel_superseded, schedules: schedules(top), jobs }
+    let subscriptions = subscription::all(top, &jobs, report);
+    let schedules = schedules(top);
+    Pipeline { branches, checkout, concurrency, cancel_superseded, schedules, subscriptions, jobs }
 }
 
 fn schedules(top: &Node) -> Vec<Schedule> {

@@ -64,6 +64,15 @@ fn together(name: &str, schema: &mut Value) {
             ]);
             schema["properties"]["command"]["minItems"] = json!(1);
         }
+        "subscription" => {
+            schema["oneOf"] = json!([has("branchQueueMap"), has("branches")]);
+            for name in ["branchQueueMap", "branches"] {
+                schema["properties"][name]["allOf"] = json!([
+                    {"if": {"type": "object"}, "then": {"minProperties": 1}},
+                    {"if": {"type": "array"}, "then": {"minItems": 1}},
+                ]);
+            }
+        }
         _ => {}
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::condition::Condition;
+use super::subscription::Subscription;
 use crate::Status;
 use crate::concurrency::Concurrency;
 
@@ -23,6 +24,9 @@ pub struct Pipeline {
     /// When branches are built without anyone asking.
     #[serde(default)]
     pub schedules: Vec<Schedule>,
+    /// Repositories whose passed builds make one here.
+    #[serde(default)]
+    pub subscriptions: Vec<Subscription>,
     /// A newer push to the same pull request, or branch that is not the default one, cancels older builds.
     #[serde(default = "yes")]
     pub cancel_superseded: bool,

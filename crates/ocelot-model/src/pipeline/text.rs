@@ -4,9 +4,10 @@
 
 use super::env::{check_env_name, reserved_names};
 use super::problem::{Fault, printable, quote};
-use super::{glob, image, trigger};
+use super::{glob, image, subscription, trigger};
 use crate::concurrency::unknown_placeholder;
 use crate::cron::Cron;
+use crate::repo::is_segment;
 use crate::secret;
 
 const SECOND: u64 = 1_000;
@@ -14,7 +15,7 @@ const SECOND: u64 = 1_000;
 const MAX_DURATION: u64 = 7 * 24 * 3_600 * SECOND;
 const MIN_MEMORY: u64 = 6 << 20;
 const MAX_MEMORY: u64 = 16 << 40;
-const MAX_NAME: usize = 100;
+pub(super) const MAX_NAME: usize = 100;
 /// For the schema: a path that may lead out.
 const CLIMBS: &str = "(^|/)\\.\\.(/|$)";
 
@@ -52,6 +53,12 @@ pub(super) enum Kind {
     When,
     /// `upstream:here`.
     BranchPair,
+    /// `owner/name` of a repository.
+    AcctRepo,
+    /// Short name of a forge.
+    ForgeName,
+    /// What a subscription is called.
+    Alias,
     /// Name of a concurrency group.
     Group,
     /// When something comes round.
@@ -85,6 +92,9 @@ impl Kind {
             | Kind::Memory
             | Kind::Cpu
             | Kind::User
+            | Kind::AcctRepo
+            | Kind::ForgeName
+            | Kind::Alias
             | Kind::Group
             | Kind::Cron
             | Kind::Zone => 1_024,
@@ -120,6 +130,9 @@ impl Kind {
             Kind::Assignment => assignment(text).and_then(|(name, _)| env_name(name)),
             Kind::Label => label(text),
             Kind::BranchPair => branch_pair(text),
+            Kind::AcctRepo => acct_repo(text),
+            Kind::ForgeName => forge_name(text),
+            Kind::Alias => subscription::check_alias(text),
             Kind::Group => group(text),
             Kind::Cron => cron(text, ""),
             Kind::Zone => cron("@daily", text),
@@ -162,6 +175,15 @@ impl Kind {
             Kind::Assignment => Rule { not: reserved("="), ..text("^[A-Za-z_][A-Za-z0-9_]*=") },
             Kind::Label => pattern("^[A-Za-z0-9._/-]{1,63}$"),
             Kind::BranchPair => text("^[^:]+:[^:]+$"),
+            Kind::AcctRepo => pattern("^[A-Za-z0-9._][A-Za-z0-9._-]*(/[A-Za-z0-9._][A-Za-z0-9._-]*)*$"),
+            Kind::ForgeName => pattern("^[A-Za-z0-9._][A-Za-z0-9._-]*$"),
+            Kind::Alias => {
+                let rule = Rule {
+                    not: "^[oO][cC][eE][lL][oO][tT](_|$)".to_owned(),
+                    ..text("^[A-Za-z_][A-Za-z0-9_]*$")
+                };
+                longest(MAX_NAME, rule)
+            }
             Kind::Directive => text("\\\\"),
             Kind::Group => longest(MAX_NAME, pattern("[^ \\t\\r\\n]")),
         }
@@ -393,6 +415,23 @@ fn branch_pair(text: &str) -> Result<(), Fault> {
         _ => Err(Fault::new("type", format!("{} is no pair of branches", quote(text)))
             .hint("write `upstream:here`")),
     }
+}
+
+fn acct_repo(text: &str) -> Result<(), Fault> {
+    let parts = text.split('/').count();
+    if parts <= 21 && text.split('/').all(is_segment) {
+        return Ok(());
+    }
+    let message = format!("{} is no repository", quote(text));
+    Err(Fault::new("repo", message).hint("write `owner/name`, and its forge as `acctVcsType`"))
+}
+
+fn forge_name(text: &str) -> Result<(), Fault> {
+    if is_segment(text) {
+        return Ok(());
+    }
+    let message = format!("{} is no name of a forge", quote(text));
+    Err(Fault::new("forge", message).hint("write its short name here, such as `github`, or `git`"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod refused;
 mod schema;
 mod shown;
 mod slips;
+mod subscriptions;
 
 use ocelot_model::pipeline::{Pipeline, parse};
 

@@ -171,6 +171,8 @@ fn both_know_the_keys_of_the_top() {
         r#""cache": [{"key": "a", "paths": ["target", "~/.cargo"]}], "secrets": ["NPM_TOKEN"]"#,
         r#""params": {"env": {"type": "choice", "options": ["a", "b"], "default": "a"}}"#,
         r#""schedule": [{"cron": "0 3 * * *", "branch": "main"}], "branches": "ALL""#,
+        r#""subscriptions": [{"acctRepo": "a/b", "acctVcsType": "git", "alias": "b2", "branchQueueMap": ["m:m"]}]"#,
+        r#""subscriptions": [{"acctRepo": "b", "alias": "b", "branches": {"m": "m"}}]"#,
     ] {
         top(good, true);
     }
@@ -192,6 +194,14 @@ fn both_know_the_keys_of_the_top() {
         r#""services": {"db": {}}"#,
         r#""secrets": ["A-B"]"#,
         r#""concurrency": {"limit": 1}"#,
+        r#""subscriptions": [{"acctRepo": "a/b", "alias": "b"}]"#,
+        r#""subscriptions": [{"acctRepo": "a/b", "alias": "b", "branches": {}}]"#,
+        r#""subscriptions": [{"acctRepo": "a/b", "alias": "b", "branches": []}]"#,
+        r#""subscriptions": [{"acctRepo": "a/b", "alias": "b", "branches": ["m"]}]"#,
+        r#""subscriptions": [{"acctRepo": "a/b", "alias": "b", "branches": ["m:m"], "branchQueueMap": ["m:m"]}]"#,
+        r#""subscriptions": [{"acctRepo": "a/b", "alias": "ocelot_x", "branches": ["m:m"]}]"#,
+        r#""subscriptions": [{"acctRepo": "a/b", "alias": "a-b", "branches": ["m:m"]}]"#,
+        r#""subscriptions": [{"acctRepo": "a//b", "alias": "b", "branches": ["m:m"]}]"#,
     ] {
         top(bad, false);
     }

@@ -99,10 +99,6 @@ const LATER: &[(&str, &str)] = &[
     ("stages.artifacts", "artifacts: [target/release/app]"),
     ("stages.needs", "needs: [other stage]"),
     ("stages.reports", "reports: {junit: 'target/junit/*.xml'}"),
-    (
-        "subscriptions",
-        "subscriptions: [{acctRepo: a/b, acctVcsType: bitbucket, alias: c, branchQueueMap: ['m:m']}]",
-    ),
 ];
 
 #[test]
@@ -125,11 +121,6 @@ fn what_is_missing_says_so() {
 fn what_is_missing_is_checked_all_the_same() {
     check_top("notify: {slack: {chanel: x}}", "not_supported@4:1 unknown_key@4:18");
     check_top("notify: {slack: {on: [SOMETIMES]}}", "not_supported@4:1 choice@4:23");
-    check_top("subscriptions: [{alias: a, branches: {a: b}}]", "not_supported@4:1 missing_key@4:18");
-    check_top(
-        "subscriptions: [{acctRepo: a/b, alias: a-b, branches: [a]}]",
-        "not_supported@4:1 env_name@4:40 type@4:56",
-    );
     for path in ["/etc/passwd", "../x", "a/../../x", "\"\""] {
         check_stage(&format!("{{name: a, script: x, artifacts: [{path}]}}"), "not_supported@3:24 path@3:36");
         check_stage(

@@ -6,12 +6,14 @@ use ocelot_model::delivery::says_skip;
 use ocelot_model::event::CommitId;
 use ocelot_model::pipeline::{self, Facts, Pipeline, branch_matches, decide};
 use ocelot_model::{BuildNumber, DeliveryState, Event, EventKind};
-use ocelot_store::{Arrived, Cause, NewBuild, Older, PartId, Plan, Repo, StoreError, TakenDelivery, crash};
+use ocelot_store::{
+    Arrived, Cause, FromFile, NewBuild, Older, PartId, Plan, Repo, StoreError, TakenDelivery, crash,
+};
 
 use super::advance::after;
 use super::coming::{Coming, Wish, wish};
 use super::trigger::{FILE, TriggerError, begin, broken, settle_new};
-use super::{changed, clone};
+use super::{beside, changed, clone};
 use crate::App;
 
 /// Works on all parts that are not settled.
@@ -73,7 +75,7 @@ async fn stop(app: &App, repo: &Repo, branch: &str, why: &str) -> Result<String,
     })
 }
 
-async fn cancel(app: &App, builds: &[BuildNumber], why: &str) -> Result<(), StoreError> {
+pub(super) async fn cancel(app: &App, builds: &[BuildNumber], why: &str) -> Result<(), StoreError> {
     for build in builds {
         match app.store.advance(*build, Happening::CancelRequested { reason: why.to_owned() }).await {
             Ok(changes) => after(app, *build, &changes).await,
@@ -103,7 +105,7 @@ async fn build(
     let Some(file) = &snapshot.file else {
         return Ok(Err(format!("there is no {FILE} at {}", &commit[..12])));
     };
-    let mut schedules = None;
+    let mut says = None;
     let (plan, concurrency, supersedes) = match pipeline::parse_within(file, &app.config.limits) {
         Err(problems) => (broken(&problems), None, false),
         Ok(mut pipeline) => {
@@ -113,9 +115,10 @@ async fn build(
             let facts = facts(app, repo, coming, &commit, &snapshot, &pipeline).await?;
             decide(&mut pipeline.jobs, &facts);
             let group = pipeline.concurrency.take().map(|group| group.of_branch(&coming.branch));
-            if coming.event == EventKind::Push && coming.branch == repo.default_branch {
-                schedules = Some(std::mem::take(&mut pipeline.schedules));
-            }
+            says = (coming.event == EventKind::Push).then(|| FromFile {
+                schedules: std::mem::take(&mut pipeline.schedules),
+                subscriptions: std::mem::take(&mut pipeline.subscriptions),
+            });
             let supersedes = pipeline.cancel_superseded
                 && coming.tag.is_none()
                 && (coming.pull_request.is_some() || coming.branch != repo.default_branch);
@@ -123,7 +126,7 @@ async fn build(
         }
     };
     let Snapshot { message, author, .. } = snapshot;
-    let row = NewBuild {
+    let mut row = NewBuild {
         repo: repo.id,
         event: coming.event,
         branch: coming.branch.clone(),
@@ -137,11 +140,18 @@ async fn build(
         tag: coming.tag.clone(),
         trust: coming.trust.clone(),
         due: None,
-        schedules,
+        beside: None,
         plan,
     };
     let cause = Cause { part, again_is_same: coming.again_is_same, supersedes };
-    if let Arrived::Made(detail) = app.store.arrive(&row, &cause).await? {
+    let arrived = loop {
+        row.beside = beside::look(app, repo, &row, says.as_ref()).await?;
+        match app.store.arrive(&row, &cause).await {
+            Err(StoreError::Overtaken) => {}
+            arrived => break arrived?,
+        }
+    };
+    if let Arrived::Made(detail) = arrived {
         crash::point("delivery-built");
         settle_new(app, &detail).await;
         if supersedes {

@@ -5,6 +5,7 @@
 pub mod advance;
 pub mod approve;
 pub(crate) mod arrive;
+mod beside;
 pub mod cancel;
 mod changed;
 pub(crate) mod clone;
@@ -13,6 +14,7 @@ pub(crate) mod concurrency;
 pub mod fence;
 pub(crate) mod inbox;
 pub(crate) mod insight;
+pub(crate) mod passes;
 pub mod retry;
 pub(crate) mod secrets;
 pub(crate) mod times;

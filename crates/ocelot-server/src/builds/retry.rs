@@ -27,9 +27,11 @@ pub async fn retry(
     }
     if old.jobs.is_empty() {
         // Its file could not be read: perhaps a newer Ocelot can.
+        let follows = app.store.upstreams_of(&[number]).await?;
         let origin = Origin {
             retry_of: Some(number),
             force: true,
+            upstream: follows.into_values().map(|upstream| upstream.alias).collect(),
             ..Origin::new(EventKind::Retry, name_of(actor), trust(build, actor))
         };
         return trigger::from_commit(app, &build.repo, &build.branch, &build.commit, origin).await;
@@ -51,7 +53,7 @@ pub async fn retry(
         concurrency: build.concurrency.clone(),
         trust: trust(build, actor),
         due: None,
-        schedules: None,
+        beside: None,
         pull_request: build.pull_request,
         tag: build.tag.clone(),
         plan: Plan::Jobs(old.jobs.iter().map(|job| again(job, failed)).collect()),

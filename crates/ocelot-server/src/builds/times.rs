@@ -123,7 +123,7 @@ pub(crate) async fn scheduled(app: &App, schedule: &Schedule, turn: Turn) -> Res
 }
 
 /// True for what may be otherwise a little later.
-fn heals(error: &TriggerError) -> bool {
+pub(super) fn heals(error: &TriggerError) -> bool {
     match error {
         TriggerError::Git(error) => match error {
             GitError::Timeout { .. }

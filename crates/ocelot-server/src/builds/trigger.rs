@@ -5,9 +5,9 @@ use ocelot_forge::{GitError, Snapshot, git};
 use ocelot_model::access::Actor;
 use ocelot_model::pipeline::{self, Facts, Job, Pipeline, branch_matches, decide};
 use ocelot_model::{BuildNumber, EventKind, Origin as CommitOrigin, Status, Trust};
-use ocelot_store::{BuildDetail, ConfigProblem, Due, NewBuild as NewRow, Plan, Repo, StoreError};
+use ocelot_store::{BuildDetail, ConfigProblem, Due, FromFile, NewBuild as NewRow, Plan, Repo, StoreError};
 
-use super::{changed, clone, concurrency, name_of};
+use super::{beside, changed, clone, concurrency, name_of};
 use crate::App;
 
 /// The file that says how to build.
@@ -67,7 +67,7 @@ pub(super) async fn from_head(
 ) -> Result<BuildDetail, TriggerError> {
     let url = clone::url(app, repo).await?;
     let (commit, snapshot) = app.git.head(&url, branch, FILE).await?;
-    from_snapshot(app, repo, branch, &commit, snapshot, Origin { newest: true, ..origin }).await
+    from_snapshot(app, repo, branch, &commit, snapshot, origin).await
 }
 
 /// Where a build comes from.
@@ -80,8 +80,8 @@ pub(super) struct Origin {
     pub(super) actor: String,
     /// Where its commit comes from, which is not where the wish comes from.
     pub(super) trust: Trust,
-    /// The commit is the newest of its branch: what the file says beside the build holds from now on.
-    pub(super) newest: bool,
+    /// Aliases of the subscriptions whose builds it follows.
+    pub(super) upstream: Vec<String>,
     /// What is settled with the build.
     pub(super) due: Option<Due>,
 }
@@ -94,7 +94,7 @@ impl Origin {
             force: false,
             actor: actor.into(),
             trust,
-            newest: matches!(event, EventKind::Push | EventKind::Poll),
+            upstream: Vec::new(),
             due: None,
         }
     }
@@ -114,7 +114,7 @@ pub(super) async fn from_commit(
 }
 
 /// Makes the build of what a commit holds.
-async fn from_snapshot(
+pub(super) async fn from_snapshot(
     app: &App,
     repo: &Repo,
     branch: &str,
@@ -127,20 +127,22 @@ async fn from_snapshot(
     let Some(file) = file else {
         return Err(TriggerError::NoFile(format!("there is no {FILE} at {short} of {}", repo.name)));
     };
-    let mut schedules = None;
+    let mut says = None;
     let (plan, concurrency) = match pipeline::parse_within(&file, &app.config.limits) {
         Ok(mut pipeline) => {
             check_branch(&pipeline, branch, origin.force)?;
             let mut facts = Facts::of_branch(origin.event, branch);
             facts.messages.push(message.clone());
+            facts.upstream = origin.upstream;
             if pipeline.asks_for_files() {
                 facts.files = changed::since_it_passed(app, repo, branch, commit).await?;
             }
             decide(&mut pipeline.jobs, &facts);
             let group = pipeline.concurrency.take();
-            if origin.newest && branch == repo.default_branch && origin.trust.may_have_secrets() {
-                schedules = Some(std::mem::take(&mut pipeline.schedules));
-            }
+            says = (origin.retry_of.is_none() && origin.trust == Trust::own()).then(|| FromFile {
+                schedules: std::mem::take(&mut pipeline.schedules),
+                subscriptions: std::mem::take(&mut pipeline.subscriptions),
+            });
             (
                 Plan::Jobs(pipeline.jobs.into_iter().map(begin).collect()),
                 group.map(|group| group.of_branch(branch)),
@@ -148,7 +150,7 @@ async fn from_snapshot(
         }
         Err(problems) => (broken(&problems), None),
     };
-    let row = NewRow {
+    let mut row = NewRow {
         repo: repo.id,
         event: origin.event,
         branch: branch.to_owned(),
@@ -160,12 +162,20 @@ async fn from_snapshot(
         concurrency,
         trust: origin.trust,
         due: origin.due,
-        schedules,
+        beside: None,
         pull_request: None,
         tag: None,
         plan,
     };
-    Ok(create(app, &row).await?)
+    let detail = loop {
+        row.beside = beside::look(app, repo, &row, says.as_ref()).await?;
+        match app.store.create_build(&row).await {
+            Err(StoreError::Overtaken) => {}
+            made => break made?,
+        }
+    };
+    settle_new(app, &detail).await;
+    Ok(detail)
 }
 
 /// Writes the build; one that is over from the start is counted here.
@@ -180,6 +190,9 @@ pub(super) async fn settle_new(app: &App, detail: &BuildDetail) {
     let build = &detail.build;
     if build.status.is_terminal() {
         crate::metrics::build_ended(build);
+    }
+    if build.event == EventKind::Subscription {
+        metrics::counter!("ocelot_subscription_builds_total").increment(1);
     }
     concurrency::settle(app, build).await;
     tracing::info!(build = build.number.0, repo = %build.repo.name, "build {} made", build.number);

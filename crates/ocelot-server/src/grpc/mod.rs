@@ -36,7 +36,9 @@ fn refusal(error: &StoreError) -> Status {
         StoreError::Stale => Status::failed_precondition(format!("stale_attempt: {error}")),
         StoreError::NotFound(what) => Status::not_found(format!("{what} does not exist")),
         StoreError::Conflict(what) => Status::already_exists(what.clone()),
-        StoreError::Unavailable(_) | StoreError::LogStore(_) => Status::unavailable(error.to_string()),
+        StoreError::Unavailable(_) | StoreError::LogStore(_) | StoreError::Overtaken => {
+            Status::unavailable(error.to_string())
+        }
         StoreError::Sql(_) | StoreError::Corrupt(_) | StoreError::LogMissing(_) => {
             tracing::error!(%error, "a worker's call failed");
             Status::internal("the server failed; its log says why")

@@ -2,7 +2,8 @@
 
 use ocelot_api::proto::{Lease as ProtoLease, Offer, StageRef, Variable};
 use ocelot_model::Status;
-use ocelot_store::{BuildFilter, Claimed, Lease, StoreError};
+use ocelot_model::pipeline::variable_names;
+use ocelot_store::{BuildFilter, Claimed, Lease, StoreError, Upstream};
 
 use crate::App;
 use crate::builds::secrets::{Refused, give};
@@ -74,11 +75,23 @@ async fn variables(app: &App, claimed: &Claimed) -> Result<Vec<Variable>, StoreE
         ("OCELOT_AUTHOR", &build.author),
     ];
     let only_some = only_some.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    Ok(all
+    let mut variables: Vec<Variable> = all
         .into_iter()
         .chain(only_some)
         .map(|(name, value)| Variable { name: name.to_owned(), value: cut(value) })
-        .collect())
+        .collect();
+    for upstream in app.store.upstreams_of(&[build.number]).await?.into_values() {
+        variables.extend(of_upstream(&upstream));
+    }
+    Ok(variables)
+}
+
+/// What a build is told of the one that it follows.
+fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Variable> {
+    let short: String = upstream.commit.chars().take(7).collect();
+    let values = [upstream.commit.clone(), short, upstream.branch.clone(), upstream.build.to_string()];
+    let names = variable_names(&upstream.alias);
+    names.into_iter().zip(values).map(|(name, value)| Variable { name, value: cut(&value) })
 }
 
 /// No NUL, and at most [`VALUE_MAX`] bytes, cut between characters.

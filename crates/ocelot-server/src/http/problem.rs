@@ -116,6 +116,9 @@ impl From<StoreError> for Refusal {
                 let outage = error.outage().unwrap_or_default();
                 unavailable(&format!("{outage} Try again in a moment."), error.to_string())
             }
+            StoreError::Overtaken => {
+                unavailable("Other builds of this branch came in between. Try again.", error.to_string())
+            }
             StoreError::LogMissing(why) => {
                 let words = "This log is missing in the log store, where it was put when it was finished. Whoever runs \
                              this server finds its name in the server's log, under this request's id.";

@@ -28,6 +28,6 @@ pub(crate) fn start(app: &App, parts: &mut Parts) {
     parts.spawn("sending statuses to forges", outbox::outbox(app.clone()));
     parts.spawn("looking at logs", insights::insights(app.clone()));
     parts.spawn("copying logs into the log store", log_store::log_store(app.clone()));
-    parts.spawn("looking at polls and schedules", times(app.clone()));
+    parts.spawn("looking at polls, schedules and subscriptions", times(app.clone()));
     parts.spawn("removing what is old", retention::retention(app.clone()));
 }

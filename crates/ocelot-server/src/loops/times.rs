@@ -1,4 +1,4 @@
-//! Polls and schedules that come round. Each one is taken by one server; one that hangs or fails stops no other.
+//! Polls and schedules that come round, and builds that others follow. Each one is taken by one server; one that hangs or fails stops no other.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::App;
-use crate::builds::times;
+use crate::builds::{passes, times};
 
 /// How often it is looked for what has come round.
 const EVERY: Duration = Duration::from_secs(2);
@@ -28,12 +28,20 @@ pub async fn times(app: App) -> anyhow::Result<()> {
             Some(ended) = works.join_next() => ended?,
         }
         if let Err(error) = begin(&app, &mut works).await {
-            tracing::warn!(%error, "polls and schedules cannot be looked at now");
+            tracing::warn!(%error, "polls, schedules and subscriptions cannot be looked at now");
         }
     }
 }
 
 async fn begin(app: &App, works: &mut JoinSet<()>) -> Result<(), StoreError> {
+    while works.len() < MOST {
+        let Some((pass, turn)) = app.store.take_pass(TURN).await? else { break };
+        let app = app.clone();
+        works.spawn(async move {
+            let done = passes::follow(&app, &pass, turn).await;
+            note(done, format_args!("the build of {} after build {}", pass.repo.name, pass.upstream));
+        });
+    }
     while works.len() < MOST {
         let Some((schedule, turn)) = app.store.take_schedule(TURN).await? else { break };
         let app = app.clone();

@@ -149,7 +149,7 @@ impl Machine {
             concurrency: None,
             trust,
             due: None,
-            schedules: None,
+            beside: None,
             pull_request: None,
             tag: None,
             plan: Plan::Jobs(pipeline.jobs.into_iter().map(|job| (job, Status::Queued)).collect()),

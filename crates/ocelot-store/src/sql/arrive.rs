@@ -5,7 +5,7 @@ use ocelot_model::delivery::PartKind;
 use ocelot_model::{BuildNumber, DeliveryState, RepoId};
 
 use super::deliveries::{PartRow, duplicate, find_copy, load_part, settle};
-use super::{Core, Tx, create, repos};
+use super::{Core, Tx, create, passes, repos};
 use crate::raw::clean;
 use crate::{Arrived, Cause, NewBuild, Older, StoreError};
 
@@ -92,6 +92,14 @@ async fn existing(
                 .bind(number)
                 .execute(tx.conn())
                 .await?;
+        }
+        if row.kind == PartKind::Push.as_str() {
+            // Its commit is what the branch holds now: builds may follow it.
+            sqlx::query("UPDATE builds SET of_branch = true WHERE number = $1")
+                .bind(number)
+                .execute(tx.conn())
+                .await?;
+            passes::note(tx, BuildNumber(number)).await?;
         }
         let words = format!("build {number}, which is of the same commit");
         return Ok(Some((DeliveryState::Built, words, Some(number))));

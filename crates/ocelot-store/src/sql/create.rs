@@ -2,10 +2,10 @@
 
 use ocelot_model::build::{self, BuildState, Happening, JobState};
 use ocelot_model::pipeline::{Decided, Job as JobSpec, Retry};
-use ocelot_model::{BuildNumber, JobId, Status, Trust};
+use ocelot_model::{BuildNumber, EventKind, JobId, Origin, Status, Trust};
 
 use super::state::{Locked, Writer};
-use super::{Core, Db, Tx, polls, queue, repos, schedules};
+use super::{Core, Db, Tx, passes, polls, queue, repos, schedules, subscriptions};
 use crate::raw::{clean, to_json};
 use crate::{BuildDetail, ConfigProblem, Due, EventBody, NewBuild, Plan, StoreError};
 
@@ -42,9 +42,13 @@ pub(super) async fn insert(tx: &mut Tx, new: &NewBuild) -> Result<BuildNumber, S
         Some(Due::Poll { turn, before }) => {
             polls::note_head(tx, *turn, &new.branch, before.as_deref(), &new.commit).await?;
         }
+        Some(Due::Pass(turn)) => passes::settle(tx, *turn, number).await?,
     }
-    if let Some(wanted) = &new.schedules {
-        schedules::replace(tx, new.repo, wanted).await?;
+    if let Some(beside) = &new.beside {
+        subscriptions::take(tx, new.repo, beside, number).await?;
+    }
+    if let Some(of) = new.retry_of {
+        passes::follow_again(tx, number, of).await?;
     }
     Ok(number)
 }
@@ -179,9 +183,9 @@ async fn insert_build(
         "INSERT INTO builds (repo_id, status, event, branch, commit_id, message, author, triggered_by, queued_at,
                              finished_at, reason, problems, retry_of, concurrency_group, concurrency_limit,
                              cancel_running, admitted, origin, trusted, origin_account, needs_approval, approved_by,
-                             approved_at, pull_request, tag)
+                             approved_at, pull_request, tag, of_branch)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-                 $23, $24, $25)
+                 $23, $24, $25, coalesce((SELECT of_branch FROM builds WHERE number = $13), $26))
          RETURNING number",
     )
     .bind(new.repo.0)
@@ -209,9 +213,15 @@ async fn insert_build(
     .bind(trust.approved_by.is_some().then_some(now))
     .bind(new.pull_request.map(|number| number as i64))
     .bind(new.tag.as_deref().map(clean))
+    .bind(is_of_branch(new))
     .fetch_one(tx.conn())
     .await?;
     Ok(BuildNumber(number))
+}
+
+/// True when it builds what a branch of the repository holds, which others may be built after.
+fn is_of_branch(new: &NewBuild) -> bool {
+    new.event != EventKind::PullRequest && new.tag.is_none() && new.trust.origin == Origin::Repository
 }
 
 /// The job and its first attempt.

@@ -326,6 +326,9 @@ impl<'a> Writer<'a> {
             .execute(self.tx.conn())
             .await?;
         self.tell(EventBody::Build { status, reason: reason.map(clean) });
+        if status == Status::Passed {
+            super::passes::note(self.tx, self.locked.number).await?;
+        }
         Ok(())
     }
 

@@ -238,7 +238,7 @@ pub(crate) fn new_build(repo: &Repo, text: &str) -> NewBuild {
         triggered_by: None,
         retry_of: None,
         due: None,
-        schedules: None,
+        beside: None,
         concurrency: None,
         trust: Trust::own(),
         pull_request: None,

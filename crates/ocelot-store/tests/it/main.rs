@@ -41,6 +41,7 @@ mod rota;
 mod secrets;
 #[cfg(not(debug_assertions))]
 mod speed;
+mod subscriptions;
 mod times;
 mod trust;
 mod workers;

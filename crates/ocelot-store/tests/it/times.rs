@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ocelot_model::cron::Cron;
 use ocelot_model::pipeline;
-use ocelot_store::{BuildFilter, Due, Heads, NewBuild, NewTimes, Repo, Store, StoreError};
+use ocelot_store::{Beside, BuildFilter, Due, FromFile, Heads, NewBuild, NewTimes, Repo, Store, StoreError};
 use sqlx::Connection as _;
 
 use crate::bed::{Bed, new_build};
@@ -89,22 +89,24 @@ async fn what_a_dead_server_had_comes_round_again(bed: Bed) {
 async fn the_file_says_which_schedules_there_are(bed: Bed) {
     let repo = bed.repo("git/app").await;
     let own = daily(&bed, &repo, None).await;
-    let file = |wanted: &[(&str, Option<&str>)]| {
+    let file = async |wanted: &[(&str, Option<&str>)]| {
         let one = |(cron, branch): &(&str, Option<&str>)| pipeline::Schedule {
             cron: (*cron).to_owned(),
             time_zone: String::new(),
             branch: branch.map(str::to_owned),
         };
-        NewBuild { schedules: Some(wanted.iter().map(one).collect()), ..new_build(&repo, "a") }
+        let says = FromFile { schedules: wanted.iter().map(one).collect(), subscriptions: Vec::new() };
+        let beside = Beside { seen: bed.store.beside(repo.id).await.unwrap(), file: Some(says) };
+        NewBuild { beside: Some(beside), ..new_build(&repo, "a") }
     };
     let crons = async || {
         let all = bed.store.list_schedules().await.unwrap();
         all.into_iter().map(|one| (one.id, one.from_file, one.cron)).collect::<Vec<_>>()
     };
-    bed.store.create_build(&file(&[("@daily", None), ("0 3 * * *", Some("dev"))])).await.unwrap();
+    bed.store.create_build(&file(&[("@daily", None), ("0 3 * * *", Some("dev"))]).await).await.unwrap();
     let first = crons().await;
     assert_eq!(first.len(), 3, "{first:?}");
-    bed.store.create_build(&file(&[("0 3 * * *", Some("dev")), ("0 4 * * *", None)])).await.unwrap();
+    bed.store.create_build(&file(&[("0 3 * * *", Some("dev")), ("0 4 * * *", None)]).await).await.unwrap();
     let second = crons().await;
     assert!(second.contains(&first[2]) && !second.contains(&first[1]) && second.len() == 3, "{second:?}");
     let in_file = bed.store.remove_schedule(first[2].0).await;
@@ -112,7 +114,7 @@ async fn the_file_says_which_schedules_there_are(bed: Bed) {
     // A build that does not say does not change them.
     bed.store.create_build(&new_build(&repo, "a")).await.unwrap();
     assert_eq!(crons().await, second);
-    bed.store.create_build(&file(&[])).await.unwrap();
+    bed.store.create_build(&file(&[]).await).await.unwrap();
     assert_eq!(crons().await, [(own, false, "@daily".to_owned())]);
     bed.store.remove_schedule(own).await.unwrap();
     assert!(matches!(bed.store.remove_schedule(own).await, Err(StoreError::NotFound(_))));

@@ -108,7 +108,7 @@ impl World {
             triggered_by: None,
             retry_of: None,
             due: None,
-            schedules: None,
+            beside: None,
             concurrency: pipeline.concurrency,
             trust: Trust::own(),
             pull_request: None,
