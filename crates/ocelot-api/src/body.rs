@@ -3,11 +3,13 @@
 mod forge;
 mod insights;
 mod secrets;
+mod subscriptions;
 mod times;
 
 pub use forge::*;
 pub use insights::*;
 pub use secrets::{Hidden, NewSecret, Secret};
+pub use subscriptions::*;
 pub use times::*;
 
 use std::collections::BTreeMap;
@@ -66,8 +68,17 @@ pub struct Build {
     /// Where the fault stands, when it stands in `ocelot.yml`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ConfigProblem>,
-    /// The build whose success made this one.
+    /// The build whose success made this one; null also when the caller may not see it.
     pub upstream: Option<i64>,
+    /// The same with more of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_build: Option<UpstreamBuild>,
+    /// Builds that follow this one, the newest first, at most 100; left out in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub downstream: Vec<DownstreamBuild>,
+    /// The subscriptions that stand in its `ocelot.yml`, while no newer build has said something else; left out in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions: Vec<Subscription>,
     /// The build that this one does again.
     pub retry_of: Option<i64>,
     /// When someone asked to cancel it.

@@ -23,7 +23,7 @@ use crate::body::{
     ApproveBuild, Build, CreatedToken, CreatedWorkerToken, Delivery, Forge, ForgeChange, ForgeRepos,
     Insights, NewBuild, NewForge, NewPause, NewPoll, NewRepo, NewSchedule, NewSecret, NewToken,
     NewWorkerToken, Page, PauseState, Poll, QueueItem, Removed, Repo, RepoChange, RetryBuild, Schedule,
-    Secret, Token, Watch, WhoAmI, Worker, WorkerToken,
+    Secret, Subscription, Token, Watch, WhoAmI, Worker, WorkerToken,
 };
 
 /// Answers of this module.
@@ -285,6 +285,11 @@ impl Client {
     /// Ends a schedule.
     pub async fn remove_schedule(&self, id: i64) -> Result<()> {
         self.delete(&format!("schedules/{id}")).await
+    }
+
+    /// Who is built after whom, as far as the token may read it.
+    pub async fn subscriptions(&self) -> Result<Vec<Subscription>> {
+        self.all("subscriptions").await
     }
 
     /// All workers.

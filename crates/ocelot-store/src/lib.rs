@@ -535,20 +535,25 @@ impl Store {
 
     // passes.rs
     /// Takes a build that passed and that another one is to follow, for so long.
-    pub async fn take_pass(&self, time: Duration) -> Result<Option<(Pass, Turn)>, StoreError> {
+    pub async fn take_pass(&self, time: Duration) -> Result<Option<(Pass, PassTurn)>, StoreError> {
         each_again!(self, core => core.take_pass(time))
+    }
+
+    /// Still at it, for this long from now; [`StoreError::Stale`] when it is done, or another server's.
+    pub async fn keep_pass(&self, turn: PassTurn, time: Duration) -> Result<(), StoreError> {
+        each!(self, core => core.keep_pass(turn, time).await)
     }
 
     /// Whether a build of this branch and commit, which follows an earlier one and has not begun, can follow this one
     /// instead; then it does.
-    pub async fn join_pass(&self, turn: Turn, branch: &str, commit: &str) -> Result<Joined, StoreError> {
+    pub async fn join_pass(&self, turn: PassTurn, branch: &str, commit: &str) -> Result<Joined, StoreError> {
         each_again!(self, core => core.join_pass(turn, branch, commit))
     }
 
     /// Says what came of one without a build; `again`: it is tried again after this time.
     pub async fn settle_pass(
         &self,
-        turn: Turn,
+        turn: PassTurn,
         outcome: &str,
         again: Option<Duration>,
     ) -> Result<(), StoreError> {

@@ -77,6 +77,15 @@ pub struct Pass {
     pub tries: u32,
 }
 
+/// A pass that this server works on; another one may, when nothing is heard of it for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassTurn {
+    /// Id of the pass.
+    pub(crate) id: i64,
+    /// How often it was taken: what makes it this server's.
+    pub(crate) tries: i64,
+}
+
 /// What a pass comes to when builds that follow an earlier one have not begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Joined {

@@ -71,11 +71,11 @@ pub struct NewTimes<'a> {
     pub by: &'a str,
 }
 
-/// A poll or schedule that has come round, or a build that is to be followed, and that this server has for itself for a while. When nothing is heard of it
+/// A poll or schedule that has come round, and that this server has for itself for a while. When nothing is heard of it
 /// until then, it comes round again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
-    /// Its id.
+    /// Id of the poll or schedule.
     pub id: i64,
     /// Until when, as stored: what makes it this server's.
     pub(crate) until: i64,
@@ -94,5 +94,5 @@ pub enum Due {
         before: Option<String>,
     },
     /// A build of another repository passed.
-    Pass(Turn),
+    Pass(crate::PassTurn),
 }

@@ -26,6 +26,7 @@ mod secret;
 mod server;
 pub(crate) mod show;
 mod status;
+mod subscriptions;
 mod summary;
 mod token;
 mod up;
@@ -85,6 +86,8 @@ enum Command {
     /// Build branches at set times.
     #[command(subcommand)]
     Schedule(schedule::Verb),
+    /// List who is built after whom, and what came of it.
+    Subscriptions(subscriptions::Options),
     /// Queue a build.
     Build(build::Options),
     /// Show how a build stands.
@@ -146,6 +149,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Deliveries(options) => deliveries::deliveries(options).await,
         Command::Poll(verb) => poll::dispatch(verb).await,
         Command::Schedule(verb) => schedule::dispatch(verb).await,
+        Command::Subscriptions(options) => subscriptions::subscriptions(options).await,
         Command::Build(options) => build::build(options).await,
         Command::Status(options) => status::status(options).await,
         Command::Summary(options) => summary::summary(options).await,

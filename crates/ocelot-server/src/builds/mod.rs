@@ -7,6 +7,7 @@ pub mod approve;
 pub(crate) mod arrive;
 mod beside;
 pub mod cancel;
+pub(crate) mod chain;
 mod changed;
 pub(crate) mod clone;
 mod coming;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use ocelot_model::{EventKind, Trust};
-use ocelot_store::{Due, Joined, Pass, StoreError, Turn, crash};
+use ocelot_store::{Due, Joined, Pass, PassTurn, StoreError, crash};
 
 use super::arrive::cancel;
 use super::clone;
@@ -13,15 +13,21 @@ use super::times::heals;
 use super::trigger::{self, FILE, Origin, TriggerError};
 use crate::App;
 
+/// One whose server has died is taken up again after so long.
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// How often it is tried when the host does not answer: for about a day.
 const TRIES: u32 = 30;
 const FIRST_DELAY: Duration = Duration::from_secs(15);
 const LONGEST_DELAY: Duration = Duration::from_hours(1);
 
 /// Makes the build that follows; or says why there is none.
-pub(crate) async fn follow(app: &App, pass: &Pass, turn: Turn) -> Result<(), StoreError> {
+pub(crate) async fn follow(app: &App, pass: &Pass, turn: PassTurn) -> Result<(), StoreError> {
     crash::point("pass-taken");
-    match build(app, pass, turn).await {
+    let done = tokio::select! {
+        done = build(app, pass, turn) => done,
+        () = stay(app, turn) => return Ok(()),
+    };
+    match done {
         Ok(()) => Ok(()),
         // Somebody else was faster.
         Err(TriggerError::Store(StoreError::Stale)) => Err(StoreError::Stale),
@@ -32,11 +38,23 @@ pub(crate) async fn follow(app: &App, pass: &Pass, turn: Turn) -> Result<(), Sto
     }
 }
 
+/// Says from time to time that somebody is at it; never ends.
+async fn stay(app: &App, turn: PassTurn) {
+    loop {
+        tokio::time::sleep(LEASE / 3).await;
+        match app.store.keep_pass(turn, LEASE).await {
+            // What is done, or another server's, is found out by who does it.
+            Ok(()) | Err(StoreError::Stale) => {}
+            Err(error) => tracing::warn!(%error, "a build that is to be followed cannot be kept"),
+        }
+    }
+}
+
 fn delay(tries: u32) -> Duration {
     FIRST_DELAY.saturating_mul(1 << tries.min(10)).min(LONGEST_DELAY)
 }
 
-async fn build(app: &App, pass: &Pass, turn: Turn) -> Result<(), TriggerError> {
+async fn build(app: &App, pass: &Pass, turn: PassTurn) -> Result<(), TriggerError> {
     let Pass { repo, branch, alias, .. } = pass;
     let url = clone::url(app, repo).await?;
     let (commit, snapshot) = app.git.head(&url, branch, FILE).await?;

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use ocelot_api::body;
 use ocelot_store as store;
 
+use crate::builds::chain;
+
 /// A build without its jobs, as lists show it.
 pub(super) fn build(row: store::Build) -> body::Build {
     body::Build {
@@ -23,6 +25,9 @@ pub(super) fn build(row: store::Build) -> body::Build {
         reason: row.reason,
         problems: row.problems.into_iter().map(problem).collect(),
         upstream: None,
+        upstream_build: None,
+        downstream: Vec::new(),
+        subscriptions: Vec::new(),
         retry_of: row.retry_of.map(|number| number.0),
         cancel_requested_at: row.cancel_requested_at,
         triggered_by: row.triggered_by,
@@ -107,6 +112,45 @@ fn stage(row: &store::Stage, allowed: bool) -> body::Stage {
         duration_ms: row.duration_ms,
         log_bytes: row.log_bytes,
         reason: row.reason.clone(),
+    }
+}
+
+/// The build with the one that it follows.
+pub(super) fn follows(build: body::Build, upstream: Option<chain::Above>) -> body::Build {
+    let upstream = upstream.map(|chain::Above { row, repo }| body::UpstreamBuild {
+        build: row.build.0,
+        repo: repo.name.to_string(),
+        branch: row.branch,
+        commit: row.commit,
+        alias: row.alias,
+    });
+    body::Build { upstream: upstream.as_ref().map(|it| it.build), upstream_build: upstream, ..build }
+}
+
+/// A build that follows another one.
+pub(super) fn downstream(row: store::Downstream) -> body::DownstreamBuild {
+    body::DownstreamBuild {
+        build: row.build.0,
+        repo: row.repo.name.to_string(),
+        branch: row.branch,
+        status: row.status,
+    }
+}
+
+/// A repository that is built after another one.
+pub(super) fn subscription(view: chain::View) -> body::Subscription {
+    let chain::View { row, known, fault } = view;
+    body::Subscription {
+        repo: row.repo.name.to_string(),
+        alias: row.alias,
+        upstream: row.upstream,
+        known,
+        branches: row.branches,
+        active: row.refused.is_none(),
+        fault,
+        stored_by: row.stored_by.0,
+        last_at: row.last_at,
+        outcome: row.outcome,
     }
 }
 

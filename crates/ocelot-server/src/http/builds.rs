@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use ocelot_api::body as api;
 use ocelot_model::access::Action;
 use ocelot_model::{BuildNumber, EventKind, Status};
-use ocelot_store::{BuildFilter, Repo, crash};
+use ocelot_store::{BuildDetail, BuildFilter, Repo, crash};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -16,7 +16,7 @@ use super::body;
 use super::extract::{self, MaybeJson, NoQuery, Query, Segments, build_number};
 use super::problem::{Answer, Refusal};
 use crate::App;
-use crate::builds::{approve, cancel, retry, trigger};
+use crate::builds::{approve, cancel, chain, retry, trigger};
 
 /// Rows of a page when the request does not say.
 const LIMIT: u32 = 50;
@@ -68,7 +68,13 @@ pub(super) async fn list(
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let next = rows.last().filter(|_| more).map(|last| cursor(last.number));
-    Ok(Json(api::Page { items: rows.into_iter().map(body::build).collect(), next }))
+    let numbers: Vec<BuildNumber> = rows.iter().map(|row| row.number).collect();
+    let mut above = chain::above(&app, &caller.0, &numbers).await?;
+    let items = rows.into_iter().map(|row| {
+        let upstream = above.remove(&row.number);
+        body::follows(body::build(row), upstream)
+    });
+    Ok(Json(api::Page { items: items.collect(), next }))
 }
 
 /// How many rows.
@@ -155,7 +161,7 @@ pub(super) async fn create(
     let repo = caller.repo(&app, &new.repo, Action::WriteRepo).await?;
     let detail = trigger::manual(&app, &repo, &new, &caller.0).await?;
     crash::point("build-created");
-    Ok((StatusCode::CREATED, Json(body::detail(detail))))
+    Ok((StatusCode::CREATED, Json(told(&app, &caller, detail).await?)))
 }
 
 /// One build with its jobs and stages.
@@ -170,7 +176,11 @@ pub(super) async fn show(
     let number = find(&app, &caller, &number, Action::ReadRepo).await?;
     let detail = app.store.find_build_detail(number).await?.ok_or_else(|| caller.not_found())?;
     let undelivered = app.store.undelivered(number).await?.into_iter().map(body::undelivered).collect();
-    Ok(Json(api::Build { undelivered, ..body::detail(detail) }))
+    let chain = chain::of(&app, &caller.0, &detail.build).await?;
+    let downstream = chain.below.into_iter().map(body::downstream).collect();
+    let subscriptions = chain.subscriptions.into_iter().map(body::subscription).collect();
+    let build = body::follows(body::detail(detail), chain.above);
+    Ok(Json(api::Build { undelivered, downstream, subscriptions, ..build }))
 }
 
 /// Asks to cancel a build. Asking twice is fine.
@@ -184,7 +194,7 @@ pub(super) async fn cancel(
 ) -> Answer<Json<api::Build>> {
     let number = find(&app, &caller, &number, Action::WriteRepo).await?;
     let detail = cancel::cancel(&app, number, &caller.0).await?;
-    Ok(Json(body::detail(detail)))
+    Ok(Json(told(&app, &caller, detail).await?))
 }
 
 /// Lets a build start that waits for a person: its commit is not the repository's own, or the repository's `approvals` say
@@ -204,7 +214,7 @@ pub(super) async fn approve(
 ) -> Answer<Json<api::Build>> {
     let number = find(&app, &caller, &number, Action::WriteRepo).await?;
     let detail = approve::approve(&app, number, what.job.as_deref(), &caller.0).await?;
-    Ok(Json(body::detail(detail)))
+    Ok(Json(told(&app, &caller, detail).await?))
 }
 
 /// Builds the same commit again, as a new build.
@@ -224,7 +234,14 @@ pub(super) async fn retry(
     let number = find(&app, &caller, &number, Action::WriteRepo).await?;
     let old = app.store.find_build_detail(number).await?.ok_or_else(|| caller.not_found())?;
     let detail = retry::retry(&app, &old, how.failed, &caller.0).await?;
-    Ok((StatusCode::CREATED, Json(body::detail(detail))))
+    Ok((StatusCode::CREATED, Json(told(&app, &caller, detail).await?)))
+}
+
+/// A build that was just made or changed.
+async fn told(app: &App, caller: &Caller, detail: BuildDetail) -> Answer<api::Build> {
+    let number = detail.build.number;
+    let above = chain::above(app, &caller.0, &[number]).await?.remove(&number);
+    Ok(body::follows(body::detail(detail), above))
 }
 
 /// The number of a build with which the caller may do this.

@@ -30,6 +30,7 @@ pub mod router;
 mod secrets;
 mod session;
 mod status;
+mod subscriptions;
 mod times;
 mod tokens;
 mod webhook;

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use super::guard::{Gate, Right, guard};
 use super::{
     builds, creds, deliveries, events, fleet, forges, insights, logs, middleware, pause, repos, secrets,
-    session, status, times, tokens, webhook, workers,
+    session, status, subscriptions, times, tokens, webhook, workers,
 };
 use crate::App;
 use crate::site;
@@ -110,6 +110,8 @@ fn api_table() -> Vec<Route> {
         api(GET,    "/api/v1/schedules",                        Right::Repo,     routes!(times::schedules)),
         api(POST,   "/api/v1/schedules",                        Right::Repo,     routes!(times::add_schedule)),
         api(DELETE, "/api/v1/schedules/{id}",                   Right::Repo,     routes!(times::remove_schedule)),
+        api(GET,    "/api/v1/subscriptions",                    Right::Repo,     routes!(subscriptions::list)),
+        api(GET,    "/api/v1/subscriptions/graph",              Right::Repo,     routes!(subscriptions::graph)),
         api(GET,    "/api/v1/workers",                          FLEET,           routes!(fleet::workers)),
         api(DELETE, "/api/v1/workers/{id}",                     ADMIN,           routes!(workers::remove)),
         api(POST,   "/api/v1/workers/{id}/drain",               ADMIN,           routes!(workers::drain)),

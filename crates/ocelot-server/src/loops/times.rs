@@ -35,7 +35,7 @@ pub async fn times(app: App) -> anyhow::Result<()> {
 
 async fn begin(app: &App, works: &mut JoinSet<()>) -> Result<(), StoreError> {
     while works.len() < MOST {
-        let Some((pass, turn)) = app.store.take_pass(TURN).await? else { break };
+        let Some((pass, turn)) = app.store.take_pass(passes::LEASE).await? else { break };
         let app = app.clone();
         works.spawn(async move {
             let done = passes::follow(&app, &pass, turn).await;

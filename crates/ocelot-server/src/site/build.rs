@@ -7,13 +7,14 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use jiff::Timestamp;
 use ocelot_model::access::{Action, Actor, RepoView, may};
 use ocelot_model::{BuildNumber, Origin, StageId};
-use ocelot_store::{BrokenSince, BuildDetail, ConfigProblem, Repo, StoreError, Undelivered};
+use ocelot_store::{BrokenSince, BuildDetail, ConfigProblem, Downstream, Repo, StoreError, Undelivered};
 use serde::Deserialize;
 
 use super::ansi::Style;
 use super::log::{self, Piece, Place};
-use super::view::{BuildRow, JobView, LogView, counts};
+use super::view::{BuildRow, JobView, LogView, counts, shown, words};
 use crate::App;
+use crate::builds::chain;
 use crate::builds::insight::{self, NewLines};
 use crate::http::auth::Caller;
 use crate::http::{Segments, build_number};
@@ -29,6 +30,9 @@ struct Page {
     approved_by: Option<String>,
     may_write: bool,
     retry_of: Option<i64>,
+    above: Option<Neighbour>,
+    below: Vec<Neighbour>,
+    faults: Vec<(String, String)>,
     problems: Vec<ConfigProblem>,
     undelivered: Vec<Undelivered>,
     new_lines: Vec<NewLines>,
@@ -40,6 +44,26 @@ struct Page {
     who: Option<String>,
     paused: Option<String>,
     now: i64,
+}
+
+/// A build of another repository that comes before or after this one.
+struct Neighbour {
+    number: i64,
+    repo: String,
+    what: String,
+}
+
+impl Neighbour {
+    fn above(above: chain::Above) -> Neighbour {
+        let short: String = above.row.commit.chars().take(10).collect();
+        let what = shown(&format!("{} {short}", above.row.branch));
+        Neighbour { number: above.row.build.0, repo: above.repo.name.to_string(), what }
+    }
+
+    fn below(below: Downstream) -> Neighbour {
+        let what = words(below.status.as_str());
+        Neighbour { number: below.build.0, repo: below.repo.name.to_string(), what }
+    }
 }
 
 /// Which part of the page is wanted; `status` leaves the logs out.
@@ -79,6 +103,7 @@ async fn render(
     for stage in jobs.iter_mut().flat_map(|job| &mut job.stages).filter(|stage| with_logs && stage.open) {
         stage.log = first_lines(app, build.number, StageId(stage.id)).await?;
     }
+    let chain = chain::of(app, actor, build).await?;
     let paused = if build.status.is_terminal() { None } else { super::paused(app, actor).await? };
     let page = Page {
         head: BuildRow::new(build, now),
@@ -89,6 +114,13 @@ async fn render(
         approved_by: build.trust.approved_by.clone(),
         may_write: allowed(actor, Action::WriteRepo, &build.repo),
         retry_of: build.retry_of.map(|number| number.0),
+        above: chain.above.map(Neighbour::above),
+        below: chain.below.into_iter().map(Neighbour::below).collect(),
+        faults: chain
+            .subscriptions
+            .into_iter()
+            .filter_map(|view| Some((view.row.alias, view.fault?)))
+            .collect(),
         problems: build.problems.clone(),
         undelivered: app.store.undelivered(build.number).await?,
         new_lines: insight::new_lines(app, detail).await?,

@@ -13,7 +13,7 @@ use sqlx::FromRow;
 use super::subscriptions::acct_repo;
 use super::{Core, Tx};
 use crate::raw::{RepoRow, clean, from_json, us};
-use crate::{Joined, Pass, StoreError, Turn};
+use crate::{Joined, Pass, PassTurn, StoreError};
 
 #[derive(FromRow)]
 struct PassedRow {
@@ -123,8 +123,7 @@ struct PassRow {
 }
 
 impl Core {
-    /// Takes one of them, for `time`.
-    pub(crate) async fn take_pass(&self, time: Duration) -> Result<Option<(Pass, Turn)>, StoreError> {
+    pub(crate) async fn take_pass(&self, time: Duration) -> Result<Option<(Pass, PassTurn)>, StoreError> {
         loop {
             let mut tx = self.begin().await?;
             let now = tx.now;
@@ -153,9 +152,10 @@ impl Core {
                 self.commit(tx).await?;
                 continue;
             };
-            let until = now.saturating_add(us(time));
-            sqlx::query("UPDATE subscription_passes SET next_at = $1, tries = tries + 1 WHERE id = $2")
-                .bind(until)
+            let turn = PassTurn { id, tries: row.tries + 1 };
+            sqlx::query("UPDATE subscription_passes SET next_at = $1, tries = $2 WHERE id = $3")
+                .bind(now.saturating_add(us(time)))
+                .bind(turn.tries)
                 .bind(id)
                 .execute(tx.conn())
                 .await?;
@@ -167,14 +167,25 @@ impl Core {
                 upstream: BuildNumber(row.upstream_build),
                 tries: row.tries as u32,
             };
-            return Ok(Some((pass, Turn { id, until })));
+            return Ok(Some((pass, turn)));
         }
+    }
+
+    pub(crate) async fn keep_pass(&self, turn: PassTurn, time: Duration) -> Result<(), StoreError> {
+        let now = self.now().await?;
+        let kept = sqlx::query("UPDATE subscription_passes SET next_at = $1 WHERE id = $2 AND tries = $3")
+            .bind(now.saturating_add(us(time)))
+            .bind(turn.id)
+            .bind(turn.tries)
+            .execute(&self.pools.write)
+            .await?;
+        if kept.rows_affected() == 0 { Err(StoreError::Stale) } else { Ok(()) }
     }
 
     /// Lets a build follow the newer one that has not begun and is of the same commit.
     pub(crate) async fn join_pass(
         &self,
-        turn: Turn,
+        turn: PassTurn,
         branch: &str,
         commit: &str,
     ) -> Result<Joined, StoreError> {
@@ -213,7 +224,7 @@ impl Core {
     /// Says what came of it without a build. `again`: it is tried again after this time; else it is done with.
     pub(crate) async fn settle_pass(
         &self,
-        turn: Turn,
+        turn: PassTurn,
         outcome: &str,
         again: Option<Duration>,
     ) -> Result<(), StoreError> {
@@ -236,7 +247,7 @@ impl Core {
 }
 
 /// The build that follows is there; [`StoreError::Stale`] when the turn is another server's by now.
-pub(super) async fn settle(tx: &mut Tx, turn: Turn, build: BuildNumber) -> Result<(), StoreError> {
+pub(super) async fn settle(tx: &mut Tx, turn: PassTurn, build: BuildNumber) -> Result<(), StoreError> {
     let owed = load(tx, turn).await?;
     tie(tx, &owed, build).await?;
     forget(tx, turn.id).await?;
@@ -265,13 +276,13 @@ struct Owed {
     upstream_build: i64,
 }
 
-async fn load(tx: &mut Tx, turn: Turn) -> Result<Owed, StoreError> {
+async fn load(tx: &mut Tx, turn: PassTurn) -> Result<Owed, StoreError> {
     let owed: Option<Owed> = sqlx::query_as(concat!(
-        "SELECT subscription_id, upstream_branch, upstream_build FROM subscription_passes WHERE id = $1 AND next_at = $2",
+        "SELECT subscription_id, upstream_branch, upstream_build FROM subscription_passes WHERE id = $1 AND tries = $2",
         for_update!()
     ))
     .bind(turn.id)
-    .bind(turn.until)
+    .bind(turn.tries)
     .fetch_optional(tx.conn())
     .await?;
     owed.ok_or(StoreError::Stale)

@@ -6,7 +6,8 @@ use ocelot_model::access::Role;
 use ocelot_model::subscription::Refused;
 use ocelot_model::{BuildNumber, EventKind, Origin, Status, Trust, pipeline};
 use ocelot_store::{
-    Beside, BuildFilter, Due, FromFile, Hello, Joined, NewBuild, Pass, Plan, Repo, Store, StoreError, Turn,
+    Beside, BuildFilter, Due, FromFile, Hello, Joined, NewBuild, Pass, PassTurn, Plan, Repo, Store,
+    StoreError,
 };
 
 use crate::bed::{Bed, cancel, finished, hello, jobs, new_build};
@@ -88,7 +89,7 @@ async fn passes(store: &Store, repo: &Repo) -> BuildNumber {
 }
 
 /// The build that follows.
-fn follower(pass: &Pass, turn: Turn) -> NewBuild {
+fn follower(pass: &Pass, turn: PassTurn) -> NewBuild {
     NewBuild {
         event: EventKind::Subscription,
         branch: pass.branch.clone(),
@@ -248,6 +249,11 @@ async fn what_a_dead_server_had_comes_again(bed: Bed) {
     let (again, turn) = store.take_pass(LONG).await.unwrap().unwrap();
     assert_eq!((again.upstream, again.tries), (pass.upstream, 1));
     assert!(matches!(store.create_build(&follower(&pass, dead)).await, Err(StoreError::Stale)));
+    assert!(matches!(store.keep_pass(dead, Duration::ZERO).await, Err(StoreError::Stale)));
+    assert!(store.take_pass(LONG).await.unwrap().is_none());
+    // Who says that he is at it keeps it.
+    store.keep_pass(turn, LONG).await.unwrap();
+    assert!(store.take_pass(LONG).await.unwrap().is_none());
     // Not over: it is tried again later. Over: it is not.
     store.settle_pass(turn, "the host is away", Some(Duration::ZERO)).await.unwrap();
     let all = store.list_subscriptions().await.unwrap();

@@ -46,6 +46,24 @@ fn print(build: &Build) -> std::io::Result<()> {
     if let Some(number) = build.retry_of {
         line(format_args!("retry of: {number}"))?;
     }
+    if let Some(of) = &build.upstream_build {
+        let commit = show::short(&of.commit);
+        line(format_args!(
+            "after: {} {} ({})",
+            plain(&of.repo),
+            of.build,
+            plain(&format!("{} {commit}", of.branch))
+        ))?;
+    }
+    for next in &build.downstream {
+        let status = show::status(next.status);
+        line(format_args!("followed by: {} {} ({status})", plain(&next.repo), next.build))?;
+    }
+    for one in &build.subscriptions {
+        if let Some(fault) = &one.fault {
+            line(format_args!("subscription {}: {}", plain(&one.alias), plain(fault)))?;
+        }
+    }
     if let Some(reason) = show::own_reason(build) {
         line(format_args!("reason: {}", reason.replace('\n', "\n        ")))?;
     }

@@ -19,6 +19,7 @@ mod restart;
 mod secrets;
 mod servers;
 mod site;
+mod subscriptions;
 mod terminal;
 mod tls;
 

@@ -144,3 +144,43 @@ async fn a_merge_queue_is_answered_with_a_build() {
     let gone = words(&world.tell(Told::MergeGroupGone, &scene).await);
     assert!(gone.ends_with("build 1 was cancelled"), "{gone}");
 }
+
+/// A delivery that is worked on late, or again, brings back nothing that a newer commit has taken away; and what comes from
+/// elsewhere says nothing at all.
+#[tokio::test]
+async fn what_stands_beside_a_build_is_that_of_the_newest_commit() {
+    let block = "subscriptions: [{acctRepo: acme/pogo, alias: pogo, branches: [main:main]}]\n";
+    let world = World::of(ForgeKind::Github, &format!("{block}{SMALL}"), |_| {}).await;
+    let listed = async || world.get("/api/v1/subscriptions").await["items"].as_array().unwrap().clone();
+    let old = world.head();
+    std::fs::write(world.git.join("ocelot.yml"), SMALL).unwrap();
+    let new = world.commit_on("main", "without");
+    let push = |before: &str, after: &str| Scene {
+        name: "main".into(),
+        before: before.into(),
+        after: after.into(),
+        ..Scene::default()
+    };
+    assert_eq!(words(&world.tell(Told::BranchPushed, &push(&old, &new)).await), "built: build 1");
+    // The push before it comes now.
+    assert_eq!(words(&world.tell(Told::BranchPushed, &push(&"0".repeat(40), &old)).await), "built: build 2");
+    assert_eq!(world.get("/api/v1/builds/2").await["commit"], old);
+    assert!(listed().await.is_empty());
+    // A pull request, from a fork or not, is no branch of the repository.
+    std::fs::write(world.git.join("ocelot.yml"), format!("{block}{SMALL}")).unwrap();
+    let topic = world.commit_on("topic", "with");
+    for source in [11, 99] {
+        let scene = Scene { after: topic.clone(), source: Some(source), ..Scene::default() };
+        world.tell(Told::PullRequestOpened, &scene).await;
+        assert!(listed().await.is_empty(), "{source}");
+    }
+    git(&world.git, &["branch", "-f", "main", &topic]);
+    world.tell(Told::BranchPushed, &push(&new, &topic)).await;
+    let held = listed().await;
+    assert_eq!(held.len(), 1);
+    // Its own forge is meant.
+    assert_eq!(
+        (&held[0]["repo"], &held[0]["upstream"]),
+        (&"github/acme/app".into(), &"github/acme/pogo".into())
+    );
+}

@@ -12,5 +12,6 @@ mod queue;
 mod rights;
 mod secrets;
 mod streams;
+mod subscriptions;
 mod times;
 mod trust;

@@ -14,5 +14,6 @@ mod flood;
 mod network;
 mod oracle;
 mod server;
+mod subscriptions;
 mod worker;
 mod world;

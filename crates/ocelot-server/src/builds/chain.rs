@@ -1,0 +1,99 @@
+//! Which builds come before and after a build, as far as somebody may see them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ocelot_model::access::{Action, Actor, RepoView, may};
+use ocelot_model::{BuildNumber, RepoId};
+use ocelot_store::{Build, Downstream, Repo, StoreError, Subscription, Upstream};
+
+use crate::App;
+
+/// The build that a build follows, with its repository.
+pub(crate) struct Above {
+    pub(crate) row: Upstream,
+    pub(crate) repo: Repo,
+}
+
+/// A subscription as somebody sees it.
+pub(crate) struct View {
+    pub(crate) row: Subscription,
+    /// They see a repository of the upstream's name.
+    pub(crate) known: bool,
+    /// What is wrong with it, in words.
+    pub(crate) fault: Option<String>,
+}
+
+/// All that is around a build.
+pub(crate) struct Chain {
+    pub(crate) above: Option<Above>,
+    pub(crate) below: Vec<Downstream>,
+    /// Those in its file.
+    pub(crate) subscriptions: Vec<View>,
+}
+
+/// What this build follows and is followed by, and the subscriptions that its file brought.
+pub(crate) async fn of(app: &App, actor: &Actor, build: &Build) -> Result<Chain, StoreError> {
+    let above = above(app, actor, &[build.number]).await?.remove(&build.number);
+    let mut below = app.store.downstream_of(build.number).await?;
+    below.retain(|one| sees(actor, &one.repo));
+    let mut subscriptions = subscriptions(app, actor).await?;
+    subscriptions.retain(|view| view.row.stored_by == build.number);
+    Ok(Chain { above, below, subscriptions })
+}
+
+/// What each of these builds follows.
+pub(crate) async fn above(
+    app: &App,
+    actor: &Actor,
+    builds: &[BuildNumber],
+) -> Result<BTreeMap<BuildNumber, Above>, StoreError> {
+    let rows = app.store.upstreams_of(builds).await?;
+    if rows.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let repos: HashMap<RepoId, Repo> =
+        seen(app, actor).await?.into_iter().map(|repo| (repo.id, repo)).collect();
+    let above = |(number, row): (BuildNumber, Upstream)| {
+        let repo = repos.get(&row.repo)?.clone();
+        Some((number, Above { row, repo }))
+    };
+    Ok(rows.into_iter().filter_map(above).collect())
+}
+
+/// All subscriptions of repositories that they see.
+pub(crate) async fn subscriptions(app: &App, actor: &Actor) -> Result<Vec<View>, StoreError> {
+    let rows = app.store.list_subscriptions().await?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let seen: Vec<String> = seen(app, actor).await?.iter().map(|repo| repo.name.to_string()).collect();
+    let rows = rows.into_iter().filter(|row| sees(actor, &row.repo));
+    Ok(rows.map(|row| view(row, &seen)).collect())
+}
+
+/// What is not here and what one may not see look the same.
+fn view(row: Subscription, seen: &[String]) -> View {
+    let known = seen.contains(&row.upstream);
+    let fault = match &row.refused {
+        // Its own name stands in the file; those of others on the way are for those who see them.
+        Some(refused) => {
+            let shown = |handle: &str| handle == row.upstream || seen.iter().any(|name| name == handle);
+            Some(refused.filtered(shown).to_string())
+        }
+        None if !known => {
+            Some(format!("there is no repository {} here, or you may not see it", row.upstream))
+        }
+        None => None,
+    };
+    View { row, known, fault }
+}
+
+async fn seen(app: &App, actor: &Actor) -> Result<Vec<Repo>, StoreError> {
+    let mut repos = app.store.list_repos().await?;
+    repos.retain(|repo| sees(actor, repo));
+    Ok(repos)
+}
+
+fn sees(actor: &Actor, repo: &Repo) -> bool {
+    may(actor, Action::ReadRepo, Some(RepoView { name: &repo.name, public: repo.public }))
+}
