@@ -84,6 +84,7 @@ ensure_packages shellcheck=shellcheck docker-registry=docker-registry
 ensure_packages ip=iproute2 iptables=iptables sqlite3=sqlite3 faketime=faketime
 [[ -x /usr/sbin/nginx ]] || ensure_packages nginx=nginx-light
 ensure_sshd
+ensure_prometheus
 ensure_postgres
 ensure_chromium
 ensure_docker "$ROOT/test.sh" "$@"

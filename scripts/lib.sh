@@ -131,22 +131,37 @@ ensure_postgres() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || have initdb || install_packages postgresql
 }
 
-# Only the program: the tests start it with keys of their own. Nobody gets an open port 22 by testing: while there is a
-# policy that forbids it, packages start no service when they are installed.
-ensure_sshd() {
+# install_quietly NAME...: installs packages of which only the programs are wanted. Nobody gets an open port by testing: while
+# there is a policy that forbids it, packages start no service when they are installed.
+install_quietly() {
     local policy=/usr/sbin/policy-rc.d ours=
-    [[ ! -x /usr/sbin/sshd ]] || return 0
     if have apt-get && can_be_root && [[ ! -e $policy ]]; then
         ours=yes
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
         as_root chmod +x "$policy"
     fi
     # In a subshell, for it ends the script when it fails.
-    (install_packages openssh-server) || { [[ -z $ours ]] || as_root rm -f "$policy"; exit 2; }
-    if [[ -n $ours ]]; then
-        as_root rm -f "$policy"
-        [[ ! -d /run/systemd/system ]] || as_root systemctl disable --quiet ssh.service ssh.socket 2>/dev/null || true
-    fi
+    (install_packages "$@") || { [[ -z $ours ]] || as_root rm -f "$policy"; exit 2; }
+    [[ -z $ours ]] || as_root rm -f "$policy"
+}
+
+# stop_service NAME...: not now, and not after the next start of the machine.
+stop_service() {
+    [[ ! -d /run/systemd/system ]] || as_root systemctl disable --quiet "$@" 2>/dev/null || true
+}
+
+# The tests start it with keys of their own.
+ensure_sshd() {
+    [[ ! -x /usr/sbin/sshd ]] || return 0
+    install_quietly openssh-server
+    stop_service ssh.service ssh.socket
+}
+
+# The tests start it with a configuration of their own; promtool is in the same package.
+ensure_prometheus() {
+    if have prometheus && have promtool; then return; fi
+    install_quietly prometheus
+    stop_service prometheus.service prometheus-node-exporter.service
 }
 
 ensure_chromium() {

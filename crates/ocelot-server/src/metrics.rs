@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use ocelot_model::ForgeKind;
 use ocelot_store::{Build, StoreError};
 
 use crate::App;
@@ -61,9 +62,27 @@ pub fn begin() {
         "ocelot_webhook_duration_seconds",
         "From a webhook's whole body to its answer"
     );
+    metrics::describe_counter!(
+        "ocelot_subscription_builds_total",
+        "Builds made after one of another repository"
+    );
+    metrics::describe_counter!(
+        "ocelot_deliveries_given_up_total",
+        "Webhooks that came to no build, however often tried"
+    );
+    metrics::describe_gauge!("ocelot_queue_oldest_seconds", "Longest wait of a job that could be claimed");
+    metrics::describe_gauge!(
+        "ocelot_workers_unwell",
+        "Workers that take no jobs, as their machine is not fit"
+    );
+    metrics::describe_gauge!("ocelot_worker_disk_free_ratio", "Free part of the fullest disk of a worker");
+    metrics::describe_gauge!("ocelot_disk_free_bytes", "Free bytes where this server keeps its data");
+    metrics::describe_gauge!("ocelot_disk_size_bytes", "All bytes there");
     // Zero is a number, too: what never happened is there to be drawn.
     metrics::counter!("ocelot_leases_lost_total").increment(0);
     metrics::counter!("ocelot_log_bytes_total").increment(0);
+    metrics::counter!("ocelot_subscription_builds_total").increment(0);
+    metrics::counter!("ocelot_deliveries_given_up_total").increment(0);
     metrics::gauge!("ocelot_log_viewers").increment(0.0);
 }
 
@@ -102,6 +121,8 @@ pub fn log_durable(bytes: u64, written: Option<Instant>) {
 pub async fn render(app: &App) -> Result<String, StoreError> {
     let Some(recorder) = recorder() else { return Ok(String::new()) };
     fleet(app).await?;
+    forges(app).await?;
+    disk(app).await;
     process();
     recorder.run_upkeep();
     Ok(recorder.render())
@@ -110,14 +131,22 @@ pub async fn render(app: &App) -> Result<String, StoreError> {
 async fn fleet(app: &App) -> Result<(), StoreError> {
     let workers = app.store.list_workers().await?;
     metrics::gauge!("ocelot_queue_depth").set(app.store.queue_depth().await? as f64);
+    metrics::gauge!("ocelot_queue_oldest_seconds").set(app.store.longest_wait().await?.as_secs_f64());
     let running: usize = workers.iter().map(|worker| worker.holds.len()).sum();
     metrics::gauge!("ocelot_jobs_running").set(running as f64);
     for name in STATES {
         let count = workers.iter().filter(|worker| state(worker) == name).count();
         metrics::gauge!("ocelot_workers", "state" => name).set(count as f64);
     }
+    let there = || workers.iter().filter(|worker| is_there(worker));
+    let unwell = there().filter(|worker| worker.condition.unwell.is_some()).count();
+    metrics::gauge!("ocelot_workers_unwell").set(unwell as f64);
+    let free =
+        there().filter_map(|worker| worker.condition.disk).map(|(free, all)| free as f64 / all.max(1) as f64);
+    // Nobody's disk is full.
+    metrics::gauge!("ocelot_worker_disk_free_ratio").set(free.fold(1.0, f64::min));
     let mut slots = std::collections::BTreeMap::from([("busy", 0), ("free", 0), ("draining", 0)]);
-    for worker in workers.iter().filter(|worker| is_there(worker)) {
+    for worker in there() {
         let busy = worker.slots.min(worker.holds.len() as u32);
         // What is free on a draining worker is nobody's to have.
         let rest = if is_draining(worker) { "draining" } else { "free" };
@@ -128,6 +157,27 @@ async fn fleet(app: &App) -> Result<(), StoreError> {
         metrics::gauge!("ocelot_worker_slots", "state" => name).set(f64::from(count));
     }
     Ok(())
+}
+
+/// What has not gone wrong yet is there to be compared with, for each forge that sends webhooks.
+async fn forges(app: &App) -> Result<(), StoreError> {
+    for forge in app.store.list_forges().await?.into_iter().filter(|forge| forge.kind != ForgeKind::Git) {
+        for outcome in ["unauthorized", "malformed", "error"] {
+            metrics::counter!("ocelot_webhooks_total", "forge" => forge.name.clone(), "event" => "none", "outcome" => outcome)
+                .increment(0);
+        }
+    }
+    Ok(())
+}
+
+/// A disk that does not answer keeps nobody waiting for the other numbers.
+async fn disk(app: &App) {
+    let data = app.config.data.clone();
+    let look = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&data));
+    if let Ok(Ok(Ok(disk))) = tokio::time::timeout(Duration::from_secs(2), look).await {
+        metrics::gauge!("ocelot_disk_free_bytes").set((disk.f_bavail * disk.f_frsize) as f64);
+        metrics::gauge!("ocelot_disk_size_bytes").set((disk.f_blocks * disk.f_frsize) as f64);
+    }
 }
 
 /// What the kernel says about this process. Elsewhere than on Linux it says nothing.

@@ -727,6 +727,11 @@ impl Store {
         each!(self, core => core.queue_depth().await)
     }
 
+    /// For how long a job could have been claimed that nobody has claimed yet, at most; zero when there is none.
+    pub async fn longest_wait(&self) -> Result<Duration, StoreError> {
+        each!(self, core => core.longest_wait().await)
+    }
+
     /// Jobs that could be claimed for longer than this and were not, the longest first, at most `limit`.
     pub async fn overdue_jobs(&self, longest: Duration, limit: u32) -> Result<Vec<Overdue>, StoreError> {
         each!(self, core => core.overdue_jobs(longest, limit).await)

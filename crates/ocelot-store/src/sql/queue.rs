@@ -83,6 +83,17 @@ impl Core {
         Ok(depth as u64)
     }
 
+    pub(crate) async fn longest_wait(&self) -> Result<Duration, StoreError> {
+        let now = self.now().await?;
+        let since: Option<i64> = sqlx::query_scalar(
+            "SELECT min(coalesce(ready_at, queued_at)) FROM queue WHERE ready AND not_before <= $1",
+        )
+        .bind(now)
+        .fetch_one(&self.pools.read)
+        .await?;
+        Ok(Duration::from_micros(since.map_or(0, |since| (now - since).max(0)) as u64))
+    }
+
     pub(crate) async fn overdue_jobs(
         &self,
         longest: Duration,

@@ -1,5 +1,7 @@
 //! Builds from beginning to end.
 
+use std::time::Duration;
+
 use ocelot_model::Status;
 use ocelot_model::build::Happening;
 use ocelot_model::pipeline::Decided;
@@ -8,6 +10,7 @@ use ocelot_store::{ConfigProblem, EventBody, Plan, StageUpdate, Store, StoreErro
 use crate::bed::{Bed, cancel, finished, jobs, new_build};
 
 both!(
+    the_longest_wait_is_that_of_a_job_that_could_be_claimed,
     a_build_runs_to_its_end,
     needs_wait_and_failures_skip,
     a_broken_plan_is_an_error_at_once,
@@ -322,4 +325,18 @@ async fn opening_twice_changes_nothing(bed: Bed) {
     again.check_ready().await.unwrap();
     again.close().await;
     assert!(matches!(again.queue_depth().await, Err(StoreError::Unavailable(_))));
+}
+
+async fn the_longest_wait_is_that_of_a_job_that_could_be_claimed(bed: Bed) {
+    let wait = async || bed.store.longest_wait().await.unwrap();
+    assert!(wait().await.is_zero());
+    // `b` waits for `a`.
+    bed.build("a b<a").await;
+    bed.execute("UPDATE queue SET queued_at = queued_at - 3600000000, ready_at = NULL").await;
+    assert!(wait().await >= Duration::from_hours(1));
+    let worker = bed.worker("w", "").await;
+    let job = bed.claim(worker).await.unwrap();
+    assert!(wait().await.is_zero(), "the other one is not ready");
+    bed.store.give_back(&job.lease, Duration::from_hours(1)).await.unwrap();
+    assert!(wait().await.is_zero(), "not before an hour is over");
 }
