@@ -41,7 +41,7 @@ pub(super) fn pipeline(top: &Node, report: &mut Report<'_>) -> Pipeline {
     let cancel_superseded = keeps.is_none_or(|text| boolean(text, true) != Ok(false));
     let subscriptions = subscription::all(top, &jobs, report);
     let schedules = schedules(top);
-    Pipeline { branches, checkout, concurrency, cancel_superseded, schedules, subscriptions, jobs }
+    Pipeline { branches, checkout, concurrency, schedules, subscriptions, cancel_superseded, jobs }
 }
 
 fn schedules(top: &Node) -> Vec<Schedule> {

@@ -12,6 +12,7 @@ use super::problem::{Fault, Report, quote};
 use super::spec::Job;
 use super::text::MAX_NAME;
 use super::tree::{Node, Value};
+use crate::repo::is_segment;
 
 /// One entry of `subscriptions`, as the file has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,23 @@ pub(super) fn check_alias(text: &str) -> Result<(), Fault> {
         }
         None => Ok(()),
     }
+}
+
+pub(super) fn check_repo(text: &str) -> Result<(), Fault> {
+    let parts = text.split('/').count();
+    if parts <= 21 && text.split('/').all(is_segment) {
+        return Ok(());
+    }
+    let message = format!("{} is no repository", quote(text));
+    Err(Fault::new("repo", message).hint("write `owner/name`, and its forge as `acctVcsType`"))
+}
+
+pub(super) fn check_forge(text: &str) -> Result<(), Fault> {
+    if is_segment(text) {
+        return Ok(());
+    }
+    let message = format!("{} is no name of a forge", quote(text));
+    Err(Fault::new("forge", message).hint("write its short name here, such as `github`, or `git`"))
 }
 
 /// The subscriptions of the file.

@@ -7,7 +7,6 @@ use super::problem::{Fault, printable, quote};
 use super::{glob, image, subscription, trigger};
 use crate::concurrency::unknown_placeholder;
 use crate::cron::Cron;
-use crate::repo::is_segment;
 use crate::secret;
 
 const SECOND: u64 = 1_000;
@@ -130,8 +129,8 @@ impl Kind {
             Kind::Assignment => assignment(text).and_then(|(name, _)| env_name(name)),
             Kind::Label => label(text),
             Kind::BranchPair => branch_pair(text),
-            Kind::AcctRepo => acct_repo(text),
-            Kind::ForgeName => forge_name(text),
+            Kind::AcctRepo => subscription::check_repo(text),
+            Kind::ForgeName => subscription::check_forge(text),
             Kind::Alias => subscription::check_alias(text),
             Kind::Group => group(text),
             Kind::Cron => cron(text, ""),
@@ -415,23 +414,6 @@ fn branch_pair(text: &str) -> Result<(), Fault> {
         _ => Err(Fault::new("type", format!("{} is no pair of branches", quote(text)))
             .hint("write `upstream:here`")),
     }
-}
-
-fn acct_repo(text: &str) -> Result<(), Fault> {
-    let parts = text.split('/').count();
-    if parts <= 21 && text.split('/').all(is_segment) {
-        return Ok(());
-    }
-    let message = format!("{} is no repository", quote(text));
-    Err(Fault::new("repo", message).hint("write `owner/name`, and its forge as `acctVcsType`"))
-}
-
-fn forge_name(text: &str) -> Result<(), Fault> {
-    if is_segment(text) {
-        return Ok(());
-    }
-    let message = format!("{} is no name of a forge", quote(text));
-    Err(Fault::new("forge", message).hint("write its short name here, such as `github`, or `git`"))
 }
 
 #[cfg(test)]

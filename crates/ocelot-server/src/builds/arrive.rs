@@ -145,13 +145,7 @@ async fn build(
         plan,
     };
     let cause = Cause { part, again_is_same: coming.again_is_same, supersedes };
-    let arrived = loop {
-        row.beside = beside::look(app, repo, &row, says.as_ref()).await?;
-        match app.store.arrive(&row, &cause).await {
-            Err(StoreError::Overtaken) => {}
-            arrived => break arrived?,
-        }
-    };
+    let arrived = insert(app, repo, &mut row, says.as_ref(), &cause).await?;
     if let Arrived::Made(detail) = arrived {
         crash::point("delivery-built");
         settle_new(app, &detail).await;
@@ -161,6 +155,23 @@ async fn build(
         }
     }
     Ok(Ok(()))
+}
+
+/// Writes the build, and with it what its file says beside it.
+async fn insert(
+    app: &App,
+    repo: &Repo,
+    row: &mut NewBuild,
+    says: Option<&FromFile>,
+    cause: &Cause,
+) -> Result<Arrived, TriggerError> {
+    loop {
+        row.beside = beside::look(app, repo, row, says).await?;
+        match app.store.arrive(row, cause).await {
+            Err(StoreError::Overtaken) => {}
+            arrived => return Ok(arrived?),
+        }
+    }
 }
 
 /// The whole id of a commit of which the forge said only the beginning: the branch is at it, or was.

@@ -24,7 +24,7 @@ const LONGEST_DELAY: Duration = Duration::from_hours(1);
 pub(crate) async fn follow(app: &App, pass: &Pass, turn: PassTurn) -> Result<(), StoreError> {
     crash::point("pass-taken");
     let done = tokio::select! {
-        done = build(app, pass, turn) => done,
+        done = Box::pin(build(app, pass, turn)) => done,
         () = stay(app, turn) => return Ok(()),
     };
     match done {

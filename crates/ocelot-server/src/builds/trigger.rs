@@ -167,15 +167,25 @@ pub(super) async fn from_snapshot(
         tag: None,
         plan,
     };
-    let detail = loop {
-        row.beside = beside::look(app, repo, &row, says.as_ref()).await?;
-        match app.store.create_build(&row).await {
-            Err(StoreError::Overtaken) => {}
-            made => break made?,
-        }
-    };
+    let detail = insert(app, repo, &mut row, says.as_ref()).await?;
     settle_new(app, &detail).await;
     Ok(detail)
+}
+
+/// Writes the build, and with it what its file says beside it.
+async fn insert(
+    app: &App,
+    repo: &Repo,
+    row: &mut NewRow,
+    says: Option<&FromFile>,
+) -> Result<BuildDetail, TriggerError> {
+    loop {
+        row.beside = beside::look(app, repo, row, says).await?;
+        match app.store.create_build(row).await {
+            Err(StoreError::Overtaken) => {}
+            made => return Ok(made?),
+        }
+    }
 }
 
 /// Writes the build; one that is over from the start is counted here.

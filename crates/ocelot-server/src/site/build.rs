@@ -54,13 +54,13 @@ struct Neighbour {
 }
 
 impl Neighbour {
-    fn above(above: chain::Above) -> Neighbour {
+    fn above(above: &chain::Above) -> Neighbour {
         let short: String = above.row.commit.chars().take(10).collect();
         let what = shown(&format!("{} {short}", above.row.branch));
         Neighbour { number: above.row.build.0, repo: above.repo.name.to_string(), what }
     }
 
-    fn below(below: Downstream) -> Neighbour {
+    fn below(below: &Downstream) -> Neighbour {
         let what = words(below.status.as_str());
         Neighbour { number: below.build.0, repo: below.repo.name.to_string(), what }
     }
@@ -114,8 +114,8 @@ async fn render(
         approved_by: build.trust.approved_by.clone(),
         may_write: allowed(actor, Action::WriteRepo, &build.repo),
         retry_of: build.retry_of.map(|number| number.0),
-        above: chain.above.map(Neighbour::above),
-        below: chain.below.into_iter().map(Neighbour::below).collect(),
+        above: chain.above.as_ref().map(Neighbour::above),
+        below: chain.below.iter().map(Neighbour::below).collect(),
         faults: chain
             .subscriptions
             .into_iter()
