@@ -24,7 +24,7 @@ both!(
     a_build_that_waits_follows_the_newest,
     a_retry_follows_what_the_first_one_followed,
     a_chain_of_builds_has_an_end,
-    a_renamed_forge_kind_is_found,
+    a_build_of_another_forge_is_followed,
     they_go_with_their_repository,
 );
 
@@ -413,7 +413,7 @@ async fn a_chain_of_builds_has_an_end(bed: Bed) {
     assert_eq!(said.count(), 1);
 }
 
-async fn a_renamed_forge_kind_is_found(bed: Bed) {
+async fn a_build_of_another_forge_is_followed(bed: Bed) {
     let store = &bed.store;
     let app = bed.repo("git/app").await;
     let forge = |name: &str| ocelot_store::NewForge {
@@ -431,13 +431,22 @@ async fn a_renamed_forge_kind_is_found(bed: Bed) {
     let store_it = async |n: &str| {
         let seen = store.beside(app.id).await.unwrap();
         let file = FromFile { schedules: Vec::new(), subscriptions: vec![wanted(n)] };
-        let new = NewBuild { beside: Some(Beside { seen, file: Some(file) }), ..new_build(&app, "a") };
+        let plan = Plan::Jobs(jobs("a@tag=file"));
+        let new = NewBuild { beside: Some(Beside { seen, file: Some(file) }), plan, ..new_build(&app, "a") };
         make(store, &new).await;
         store.list_subscriptions().await.unwrap()[0].upstream.clone()
     };
     assert_eq!(store_it("1").await, "bitbucket/acme/pogo", "there is none yet");
     store.add_forge(&forge("bb")).await.unwrap();
     assert_eq!(store_it("2").await, "bb/acme/pogo", "there is one of the kind");
+    // A build there is followed here; one of a repository of that name here is not.
+    let (there, here) = (bed.repo("bb/acme/pogo").await, bed.repo("git/acme/pogo").await);
+    passes(store, &here).await;
+    assert!(store.take_pass(LONG).await.unwrap().is_none());
+    let upstream = passes(store, &there).await;
+    let (pass, turn) = store.take_pass(LONG).await.unwrap().unwrap();
+    assert_eq!((pass.repo.id, pass.upstream, &*pass.alias), (app.id, upstream, "up2"));
+    store.settle_pass(turn, "seen", None).await.unwrap();
     store.add_forge(&forge("cc")).await.unwrap();
     assert_eq!(store_it("3").await, "bitbucket/acme/pogo", "nobody knows which of two");
     store.add_forge(&forge("bitbucket")).await.unwrap();
