@@ -362,6 +362,19 @@ pub struct Repo {
     /// Its forge sends webhooks (`ocelot watch`).
     #[serde(default)]
     pub watched: bool,
+    /// The last look whether its forge told of everything; not in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconciled: Option<Reconciled>,
+}
+
+/// What came of looking whether a forge told of everything.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Reconciled {
+    /// When that was; null before the first look.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub at: Option<Timestamp>,
+    /// In words, such as why it could not look.
+    pub outcome: Option<String>,
 }
 
 /// Body of `PATCH /api/v1/repos/{handle}`. What is left out stays as it is.

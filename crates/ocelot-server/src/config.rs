@@ -39,6 +39,8 @@ pub struct Config {
     pub queue_timeout: Duration,
     /// What nobody approves of for so long is cancelled.
     pub approval_timeout: Duration,
+    /// How often it is looked whether forges told of everything.
+    pub reconcile_every: Duration,
     /// What an `ocelot.yml` may ask for at most.
     pub limits: ocelot_model::pipeline::Limits,
     /// So many jobs of one repository run at once at most; `None` for no limit.

@@ -6,7 +6,10 @@ use ocelot_model::{BuildNumber, DeliveryId, DeliveryState, ForgeId, ForgeKind, R
 
 use crate::{BuildDetail, Repo};
 
-/// A webhook that was verified.
+/// Hook and event of what no forge told, but Ocelot found there. Its body is an `Event`, as JSON. No webhook has this id.
+pub const RECONCILE: &str = "reconcile";
+
+/// A webhook that was verified, or what Ocelot found.
 #[derive(Debug, Clone)]
 pub struct NewDelivery<'a> {
     /// Who sent it.

@@ -474,6 +474,39 @@ impl Store {
         each_again!(self, core => core.finish_poll(turn, heads, outcome))
     }
 
+    // reconcile.rs
+    /// Takes a repository of which it is to be seen whether its forge told of everything, for so long.
+    pub async fn take_look(&self, time: Duration) -> Result<Option<(Repo, Known, Turn)>, StoreError> {
+        each_again!(self, core => core.take_look(time))
+    }
+
+    /// Says what is known to be there now (`None`: as it was), what came of the look, and when the next one is due;
+    /// [`StoreError::Stale`] when the turn is over.
+    pub async fn finish_look(
+        &self,
+        turn: Turn,
+        known: &Known,
+        outcome: &str,
+        every: Duration,
+    ) -> Result<(), StoreError> {
+        each_again!(self, core => core.finish_look(turn, known, outcome, every))
+    }
+
+    /// All repositories are looked at as soon as can be.
+    pub async fn look_at_all(&self) -> Result<(), StoreError> {
+        each!(self, core => core.look_at_all().await)
+    }
+
+    /// What came of the last look at a repository; `None` when its forge does not tell of it.
+    pub async fn find_reconciled(&self, repo: RepoId) -> Result<Option<Reconciled>, StoreError> {
+        each!(self, core => core.find_reconciled(repo).await)
+    }
+
+    /// Whether this commit, or one that begins so, has a build there or was told of.
+    pub async fn is_told(&self, repo: RepoId, of: Subject<'_>, commit: &str) -> Result<bool, StoreError> {
+        each!(self, core => core.is_told(repo, of, commit).await)
+    }
+
     // schedules.rs
     /// Adds a schedule that a person wants; without a branch, of the default branch.
     pub async fn add_schedule(

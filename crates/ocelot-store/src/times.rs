@@ -96,3 +96,30 @@ pub enum Due {
     /// A build of another repository passed.
     Pass(crate::PassTurn),
 }
+
+/// What is known to be at a forge; `None` before the first look.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Branches.
+    pub heads: Option<Heads>,
+    /// Open pull requests, by number; of some forges only the beginning of the commit.
+    pub pulls: Option<Heads>,
+}
+
+/// What came of the last look whether a forge told of everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reconciled {
+    /// When that was.
+    pub last_at: Option<Timestamp>,
+    /// In words.
+    pub outcome: Option<String>,
+}
+
+/// What a commit is the newest one of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// A branch of the repository itself.
+    Branch(&'a str),
+    /// A pull request.
+    PullRequest(u64),
+}

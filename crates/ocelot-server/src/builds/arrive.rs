@@ -1,6 +1,6 @@
 //! A webhook becomes builds: each part of it makes one, or says why it makes none.
 
-use ocelot_forge::{CloneUrl, GitError, Snapshot, Verified};
+use ocelot_forge::{CloneUrl, GitError, Snapshot};
 use ocelot_model::build::Happening;
 use ocelot_model::delivery::says_skip;
 use ocelot_model::event::CommitId;
@@ -13,18 +13,17 @@ use ocelot_store::{
 use super::advance::after;
 use super::coming::{Coming, Wish, wish};
 use super::trigger::{FILE, TriggerError, begin, broken, settle_new};
-use super::{beside, changed, clone};
+use super::{beside, changed, clone, inbox};
 use crate::App;
 
 /// Works on all parts that are not settled.
 pub(crate) async fn deliver(app: &App, taken: &TakenDelivery) -> Result<(), TriggerError> {
     let delivery = &taken.delivery;
     let Some(repo) = &delivery.repo else { return Ok(give_up(app, taken, "the repository is gone").await?) };
-    let event =
-        match Verified::stored(delivery.kind, &delivery.event, &delivery.remote_id, &taken.body).parse() {
-            Ok(event) => event,
-            Err(error) => return Ok(give_up(app, taken, &error.to_string()).await?),
-        };
+    let event = match inbox::read(delivery, &taken.body) {
+        Ok(event) => event,
+        Err(error) => return Ok(give_up(app, taken, &error.to_string()).await?),
+    };
     let mut trouble = None;
     for (place, part) in delivery.parts.iter().enumerate() {
         if part.state != DeliveryState::Waiting {

@@ -2,10 +2,10 @@
 //!
 //! Repositories are who their forge's numbers say. A webhook of one repository speaks of that one only.
 
-use ocelot_forge::BadBody;
+use ocelot_forge::{BadBody, Verified};
 use ocelot_model::delivery::{self, parts};
 use ocelot_model::{DeliveryState, Event, ForgeId, RepoId};
-use ocelot_store::{StoreError, Told};
+use ocelot_store::{Delivery, RECONCILE, StoreError, Told};
 
 use crate::App;
 
@@ -32,6 +32,14 @@ pub(crate) enum Unheard {
     /// The database does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What a stored body says: a forge's, or Ocelot's own of what it found.
+pub(crate) fn read(delivery: &Delivery, body: &[u8]) -> Result<Event, BadBody> {
+    if delivery.hook.as_deref() == Some(RECONCILE) {
+        return serde_json::from_slice(body).map_err(|error| BadBody::Strange(error.to_string()));
+    }
+    Verified::stored(delivery.kind, &delivery.event, &delivery.remote_id, body).parse()
 }
 
 /// Finds out. `only` is the repository whose secret it was signed with.

@@ -6,6 +6,7 @@ pub mod add;
 pub mod discover;
 pub mod follow;
 mod open;
+mod pulls;
 pub mod send;
 pub mod watch;
 
@@ -16,6 +17,7 @@ use ocelot_model::RepoName;
 use ocelot_store::StoreError;
 
 pub use open::Forges;
+pub use pulls::pull_requests;
 
 /// Somebody waits for what is asked of a forge, and our own client gives a silent server up after 45 s.
 const WAIT: Duration = Duration::from_secs(40);

@@ -24,7 +24,7 @@ pub async fn watch(app: &App, repo: &Repo) -> Result<Watch, ForgeError> {
         let webhook = NewWebhook { url: &url, secret: &hook.secret };
         let remote_id = open.watch(&name, webhook).await.map_err(&of_it)?;
         if hook.remote_id.as_ref() != Some(&remote_id) {
-            app.store.name_hook(&hook.id, &remote_id).await?;
+            Box::pin(app.store.name_hook(&hook.id, &remote_id)).await?;
         }
         // It stands; whether the forge can be made to try it now is another matter.
         let tried = open.ping(&name, &remote_id).await.unwrap_or_else(|error| {

@@ -188,6 +188,7 @@ pub(super) fn repo(row: &store::Repo, watched: bool) -> body::Repo {
         public: row.public,
         approvals: row.approvals,
         watched,
+        reconciled: None,
     }
 }
 

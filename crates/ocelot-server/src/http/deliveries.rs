@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use ocelot_api::body as api;
-use ocelot_forge::Verified;
 use ocelot_model::access::{Action, may};
 use ocelot_model::{DeliveryId, DeliveryState};
 use ocelot_store::{Delivery, DeliveryFilter};
@@ -127,7 +126,7 @@ async fn read_again(app: &App, row: &Delivery) -> Answer<()> {
         }
         None => None,
     };
-    let says = Verified::stored(row.kind, &row.event, &row.remote_id, &raw).parse();
+    let says = inbox::read(row, &raw);
     let understood = inbox::understand(app, forge, only, says).await.map_err(|error| match error {
         Unheard::Store(error) => Refusal::from(error),
         error => Refusal::conflict(error.to_string()),

@@ -136,7 +136,9 @@ pub(super) async fn show(
 
 async fn shown(app: &App, repo: &Repo) -> Answer<api::Repo> {
     let hook = app.store.find_hook_of(repo.id).await?;
-    Ok(body::repo(repo, hook.is_some_and(|hook| hook.remote_id.is_some())))
+    let reconciled = app.store.find_reconciled(repo.id).await?;
+    let reconciled = reconciled.map(|last| api::Reconciled { at: last.last_at, outcome: last.outcome });
+    Ok(api::Repo { reconciled, ..body::repo(repo, hook.is_some_and(|hook| hook.remote_id.is_some())) })
 }
 
 /// Changes a setting of a repository.

@@ -8,6 +8,7 @@ mod leases;
 mod log_store;
 mod outbox;
 mod queue;
+mod reconcile;
 mod retention;
 mod times;
 
@@ -29,5 +30,6 @@ pub(crate) fn start(app: &App, parts: &mut Parts) {
     parts.spawn("looking at logs", insights::insights(app.clone()));
     parts.spawn("copying logs into the log store", log_store::log_store(app.clone()));
     parts.spawn("looking at polls, schedules and subscriptions", times(app.clone()));
+    parts.spawn("looking for what forges never told", reconcile::reconcile(app.clone()));
     parts.spawn("removing what is old", retention::retention(app.clone()));
 }

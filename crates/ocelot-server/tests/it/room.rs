@@ -52,6 +52,7 @@ pub(crate) fn config(folder: &Path) -> Config {
         lease_grace: Duration::from_mins(1),
         queue_timeout: Duration::from_hours(24),
         approval_timeout: Duration::from_hours(24),
+        reconcile_every: Duration::from_mins(15),
         limits: ocelot_model::pipeline::Limits::default(),
         max_jobs_per_repo: None,
         stop_delay: Duration::ZERO,

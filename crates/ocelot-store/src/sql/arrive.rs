@@ -119,13 +119,52 @@ async fn twin(tx: &mut Tx, new: &NewBuild, cause: &Cause, row: &PartRow) -> Resu
         return Ok(None);
     }
     if row.kind == PartKind::Push.as_str() {
-        return asked_for(tx, new).await;
+        if row.found {
+            return of_branch(tx, new).await;
+        }
+        return match asked_for(tx, new).await? {
+            None => found_before(tx, new, row).await,
+            asked => Ok(asked),
+        };
     }
     let pushed = if new.trust.origin.is_trusted() { pushed(tx, new).await? } else { None };
     match (pushed, new.pull_request) {
         (None, Some(request)) if cause.again_is_same => latest_of(tx, new, request).await,
+        (None, Some(_)) => found_before(tx, new, row).await,
         (found, _) => Ok(found),
     }
+}
+
+/// Any build of the branch's commit.
+async fn of_branch(tx: &mut Tx, new: &NewBuild) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT number FROM builds WHERE repo_id = $1 AND branch = $2 AND commit_id = $3 AND trusted
+         ORDER BY number DESC LIMIT 1",
+    )
+    .bind(new.repo.0)
+    .bind(clean(&new.branch))
+    .bind(&new.commit)
+    .fetch_optional(tx.conn())
+    .await?)
+}
+
+/// The build of what Ocelot found before the forge told of it, unless the forge has told of it already or something else
+/// was built there since.
+async fn found_before(tx: &mut Tx, new: &NewBuild, row: &PartRow) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT b.number FROM builds b JOIN delivery_parts f ON f.build = b.number
+         WHERE b.repo_id = $1 AND b.commit_id = $2 AND f.repo_id = $1 AND f.subject_key = $3
+           AND EXISTS (SELECT 1 FROM deliveries WHERE id = f.delivery AND hook_id = 'reconcile')
+           AND NOT EXISTS (SELECT 1 FROM delivery_parts p JOIN deliveries d ON d.id = p.delivery
+                           WHERE p.repo_id = $1 AND p.subject_key = $3 AND p.build >= b.number
+                             AND (p.build > b.number OR COALESCE(d.hook_id, '') <> 'reconcile'))
+         ORDER BY b.number DESC LIMIT 1",
+    )
+    .bind(new.repo.0)
+    .bind(&new.commit)
+    .bind(&row.subject_key)
+    .fetch_optional(tx.conn())
+    .await?)
 }
 
 /// The build that the push of a pull request's commit made, unless the pull request has come already.

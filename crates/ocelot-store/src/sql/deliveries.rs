@@ -6,7 +6,7 @@ use ocelot_model::delivery::Part;
 use ocelot_model::{DeliveryId, DeliveryState, RepoId};
 use sha2::{Digest as _, Sha256};
 
-use super::{Core, Tx};
+use super::{Core, Tx, reconcile};
 use crate::raw::{clean, read, us};
 use crate::{Delivery, NewDelivery, PartId, StoreError, TakenDelivery, Told, Wake, secret};
 
@@ -49,6 +49,9 @@ impl Core {
         };
         if is_new && let Ok(parts) = new.told {
             if let Some(repo) = new.repo {
+                if new.hook.is_none() {
+                    reconcile::begin(&mut tx, repo).await?;
+                }
                 insert_parts(&mut tx, id, repo, parts).await?;
             }
             settle_copy(&mut tx, id).await?;
@@ -285,7 +288,7 @@ async fn insert_parts(tx: &mut Tx, id: i64, repo: RepoId, parts: &[Part]) -> Res
     Ok(())
 }
 
-fn hashed(text: &str) -> String {
+pub(super) fn hashed(text: &str) -> String {
     secret::hex(&Sha256::digest(text)[..16])
 }
 
@@ -299,12 +302,15 @@ pub(super) struct PartRow {
     before_id: Option<String>,
     received_at: i64,
     pub(super) state: String,
+    /// Not the forge told of it, but Ocelot found it there.
+    pub(super) found: bool,
 }
 
 pub(super) async fn load_part(tx: &mut Tx, part: PartId) -> Result<PartRow, StoreError> {
     let row: Option<PartRow> = sqlx::query_as(concat!(
-        "SELECT repo_id, kind, subject_key, natural_key, before_id, received_at, state FROM delivery_parts
-         WHERE delivery = $1 AND place = $2",
+        "SELECT repo_id, kind, subject_key, natural_key, before_id, received_at, state,
+                EXISTS (SELECT 1 FROM deliveries WHERE id = $1 AND hook_id = 'reconcile') AS found
+         FROM delivery_parts WHERE delivery = $1 AND place = $2",
         for_update!()
     ))
     .bind(part.delivery.0)

@@ -39,6 +39,7 @@ pub(crate) const STATE: &[Kept] = &[
     kept("forges", "id", NEAR),
     kept("repos", "id", NEAR),
     kept("hooks", "id", None),
+    kept("reconciled", "repo_id", None),
     kept("polls", "id", NEAR),
     kept("schedules", "id", NEAR),
     kept("active_subscriptions", "id", NEAR),

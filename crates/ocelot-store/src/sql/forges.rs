@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::FromRow;
 
 use super::repos::missing;
-use super::{Core, outbox};
+use super::{Core, outbox, reconcile};
 use crate::raw::{clean, read};
 use crate::{Forge, ForgeAccess, Hook, NewForge, StoreError, secret};
 
@@ -280,17 +280,24 @@ impl Core {
     }
 
     pub(crate) async fn name_hook(&self, id: &str, remote_id: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE hooks SET remote_id = $1 WHERE id = $2")
-            .bind(clean(remote_id))
-            .bind(id)
-            .execute(&self.pools.write)
-            .await?;
-        Ok(())
+        let mut tx = self.begin().await?;
+        let repo: Option<i64> =
+            sqlx::query_scalar("UPDATE hooks SET remote_id = $1 WHERE id = $2 RETURNING repo_id")
+                .bind(clean(remote_id))
+                .bind(id)
+                .fetch_optional(tx.conn())
+                .await?;
+        if let Some(repo) = repo {
+            reconcile::begin(&mut tx, RepoId(repo)).await?;
+        }
+        self.commit(tx).await
     }
 
     pub(crate) async fn remove_hook(&self, repo: RepoId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM hooks WHERE repo_id = $1").bind(repo.0).execute(&self.pools.write).await?;
-        Ok(())
+        let mut tx = self.begin().await?;
+        sqlx::query("DELETE FROM hooks WHERE repo_id = $1").bind(repo.0).execute(tx.conn()).await?;
+        sqlx::query("DELETE FROM reconciled WHERE repo_id = $1").bind(repo.0).execute(tx.conn()).await?;
+        self.commit(tx).await
     }
 }
 

@@ -31,6 +31,7 @@ mod pause;
 mod polls;
 mod queue;
 mod ready;
+mod reconcile;
 mod removal;
 mod repos;
 mod reseal;

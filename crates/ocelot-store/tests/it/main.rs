@@ -36,6 +36,7 @@ mod orphans;
 mod outbox;
 mod pause;
 mod races;
+mod reconcile;
 mod retention;
 mod rota;
 mod secrets;

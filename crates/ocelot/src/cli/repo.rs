@@ -8,7 +8,7 @@ mod remove;
 mod show;
 
 use clap::Subcommand;
-use ocelot_api::body::Repo;
+use ocelot_api::body::{Reconciled, Repo};
 use ocelot_model::Approvals;
 
 #[derive(Debug, Subcommand)]
@@ -45,7 +45,14 @@ fn print(repo: &Repo) -> std::io::Result<()> {
     line(format_args!("default branch: {}", plain(&repo.default_branch)))?;
     line(format_args!("readable by anyone: {}", if repo.public { "yes" } else { "no" }))?;
     line(format_args!("waits for approval: {}", waiting(repo.approvals)))?;
-    line(format_args!("watched: {}", if repo.watched { "yes" } else { "no" }))
+    line(format_args!("watched: {}", if repo.watched { "yes" } else { "no" }))?;
+    if let Some(Reconciled { at: Some(at), outcome }) = &repo.reconciled {
+        line(format_args!(
+            "last look at its forge: {at}, {}",
+            plain(outcome.as_deref().unwrap_or("nothing is missing"))
+        ))?;
+    }
+    Ok(())
 }
 
 /// Whose builds wait.

@@ -17,6 +17,7 @@ const HARD_LIMIT: Duration = Duration::from_mins(3);
 const GRACE: Duration = Duration::from_mins(1);
 const QUEUE_TIMEOUT: Duration = Duration::from_hours(24);
 const APPROVAL_TIMEOUT: Duration = Duration::from_hours(30 * 24);
+const RECONCILE_EVERY: Duration = Duration::from_mins(15);
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerOptions {
@@ -54,6 +55,9 @@ pub(crate) struct ServerOptions {
     /// A build that waits for a person's approval for so long is cancelled [default: 30d].
     #[arg(long, value_name = "TIME", env = "OCELOT_APPROVAL_TIMEOUT", value_parser = duration)]
     approval_timeout: Option<Duration>,
+    /// How often it is looked whether forges told of all pushes and pull requests [default: 15m].
+    #[arg(long, value_name = "TIME", env = "OCELOT_RECONCILE_EVERY", value_parser = duration)]
+    reconcile_every: Option<Duration>,
     /// Longest `timeout` that an ocelot.yml may ask for [default: no limit].
     #[arg(long, value_name = "TIME", env = "OCELOT_MAX_TIMEOUT", value_parser = duration)]
     max_timeout: Option<Duration>,
@@ -149,6 +153,7 @@ impl ServerOptions {
             lease_grace: self.lease_grace.unwrap_or(GRACE),
             queue_timeout: self.queue_timeout.unwrap_or(QUEUE_TIMEOUT),
             approval_timeout: self.approval_timeout.unwrap_or(APPROVAL_TIMEOUT),
+            reconcile_every: self.reconcile_every.unwrap_or(RECONCILE_EVERY),
             limits: ocelot_model::pipeline::Limits {
                 timeout_ms: self.max_timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
                 cpu: self.max_cpu,

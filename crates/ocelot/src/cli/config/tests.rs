@@ -36,6 +36,7 @@ const SAMPLES: &[(&str, [&str; 3])] = &[
     ("public_url", ["http://flag", "https://variable", "https://file"]),
     ("queue_timeout", ["1h", "2h", "3h"]),
     ("approval_timeout", ["1h", "2h", "3h"]),
+    ("reconcile_every", ["1m", "2m", "3m"]),
     ("server", ["http://flag", "https://variable", "https://file"]),
     ("slots", ["1", "2", "3"]),
     ("stop_delay", ["1s", "2s", "3s"]),

@@ -1,0 +1,247 @@
+//! What a forge never told is found, and built once.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ocelot_model::ForgeKind;
+use ocelot_server::Config;
+use ocelot_testkit::forge::{Pull, Scene as Told, TOKEN, Told as What, Webhook};
+use ocelot_testkit::{Manners, WebHost};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::scene::{KINDS, REPO, Scene};
+use crate::room::{SMALL, commit, git};
+
+const PATH: &str = "repos/codes/acme/app";
+const WATCH: &str = "watch/codes/acme/app";
+
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// Looks follow each other quickly.
+fn often(config: &mut Config) {
+    config.reconcile_every = Duration::from_millis(50);
+}
+
+/// Only the look after a start comes in time.
+fn seldom(config: &mut Config) {
+    config.reconcile_every = Duration::from_hours(10);
+}
+
+/// A watched repository of a forge, which is cloned from a real one.
+struct Place {
+    scene: Scene,
+    git: PathBuf,
+    _host: WebHost,
+}
+
+impl Place {
+    async fn new(kind: ForgeKind, change: fn(&mut Config)) -> Place {
+        let scene = Scene::new(kind, change).await;
+        let repos = scene.world.folder.path().join("repos");
+        let git = repository(&repos.join(format!("{REPO}.git")));
+        let host = WebHost::start(&repos, Manners::Open);
+        scene.fake.clones_from(&host.url(""));
+        scene.must(Method::POST, "forges", &scene.forge("codes", TOKEN)).await;
+        scene.must(Method::POST, "repos", &json!({"forge": "codes", "full_name": REPO})).await;
+        scene.must(Method::POST, WATCH, &Value::Null).await;
+        let place = Place { scene, git, _host: host };
+        place.until(PATH, |repo| repo["reconciled"]["at"].is_string()).await;
+        place
+    }
+
+    async fn until(&self, path: &str, want: impl Fn(&Value) -> bool) -> Value {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            let (status, body) = self.scene.ask(Method::GET, path, &Value::Null).await;
+            if status.is_success() && want(&body) {
+                return body;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{path} stays at {body}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// A look that began now has ended: two ends of looks later.
+    async fn looked(&self) -> String {
+        let mut last = self.scene.get(PATH).await["reconciled"]["at"].clone();
+        let mut outcome = String::new();
+        for _ in 0..2 {
+            let repo = self.until(PATH, |repo| repo["reconciled"]["at"] != last).await;
+            last = repo["reconciled"]["at"].clone();
+            repo["reconciled"]["outcome"].as_str().unwrap().clone_into(&mut outcome);
+        }
+        outcome
+    }
+
+    /// `event state: outcome` of all deliveries, oldest first, once each of them is settled.
+    async fn ledger(&self) -> Vec<String> {
+        let is_settled =
+            |page: &Value| page["items"].as_array().unwrap().iter().all(|row| row["state"] != "waiting");
+        let page = self.until("deliveries", is_settled).await;
+        let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+        let rows = page["items"].as_array().unwrap().iter().rev();
+        rows.map(|row| format!("{} {}: {}", text(row, "event"), text(row, "state"), text(row, "outcome")))
+            .collect()
+    }
+
+    /// `event branch status` of all builds, oldest first.
+    async fn builds(&self) -> Vec<String> {
+        let page = self.scene.get("builds").await;
+        let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+        let rows = page["items"].as_array().unwrap().iter().rev();
+        rows.map(|row| format!("{} {} {}", text(row, "event"), text(row, "branch"), text(row, "status")))
+            .collect()
+    }
+
+    /// A commit upon a branch; its id.
+    fn push(&self, branch: &str, message: &str) -> String {
+        git(&self.git, &["checkout", "-q", "--detach"]);
+        std::fs::write(self.git.join("file"), message).unwrap();
+        git(&self.git, &["add", "-A"]);
+        git(&self.git, &["commit", "-q", "-m", message]);
+        // In one step: a look sees the branch before it or after it.
+        git(&self.git, &["branch", "-q", "-f", branch, "HEAD"]);
+        git(&self.git, &["rev-parse", "HEAD"])
+    }
+
+    fn open(&self, number: u64, source: Option<u64>, branch: &str, commit: String) {
+        let (title, target) = ("A change".to_owned(), "main".to_owned());
+        self.scene.fake.open(REPO, Pull { number, title, source, branch: branch.to_owned(), commit, target });
+    }
+
+    /// The webhook of this comes after all.
+    async fn tell(&self, what: What, told: &Told) {
+        let webhook = Webhook::new(self.scene.fake.kind(), what, told).unwrap();
+        for status in self.scene.fake.tell(REPO, &webhook).await {
+            assert!((200..300).contains(&status), "{status}");
+        }
+    }
+}
+
+fn repository(path: &Path) -> PathBuf {
+    std::fs::create_dir_all(path).unwrap();
+    git(path, &["init", "-q", "-b", "main"]);
+    commit(path, &[("ocelot.yml", SMALL)]);
+    git(path, &["branch", "old"]);
+    path.to_owned()
+}
+
+#[tokio::test]
+async fn a_push_that_was_never_told_is_built_once() {
+    for kind in KINDS {
+        let place = Place::new(kind, often).await;
+        // What was there before anyone watched is of no interest.
+        assert_eq!(place.looked().await, "nothing is missing", "{kind}");
+        assert_eq!(place.builds().await, [""; 0]);
+
+        let first = place.push("main", "one");
+        place.until("builds/1", |build| build["commit"] == first.as_str()).await;
+        // A rule is a rule, and is asked once.
+        place.push("topic", "two [skip ci]");
+        place.looked().await;
+        let skipped = "reconcile skipped: the commit's message says not to build it";
+        assert_eq!(place.ledger().await, ["reconcile built: build 1", skipped], "{kind}");
+        assert_eq!(place.looked().await, "nothing is missing");
+        assert_eq!(place.ledger().await.len(), 2);
+        assert_eq!(place.builds().await, ["push main queued"], "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_forge_tells_late_has_its_build_already() {
+    let place = Place::new(ForgeKind::Github, often).await;
+    let commit = place.push("topic", "one");
+    place.looked().await;
+    assert_eq!(place.ledger().await, ["reconcile built: build 1"]);
+    let told = Told { name: "topic".into(), after: commit.clone(), ..Told::default() };
+    // It says that the branch was elsewhere before than what was seen.
+    place.tell(What::BranchPushed, &told).await;
+    assert_eq!(place.ledger().await[1..], ["push built: build 1, which is of the same commit"]);
+
+    place.open(3, Some(11), "topic", commit);
+    place.looked().await;
+    place.tell(What::PullRequestOpened, &told).await;
+    let same = "built: build 1, which is of the same commit";
+    assert_eq!(place.ledger().await[2..], [format!("reconcile {same}"), format!("pull_request {same}")]);
+    // Opened again it is built again: that was told of before.
+    place.tell(What::PullRequestReopened, &told).await;
+    assert_eq!(place.ledger().await[4..], ["pull_request built: build 2"]);
+}
+
+#[tokio::test]
+async fn a_push_while_no_server_was_there_is_found_after_the_start() {
+    let mut place = Place::new(ForgeKind::Gitlab, seldom).await;
+    let commit = place.push("main", "one");
+    place.scene = place.scene.restart().await;
+    place.until("builds", |page| page["items"][0]["commit"] == commit.as_str()).await;
+    assert_eq!(place.ledger().await, ["reconcile built: build 1"]);
+}
+
+#[tokio::test]
+async fn a_pull_request_that_was_never_told_is_built_and_one_of_a_fork_waits() {
+    for kind in KINDS {
+        let place = Place::new(kind, often).await;
+        let (own, fork) = (place.push("topic", "one"), place.push("theirs", "two"));
+        place.looked().await;
+        place.open(3, Some(11), "topic", own);
+        // The commit of a fork is in no branch here; most forges show it to those who know its id.
+        place.open(4, Some(99), "theirs", fork);
+        place.looked().await;
+        assert_eq!(place.ledger().await.len(), 4, "{kind}");
+        let mut builds = place.builds().await;
+        builds.sort();
+        let want = ["pull_request theirs blocked", "push theirs queued", "push topic queued"];
+        assert_eq!(builds, want, "{kind}");
+        let page = place.scene.get("builds").await;
+        let mut requests: Vec<_> = page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|build| build["pull_request"].as_u64())
+            .collect();
+        requests.sort_unstable();
+        assert_eq!(requests, [3, 4], "{kind}");
+        assert_eq!(place.looked().await, "nothing is missing");
+    }
+}
+
+#[tokio::test]
+async fn a_forge_that_is_away_hides_no_push_and_its_pull_requests_are_found_later() {
+    let place = Place::new(ForgeKind::Gitea, often).await;
+    place.scene.fake.set_down(true);
+    let commit = place.push("topic", "one");
+    place.open(3, Some(11), "topic", commit);
+    place.until("builds/1", |build| build["branch"] == "topic").await;
+    let said = place.looked().await;
+    assert!(said.starts_with("codes: "), "{said}");
+    assert!(place.scene.get("builds/1").await["pull_request"].is_null());
+    place.scene.fake.set_down(false);
+    place.until("builds/1", |build| build["pull_request"] == 3).await;
+    assert_eq!(place.builds().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_branch_that_went_without_a_word_takes_its_waiting_builds_along() {
+    let place = Place::new(ForgeKind::Github, often).await;
+    place.push("topic", "one");
+    place.until("builds/1", |build| build["status"] == "queued").await;
+    place.looked().await;
+    git(&place.git, &["branch", "-q", "-D", "topic"]);
+    place.until("builds/1", |build| build["status"] == "cancelled").await;
+    let gone = "reconcile ignored: branch topic was deleted; build 1 was cancelled";
+    assert_eq!(place.ledger().await[1..], [gone]);
+}
+
+#[tokio::test]
+async fn what_nobody_watches_is_not_looked_at() {
+    let place = Place::new(ForgeKind::Github, often).await;
+    place.scene.must(Method::DELETE, WATCH, &Value::Null).await;
+    assert!(place.scene.get(PATH).await["reconciled"].is_null());
+    // Watched again, what came in between is old.
+    place.push("main", "one");
+    place.scene.must(Method::POST, WATCH, &Value::Null).await;
+    place.until(PATH, |repo| repo["reconciled"]["at"].is_string()).await;
+    assert_eq!(place.looked().await, "nothing is missing");
+    assert_eq!(place.builds().await, [""; 0]);
+}

@@ -1,0 +1,166 @@
+//! What is known to be at forges, so that what they never told is found.
+//!
+//! A repository has a row here from when its forge began to tell of it. Looks come round as polls do: one server has each
+//! for a while. What a look finds goes into the ledger like a webhook (`deliveries.rs`), under a hook of its own name, which
+//! no address has.
+
+use std::time::Duration;
+
+use ocelot_model::RepoId;
+use sqlx::FromRow;
+
+use super::deliveries::hashed;
+use super::{Core, Tx};
+use crate::raw::{RepoRow, clean, from_json, maybe_time, to_json, us};
+use crate::times::{Heads, Known, Reconciled, Subject, Turn};
+use crate::{Repo, StoreError};
+
+#[derive(FromRow)]
+struct KnownRow {
+    heads: Option<String>,
+    pulls: Option<String>,
+    #[sqlx(flatten)]
+    repo: RepoRow,
+}
+
+impl Core {
+    /// Takes a repository whose look has come round for `time`.
+    pub(crate) async fn take_look(&self, time: Duration) -> Result<Option<(Repo, Known, Turn)>, StoreError> {
+        let mut tx = self.begin().await?;
+        let until = tx.now.saturating_add(us(time));
+        let now = tx.now;
+        let id: Option<i64> = sqlx::query_scalar(concat!(
+            "UPDATE reconciled SET next_at = $1 WHERE repo_id = (
+                 SELECT repo_id FROM reconciled WHERE next_at <= $2 ORDER BY next_at, repo_id LIMIT 1",
+            skip_locked!(),
+            ") RETURNING repo_id"
+        ))
+        .bind(until)
+        .bind(now)
+        .fetch_optional(tx.conn())
+        .await?;
+        let Some(id) = id else { return Ok(None) };
+        let row: Option<KnownRow> = sqlx::query_as(concat!(
+            "SELECT k.heads, k.pulls, ",
+            repo_columns!(),
+            " FROM reconciled k JOIN repos r ON r.id = k.repo_id JOIN forges f ON f.id = r.forge_id
+              WHERE k.repo_id = $1 AND NOT r.removing"
+        ))
+        .bind(id)
+        .fetch_optional(tx.conn())
+        .await?;
+        self.commit(tx).await?;
+        let Some(row) = row else { return Ok(None) };
+        let known = Known {
+            heads: row.heads.as_deref().map(from_json).transpose()?,
+            pulls: row.pulls.as_deref().map(from_json).transpose()?,
+        };
+        Ok(Some((row.repo.into_repo()?, known, Turn { id, until })))
+    }
+
+    /// The look is over. What is `None` in `known` stays as it was.
+    pub(crate) async fn finish_look(
+        &self,
+        turn: Turn,
+        known: &Known,
+        outcome: &str,
+        every: Duration,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let now = tx.now;
+        let json = |heads: &Option<Heads>| heads.as_ref().map(to_json).transpose();
+        let done = sqlx::query(
+            "UPDATE reconciled SET heads = COALESCE($1, heads), pulls = COALESCE($2, pulls), outcome = $3, last_at = $4,
+                    next_at = $5
+             WHERE repo_id = $6 AND next_at = $7",
+        )
+        .bind(json(&known.heads)?)
+        .bind(json(&known.pulls)?)
+        .bind(clean(outcome))
+        .bind(now)
+        .bind(now.saturating_add(uneven(us(every), now)))
+        .bind(turn.id)
+        .bind(turn.until)
+        .execute(tx.conn())
+        .await?;
+        if done.rows_affected() == 0 {
+            return Err(StoreError::Stale);
+        }
+        self.commit(tx).await
+    }
+
+    /// All come round at once: nobody listened for a while.
+    pub(crate) async fn look_at_all(&self) -> Result<(), StoreError> {
+        let now = self.now().await?;
+        sqlx::query("UPDATE reconciled SET next_at = $1 WHERE next_at > $1")
+            .bind(now)
+            .execute(&self.pools.write)
+            .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn find_reconciled(&self, repo: RepoId) -> Result<Option<Reconciled>, StoreError> {
+        let row: Option<(Option<i64>, Option<String>)> =
+            sqlx::query_as("SELECT last_at, outcome FROM reconciled WHERE repo_id = $1")
+                .bind(repo.0)
+                .fetch_optional(&self.pools.read)
+                .await?;
+        row.map(|(last_at, outcome)| Ok(Reconciled { last_at: maybe_time(last_at)?, outcome })).transpose()
+    }
+
+    /// Whether this commit, of which only the beginning may be known, has a build there or was told of, whatever came of it.
+    pub(crate) async fn is_told(
+        &self,
+        repo: RepoId,
+        of: Subject<'_>,
+        commit: &str,
+    ) -> Result<bool, StoreError> {
+        let (branch, request, subject) = match of {
+            Subject::Branch(name) => (clean(name), 0, format!("refs/heads/{name}")),
+            Subject::PullRequest(number) => (String::new(), number as i64, format!("pull/{number}")),
+        };
+        let found: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM builds
+                            WHERE repo_id = $1 AND ((branch = $2 AND trusted AND $3 = 0) OR pull_request = $3)
+                              AND substr(commit_id, 1, length($4)) = $4)
+                 OR EXISTS (SELECT 1 FROM delivery_parts
+                            WHERE repo_id = $1 AND subject_key = $5 AND after_id <> ''
+                              AND (substr(after_id, 1, length($4)) = $4 OR substr($4, 1, length(after_id)) = after_id))",
+        )
+        .bind(repo.0)
+        .bind(branch)
+        .bind(request)
+        .bind(commit)
+        .bind(hashed(&subject))
+        .fetch_one(&self.pools.read)
+        .await?;
+        Ok(found)
+    }
+}
+
+/// From now on it is looked at whether its forge tells of everything.
+pub(super) async fn begin(tx: &mut Tx, repo: RepoId) -> Result<(), StoreError> {
+    let now = tx.now;
+    sqlx::query("INSERT INTO reconciled (repo_id, next_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(repo.0)
+        .bind(now)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// A time up to a tenth longer or shorter, so that not all repositories of a forge are asked for at once.
+fn uneven(time: i64, seed: i64) -> i64 {
+    time + time / 1_000 * (seed.rem_euclid(201) - 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::uneven;
+
+    #[test]
+    fn looks_are_spread() {
+        let times: Vec<i64> = (0..201).map(|seed| uneven(1_000, seed)).collect();
+        assert_eq!((times.iter().min(), times.iter().max()), (Some(&900), Some(&1_100)));
+    }
+}
