@@ -3,15 +3,33 @@
 use ocelot_model::ForgeKind;
 use ocelot_testkit::forge::{Scene, Told};
 
-use super::world::{World, words};
+use super::world::{Database, World, words};
 use crate::room::{SMALL, git};
 
-const FORGES: [ForgeKind; 4] = [ForgeKind::Github, ForgeKind::Gitlab, ForgeKind::Bitbucket, ForgeKind::Gitea];
+both!(
+    a_push_becomes_a_build_whichever_forge_tells_of_it,
+    a_push_and_the_pull_request_from_there_make_one_build,
+    there_and_back_and_there_again_are_three_builds_and_copies_are_none,
+    what_the_rules_leave_out_says_which_rule,
+    a_pull_request_from_a_fork_waits_for_a_person,
+    tags_are_built_and_a_branch_that_is_gone_cancels_what_waits,
+    a_newer_push_cancels_older_builds_unless_the_file_says_otherwise,
+    a_merge_queue_is_answered_with_a_build,
+);
 
-#[tokio::test]
-async fn a_push_becomes_a_build_whichever_forge_tells_of_it() {
-    for kind in FORGES {
-        let world = World::of(kind, SMALL, |_| {}).await;
+/// All of them; with PostgreSQL the two that are most unlike, because it takes long.
+fn forges(database: Database) -> Vec<ForgeKind> {
+    match database {
+        Database::Sqlite => {
+            vec![ForgeKind::Github, ForgeKind::Gitlab, ForgeKind::Bitbucket, ForgeKind::Gitea]
+        }
+        Database::Postgres => vec![ForgeKind::Github, ForgeKind::Bitbucket],
+    }
+}
+
+async fn a_push_becomes_a_build_whichever_forge_tells_of_it(database: Database) {
+    for kind in forges(database) {
+        let world = World::of(database, kind, SMALL, |_| {}).await;
         let scene = Scene { name: "main".into(), after: world.head(), ..Scene::default() };
         let delivery = world.tell(Told::BranchPushed, &scene).await;
         assert_eq!(words(&delivery), "built: build 1", "{kind}");
@@ -24,13 +42,12 @@ async fn a_push_becomes_a_build_whichever_forge_tells_of_it() {
 
 /// The push and the pull request of one commit, in either order, of every forge; Bitbucket says only the beginning of
 /// the commit in the latter.
-#[tokio::test]
-async fn a_push_and_the_pull_request_from_there_make_one_build() {
-    for kind in FORGES {
+async fn a_push_and_the_pull_request_from_there_make_one_build(database: Database) {
+    for kind in forges(database) {
         for order in
             [[Told::BranchCreated, Told::PullRequestOpened], [Told::PullRequestOpened, Told::BranchCreated]]
         {
-            let world = World::of(kind, SMALL, |_| {}).await;
+            let world = World::of(database, kind, SMALL, |_| {}).await;
             let scene = Scene { after: world.commit_on("topic", "x"), ..Scene::default() };
             let first = world.tell(order[0], &scene).await;
             assert_eq!(words(&first), "built: build 1", "{kind} {order:?}");
@@ -46,9 +63,8 @@ async fn a_push_and_the_pull_request_from_there_make_one_build() {
     }
 }
 
-#[tokio::test]
-async fn there_and_back_and_there_again_are_three_builds_and_copies_are_none() {
-    let world = World::new().await;
+async fn there_and_back_and_there_again_are_three_builds_and_copies_are_none(database: Database) {
+    let world = World::new(database).await;
     let (a, b) = (world.head(), world.commit_on("topic", "b"));
     let push =
         |before: &str, after: &str| Scene { before: before.into(), after: after.into(), ..Scene::default() };
@@ -61,9 +77,8 @@ async fn there_and_back_and_there_again_are_three_builds_and_copies_are_none() {
     }
 }
 
-#[tokio::test]
-async fn what_the_rules_leave_out_says_which_rule() {
-    let world = World::of(ForgeKind::Github, &format!("branches: [main]\n{SMALL}"), |_| {}).await;
+async fn what_the_rules_leave_out_says_which_rule(database: Database) {
+    let world = World::of(database, ForgeKind::Github, &format!("branches: [main]\n{SMALL}"), |_| {}).await;
     let scene = |commit: String| Scene { after: commit, ..Scene::default() };
     let left_out = world.tell(Told::BranchCreated, &scene(world.commit_on("topic", "x"))).await;
     assert_eq!(words(&left_out), "skipped: `branches` in ocelot.yml leaves `topic` out");
@@ -86,9 +101,8 @@ async fn what_the_rules_leave_out_says_which_rule() {
     assert_eq!(world.get("/api/v1/builds/2").await["status"], "error");
 }
 
-#[tokio::test]
-async fn a_pull_request_from_a_fork_waits_for_a_person() {
-    let world = World::new().await;
+async fn a_pull_request_from_a_fork_waits_for_a_person(database: Database) {
+    let world = World::new(database).await;
     let scene = Scene { after: world.commit_on("topic", "x"), source: Some(99), ..Scene::default() };
     assert_eq!(words(&world.tell(Told::PullRequestOpened, &scene).await), "built: build 1");
     let build = world.get("/api/v1/builds/1").await;
@@ -105,10 +119,9 @@ async fn a_pull_request_from_a_fork_waits_for_a_person() {
     assert_eq!(world.get("/api/v1/builds/2").await["status"], "queued");
 }
 
-#[tokio::test]
-async fn tags_are_built_and_a_branch_that_is_gone_cancels_what_waits() {
-    for kind in FORGES {
-        let world = World::of(kind, SMALL, |_| {}).await;
+async fn tags_are_built_and_a_branch_that_is_gone_cancels_what_waits(database: Database) {
+    for kind in forges(database) {
+        let world = World::of(database, kind, SMALL, |_| {}).await;
         let scene = Scene { after: world.head(), ..Scene::default() };
         let tag = Scene { name: "v1".into(), ..scene.clone() };
         assert_eq!(words(&world.tell(Told::TagCreated, &tag).await), "built: build 1", "{kind}");
@@ -122,10 +135,9 @@ async fn tags_are_built_and_a_branch_that_is_gone_cancels_what_waits() {
     }
 }
 
-#[tokio::test]
-async fn a_newer_push_cancels_older_builds_unless_the_file_says_otherwise() {
+async fn a_newer_push_cancels_older_builds_unless_the_file_says_otherwise(database: Database) {
     for (line, status) in [("", "cancelled"), ("cancel_superseded: false\n", "queued")] {
-        let world = World::of(ForgeKind::Github, &format!("{line}{SMALL}"), |_| {}).await;
+        let world = World::of(database, ForgeKind::Github, &format!("{line}{SMALL}"), |_| {}).await;
         let first = Scene { after: world.commit_on("topic", "a"), ..Scene::default() };
         world.tell(Told::BranchCreated, &first).await;
         let before = first.after.clone();
@@ -136,9 +148,8 @@ async fn a_newer_push_cancels_older_builds_unless_the_file_says_otherwise() {
     }
 }
 
-#[tokio::test]
-async fn a_merge_queue_is_answered_with_a_build() {
-    let world = World::new().await;
+async fn a_merge_queue_is_answered_with_a_build(database: Database) {
+    let world = World::new(database).await;
     let scene = Scene { after: world.head(), ..Scene::default() };
     assert_eq!(words(&world.tell(Told::MergeGroupWanted, &scene).await), "built: build 1");
     let gone = words(&world.tell(Told::MergeGroupGone, &scene).await);

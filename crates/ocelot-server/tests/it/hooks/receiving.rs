@@ -4,16 +4,26 @@ use ocelot_model::ForgeKind;
 use ocelot_testkit::forge::{Scene, Told, Webhook, sign};
 use reqwest::StatusCode;
 
-use super::world::{FORGE_SECRET, World, add, repository, unique, words};
+use super::world::{Database, FORGE_SECRET, World, add, repository, unique, words};
 use crate::room::{SMALL, answer};
+
+both!(
+    what_is_not_rightly_signed_is_refused_and_leaves_nothing,
+    the_secret_of_one_repository_says_nothing_about_another,
+    bad_bodies_are_refused_and_strange_ones_are_kept,
+    the_same_name_with_another_body_builds_nothing,
+    a_branch_with_a_wicked_name_is_a_name,
+    whatever_is_replayed_ten_times_at_once_makes_no_further_build,
+    one_that_failed_is_healed_by_a_replay,
+    a_hundred_copies_at_once_make_one_build,
+);
 
 fn push(world: &World) -> Webhook {
     world.webhook(Told::BranchPushed, &Scene { name: "main".into(), after: world.head(), ..Scene::default() })
 }
 
-#[tokio::test]
-async fn what_is_not_rightly_signed_is_refused_and_leaves_nothing() {
-    let world = World::new().await;
+async fn what_is_not_rightly_signed_is_refused_and_leaves_nothing(database: Database) {
+    let world = World::new(database).await;
     let webhook = push(&world);
     let path = world.hook_path();
     let plain =
@@ -48,9 +58,8 @@ async fn what_is_not_rightly_signed_is_refused_and_leaves_nothing() {
     assert_eq!(world.send(&webhook).await.0, StatusCode::ACCEPTED);
 }
 
-#[tokio::test]
-async fn the_secret_of_one_repository_says_nothing_about_another() {
-    let world = World::new().await;
+async fn the_secret_of_one_repository_says_nothing_about_another(database: Database) {
+    let world = World::new(database).await;
     let git = repository(world.folder.path(), "other", SMALL);
     add(&world.server, world.kind, ("acme", "other"), "12".into(), &git).await;
     let after = crate::room::git(&git, &["rev-parse", "HEAD"]);
@@ -67,9 +76,8 @@ async fn the_secret_of_one_repository_says_nothing_about_another() {
     assert_eq!((status, &body["state"]), (StatusCode::OK, &"ignored".into()));
 }
 
-#[tokio::test]
-async fn bad_bodies_are_refused_and_strange_ones_are_kept() {
-    let world = World::new().await;
+async fn bad_bodies_are_refused_and_strange_ones_are_kept(database: Database) {
+    let world = World::new(database).await;
     let good = push(&world);
     let with = |body: String| Webhook { body: body.into_bytes(), delivery: unique(), ..good.clone() };
     let text = String::from_utf8(good.body.clone()).unwrap();
@@ -87,9 +95,8 @@ async fn bad_bodies_are_refused_and_strange_ones_are_kept() {
     }
 }
 
-#[tokio::test]
-async fn the_same_name_with_another_body_builds_nothing() {
-    let world = World::new().await;
+async fn the_same_name_with_another_body_builds_nothing(database: Database) {
+    let world = World::new(database).await;
     let first = push(&world);
     let (_, body) = world.send(&first).await;
     world.settled(&body).await;
@@ -102,9 +109,8 @@ async fn the_same_name_with_another_body_builds_nothing() {
     assert_eq!(world.builds().await.len(), 1);
 }
 
-#[tokio::test]
-async fn a_branch_with_a_wicked_name_is_a_name() {
-    let world = World::new().await;
+async fn a_branch_with_a_wicked_name_is_a_name(database: Database) {
+    let world = World::new(database).await;
     let name = "--upload-pack=touch${IFS}marker";
     let scene = Scene { name: name.into(), after: world.head(), ..Scene::default() };
     assert_eq!(words(&world.tell(Told::BranchCreated, &scene).await), "built: build 1");
@@ -112,9 +118,8 @@ async fn a_branch_with_a_wicked_name_is_a_name() {
     assert!(!world.git.join("marker").exists() && !std::path::Path::new("marker").exists());
 }
 
-#[tokio::test]
-async fn whatever_is_replayed_ten_times_at_once_makes_no_further_build() {
-    let world = World::new().await;
+async fn whatever_is_replayed_ten_times_at_once_makes_no_further_build(database: Database) {
+    let world = World::new(database).await;
     for (name, message) in [("main", "a"), ("topic", "b"), ("topic", "c [skip ci]")] {
         let scene = Scene { name: name.into(), after: world.commit_on(name, message), ..Scene::default() };
         world.tell(Told::BranchPushed, &scene).await;
@@ -135,9 +140,8 @@ async fn whatever_is_replayed_ten_times_at_once_makes_no_further_build() {
     assert_eq!(world.builds().await.len(), before);
 }
 
-#[tokio::test]
-async fn one_that_failed_is_healed_by_a_replay() {
-    let world = World::new().await;
+async fn one_that_failed_is_healed_by_a_replay(database: Database) {
+    let world = World::new(database).await;
     let scene = Scene { name: "main".into(), after: world.head(), ..Scene::default() };
     let away = world.git.with_extension("away");
     std::fs::rename(&world.git, &away).unwrap();
@@ -149,9 +153,8 @@ async fn one_that_failed_is_healed_by_a_replay() {
     assert_eq!(words(&world.settled(&body).await), "built: build 1");
 }
 
-#[tokio::test]
-async fn a_hundred_copies_at_once_make_one_build() {
-    let world = World::new().await;
+async fn a_hundred_copies_at_once_make_one_build(database: Database) {
+    let world = World::new(database).await;
     let one = push(&world);
     let sent = (0..100).map(|n| {
         let delivery = if n % 2 == 0 { one.delivery.clone() } else { unique() };

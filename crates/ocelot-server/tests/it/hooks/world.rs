@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ocelot_model::ForgeKind;
-use ocelot_server::{Config, Server};
+use ocelot_server::{Config, LogPlace, LogStoreOptions, Server};
 use ocelot_store::{Hook, NewForge, NewRepo, Repo};
+use ocelot_testkit::Postgres;
 use ocelot_testkit::forge::{Scene, Told, Webhook};
 use reqwest::{RequestBuilder, StatusCode};
 use secrecy::ExposeSecret as _;
@@ -18,7 +19,14 @@ use crate::room::{SMALL, answer, commit, config, git};
 /// What the forge signs with when it sends for all of its repositories.
 pub(super) const FORGE_SECRET: &str = "the-forge-s-own";
 /// Longest wait for something that must come.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// What a server keeps its state in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Database {
+    Sqlite,
+    Postgres,
+}
 
 pub(super) struct World {
     pub(super) kind: ForgeKind,
@@ -28,18 +36,26 @@ pub(super) struct World {
     pub(super) hook: Hook,
     pub(super) git: PathBuf,
     pub(super) folder: TempDir,
+    config: Config,
 }
 
 impl World {
-    pub(super) async fn new() -> World {
-        World::of(ForgeKind::Github, SMALL, |_| {}).await
+    pub(super) async fn new(database: Database) -> World {
+        World::of(database, ForgeKind::Github, SMALL, |_| {}).await
     }
 
     /// A forge of this kind, a repository with this file, and other options.
-    pub(super) async fn of(kind: ForgeKind, yml: &str, change: fn(&mut Config)) -> World {
+    pub(super) async fn of(database: Database, kind: ForgeKind, yml: &str, change: fn(&mut Config)) -> World {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config(folder.path());
+        if database == Database::Postgres {
+            let made = tokio::task::spawn_blocking(|| Postgres::shared().database());
+            config.database_url = made.await.unwrap();
+            let place = LogPlace::below(folder.path()).shared();
+            config.log_store = LogStoreOptions { place: Some(place), ..LogStoreOptions::default() };
+        }
         change(&mut config);
+        let again = config.clone();
         let server = ocelot_server::start(config).await.unwrap();
         let store = &server.app().store;
         let forge = NewForge {
@@ -55,7 +71,16 @@ impl World {
         let repo = add(&server, kind, ("acme", "app"), remote_id(kind, 11), &git).await;
         let hook = store.make_hook(repo.id).await.unwrap();
         let admin = std::fs::read_to_string(folder.path().join("admin-token")).unwrap().trim().to_owned();
-        World { kind, server, client: reqwest::Client::new(), admin, hook, git, folder }
+        World { kind, server, client: reqwest::Client::new(), admin, hook, git, folder, config: again }
+    }
+
+    /// Another server on the same database, with a folder of its own.
+    pub(super) async fn second(&self) -> Server {
+        let data = self.folder.path().join("second");
+        std::fs::create_dir_all(&data).unwrap();
+        let key_file = Some(self.config.key_file.clone().unwrap_or(self.folder.path().join("secret-key")));
+        let config = Config { data, key_file, ..self.config.clone() };
+        ocelot_server::start(config).await.unwrap()
     }
 
     pub(super) fn url(&self, path: &str) -> String {
