@@ -257,6 +257,14 @@ impl Forge {
         each!(self, forge => forge.pull_requests(repo).await)
     }
 
+    /// The files that a pull request changes; of a renamed file both the old and the new one.
+    pub async fn pull_request_files(&self, repo: &str, number: u64) -> Result<Listing<String>> {
+        match each!(self, forge => forge.pull_request_files(repo, number).await) {
+            Err(ApiError::TooLarge) => Ok(Listing { items: Vec::new(), cut: true }),
+            other => other,
+        }
+    }
+
     /// Shows a status at a commit, in place of an earlier one of the same context.
     pub async fn set_status(&self, repo: &str, status: CommitStatus<'_>) -> Result<()> {
         each!(self, forge => forge.set_status(repo, status).await)

@@ -1,6 +1,7 @@
 //! Webhooks as they are stored, and what became of them.
 
 use jiff::Timestamp;
+use ocelot_model::build::Change;
 use ocelot_model::delivery::Part;
 use ocelot_model::{BuildNumber, DeliveryId, DeliveryState, ForgeId, ForgeKind, RepoId};
 
@@ -106,20 +107,16 @@ pub struct Cause {
     pub supersedes: bool,
 }
 
-/// Builds of what.
-#[derive(Debug, Clone, Copy)]
-pub enum Older<'a> {
-    /// A branch or tag of the repository itself.
-    Branch(&'a str),
-    /// A pull request from elsewhere.
-    PullRequest(u64),
-}
-
 /// What came of a part that asked for a build.
 #[derive(Debug)]
 pub enum Arrived {
-    /// This build.
-    Made(Box<BuildDetail>),
+    /// A build.
+    Made {
+        /// This one.
+        build: Box<BuildDetail>,
+        /// The older ones that it cancelled, and what changed in each.
+        superseded: Vec<(BuildNumber, Vec<Change>)>,
+    },
     /// No further one.
     Settled(DeliveryState, String),
 }

@@ -842,15 +842,9 @@ impl Store {
         each_again!(self, core => core.arrive(build, cause))
     }
 
-    /// Builds that webhooks made, that are not over, and that nobody has cancelled yet: with `below` those before this
-    /// one, else those of which nothing has begun.
-    pub async fn open_builds(
-        &self,
-        repo: RepoId,
-        of: Older<'_>,
-        below: Option<BuildNumber>,
-    ) -> Result<Vec<BuildNumber>, StoreError> {
-        each!(self, core => core.open_builds(repo, of, below).await)
+    /// Builds of a branch or tag that webhooks made, of which nothing has begun, and that nobody has cancelled yet.
+    pub async fn waiting_builds(&self, repo: RepoId, branch: &str) -> Result<Vec<BuildNumber>, StoreError> {
+        each!(self, core => core.waiting_builds(repo, branch).await)
     }
 
     // ledger.rs

@@ -150,6 +150,13 @@ struct Right {
     permission: String,
 }
 
+/// Old and new path, once when they are the same.
+fn paths(diff: Diff) -> impl Iterator<Item = String> {
+    let (old, new) = (diff.old.map(|side| side.path), diff.new.map(|side| side.path));
+    let old = old.filter(|old| new.as_ref() != Some(old));
+    old.into_iter().chain(new)
+}
+
 impl Bitbucket {
     fn at(&self, repo: &str, path: &[&str], query: &[(&str, &str)]) -> Place {
         let (workspace, name) = repo.split_once('/').unwrap_or((repo, ""));
@@ -222,11 +229,7 @@ impl Bitbucket {
             messages: commits.items.iter().map(|commit| message(&commit.message)).collect(),
             cut: files.cut || commits.cut,
         };
-        for diff in files.items {
-            let (old, new) = (diff.old.map(|side| side.path), diff.new.map(|side| side.path));
-            let old = old.filter(|old| new.as_ref() != Some(old));
-            changes.files.extend(old.into_iter().chain(new));
-        }
+        changes.files.extend(files.items.into_iter().flat_map(paths));
         Ok(changes)
     }
 
@@ -243,6 +246,12 @@ impl Bitbucket {
         let items: Vec<_> =
             found.items.into_iter().filter_map(|pull| pull.checked(repo.clone()).ok()).collect();
         Ok(Listing { cut: found.cut || items.len() < count, items })
+    }
+
+    pub(crate) async fn pull_request_files(&self, repo: &str, number: u64) -> Result<Listing<String>> {
+        let place = self.at(repo, &["pullrequests", &number.to_string(), "diffstat"], &[PAGE]);
+        let found = self.list::<Diff>(place).await?;
+        Ok(Listing { items: found.items.into_iter().flat_map(paths).collect(), cut: found.cut })
     }
 
     pub(crate) async fn set_status(&self, repo: &str, status: CommitStatus<'_>) -> Result<()> {

@@ -66,6 +66,7 @@ struct Message {
 #[derive(Deserialize)]
 struct File {
     filename: String,
+    previous_filename: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -185,6 +186,19 @@ impl Gitea {
         let count = all.len();
         let items: Vec<_> = all.into_iter().filter_map(|pull| pull.checked(repo.clone()).ok()).collect();
         Ok(Listing { cut: is_more || items.len() < count, items })
+    }
+
+    pub(crate) async fn pull_request_files(&self, repo: &str, number: u64) -> Result<Listing<String>> {
+        let place = self.at(repo, &["pulls", &number.to_string(), "files"], &[PAGE]);
+        let mut items = Vec::new();
+        let cut = self
+            .0
+            .pages(&place, |page: Vec<File>| {
+                let names = page.into_iter().flat_map(|file| [Some(file.filename), file.previous_filename]);
+                items.extend(names.flatten());
+            })
+            .await?;
+        Ok(Listing { items, cut })
     }
 
     pub(crate) async fn set_status(&self, repo: &str, status: CommitStatus<'_>) -> Result<()> {

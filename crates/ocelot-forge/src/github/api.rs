@@ -20,6 +20,8 @@ use crate::payload::message;
 
 /// GitHub lists no more files between two commits.
 const FILES_MAX: usize = 300;
+/// And no more of a pull request.
+const PULL_FILES_MAX: usize = 3000;
 const DESCRIPTION_MAX: usize = 140;
 const EVENTS: [&str; 3] = ["push", "pull_request", "merge_group"];
 
@@ -207,6 +209,21 @@ impl Github {
         let count = all.len();
         let items: Vec<_> = all.into_iter().filter_map(|pull| pull.checked(repo.clone()).ok()).collect();
         Ok(Listing { cut: is_more || items.len() < count, items })
+    }
+
+    pub(crate) async fn pull_request_files(&self, repo: &str, number: u64) -> Result<Listing<String>> {
+        let place = self.at(repo, &["pulls", &number.to_string(), "files"], &[("per_page", "100")]);
+        let mut items = Vec::new();
+        let mut count = 0;
+        let is_more = self
+            .0
+            .pages(&place, |page: Vec<File>| {
+                count += page.len();
+                let names = page.into_iter().flat_map(|file| [Some(file.filename), file.previous_filename]);
+                items.extend(names.flatten());
+            })
+            .await?;
+        Ok(Listing { items, cut: is_more || count >= PULL_FILES_MAX })
     }
 
     pub(crate) async fn set_status(&self, repo: &str, status: CommitStatus<'_>) -> Result<()> {

@@ -138,6 +138,12 @@ struct Member {
     state: Option<String>,
 }
 
+/// Old and new path, once when they are the same.
+fn paths(diff: Diff) -> impl Iterator<Item = String> {
+    let old = Some(diff.old_path).filter(|old| *old != diff.new_path);
+    old.into_iter().chain([diff.new_path])
+}
+
 impl Gitlab {
     fn at(&self, repo: &str, path: &[&str], query: &[(&str, &str)]) -> Place {
         let mut all = vec!["projects", repo];
@@ -192,12 +198,7 @@ impl Gitlab {
             messages: found.commits.iter().map(|commit| message(&commit.message)).collect(),
             files: Vec::new(),
         };
-        for diff in found.diffs {
-            if diff.old_path != diff.new_path {
-                changes.files.push(diff.old_path);
-            }
-            changes.files.push(diff.new_path);
-        }
+        changes.files.extend(found.diffs.into_iter().flat_map(paths));
         Ok(changes)
     }
 
@@ -220,6 +221,14 @@ impl Gitlab {
         let count = all.len();
         let items: Vec<_> = all.into_iter().filter_map(|one| one.checked(repo.clone()).ok()).collect();
         Ok(Listing { cut: is_more || items.len() < count, items })
+    }
+
+    pub(crate) async fn pull_request_files(&self, repo: &str, number: u64) -> Result<Listing<String>> {
+        let place = self.at(repo, &["merge_requests", &number.to_string(), "diffs"], &[PAGE]);
+        let mut items = Vec::new();
+        let cut =
+            self.0.pages(&place, |page: Vec<Diff>| items.extend(page.into_iter().flat_map(paths))).await?;
+        Ok(Listing { items, cut })
     }
 
     pub(crate) async fn set_status(&self, repo: &str, status: CommitStatus<'_>) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ocelot_forge::{Access, Changes, CommitStatus, Forge, NewWebhook, Permission, Settings};
+use ocelot_forge::{Access, ApiError, Changes, CommitStatus, Forge, NewWebhook, Permission, Settings};
 use ocelot_model::event::CommitId;
 use ocelot_model::forge::{Account, RemoteName};
 use ocelot_model::{ForgeKind, RemoteId, Status};
@@ -129,6 +129,34 @@ async fn files_and_messages_between_two_commits() {
         let words = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
         let (files, messages) = (words(&["a", "b", "new", "old"]), words(&["three", "two\n\nmore"]));
         assert_eq!(changes, Changes { files, messages, cut: false }, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn the_files_of_a_pull_request() {
+    for kind in FORGES {
+        let (fake, forge) = start(kind).await;
+        fake.pages_of(2);
+        let base =
+            fake.commit(REPO, "main", "one", &[("a", Some("1")), ("b", Some("2")), ("old", Some("3"))]);
+        fake.branch(REPO, "topic", &base);
+        fake.commit(REPO, "main", "elsewhere", &[("c", Some("1"))]);
+        let commit = fake.commit(
+            REPO,
+            "topic",
+            "two",
+            &[("a", Some("11")), ("b", None), ("old", None), ("new", Some("3"))],
+        );
+        let (title, branch, target) = ("A change".into(), "topic".into(), "main".into());
+        fake.open(REPO, Pull { number: 3, title, source: Some(12), branch, commit, target });
+        let mut files = forge.pull_request_files(REPO, 3).await.unwrap();
+        files.items.sort();
+        assert_eq!(
+            (files.items, files.cut),
+            (["a", "b", "new", "old"].map(str::to_owned).to_vec(), false),
+            "{kind}"
+        );
+        assert!(matches!(forge.pull_request_files(REPO, 4).await, Err(ApiError::NotFound(_))), "{kind}");
     }
 }
 

@@ -7,6 +7,7 @@ use ocelot_store::{BuildFilter, Repo, StoreError};
 use super::clone;
 use super::trigger::TriggerError;
 use crate::App;
+use crate::forges;
 
 /// The files that differ from the branch's last passed build. That they cannot be told fails no build.
 pub(super) async fn since_it_passed(
@@ -55,6 +56,18 @@ pub(super) async fn between(app: &App, repo: &Repo, before: &str, commit: &str) 
             tracing::warn!(repo = %repo.name, %error, "the changed files of {commit} cannot be told");
             let short = before.get(..12).unwrap_or(before);
             Files::unknown(format!("{short}, where the branch was, cannot be compared: {error}"))
+        }
+    }
+}
+
+/// The files of a pull request, as its forge lists them.
+pub(super) async fn of_pull_request(app: &App, repo: &Repo, number: u64) -> Files {
+    match forges::changed_files(app, repo, number).await {
+        Ok((paths, false)) => Files::these(paths),
+        Ok((_, true)) => Files::unknown(format!("pull request {number} has more files than the forge lists")),
+        Err(error) => {
+            tracing::warn!(repo = %repo.name, %error, "the changed files of pull request {number} cannot be told");
+            Files::unknown(format!("the files of pull request {number} are not known: {error}"))
         }
     }
 }

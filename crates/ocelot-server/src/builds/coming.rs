@@ -5,10 +5,11 @@ use ocelot_model::event::{
 };
 use ocelot_model::forge::Account;
 use ocelot_model::{Approvals, Event, EventKind, Trust};
-use ocelot_store::Older;
+
+use super::plan::Origin;
 
 /// What a part of a webhook asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Wish {
     /// A build.
     Build(Box<Coming>),
@@ -17,37 +18,14 @@ pub(super) enum Wish {
 }
 
 /// A commit that came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Coming {
-    pub(super) event: EventKind,
-    /// The branch that it is on, or the tag.
-    pub(super) branch: String,
-    /// The name that `branches` is about: of a pull request the branch that it goes to.
-    pub(super) goes_to: String,
     pub(super) commit: CommitId,
-    /// Where the branch was before, when it was there.
-    pub(super) before: Option<CommitId>,
-    pub(super) tag: Option<String>,
-    pub(super) pull_request: Option<u64>,
-    /// Title of the pull request.
-    pub(super) title: String,
-    /// The forge's number of who wrote it.
-    pub(super) author_id: String,
-    /// Name of who sent it.
-    pub(super) sender: String,
-    pub(super) trust: Trust,
+    /// Where a pull request comes from, in the forge's words.
+    pub(super) source: Option<String>,
     /// A pull request whose newest build is of this commit needs no further one.
     pub(super) again_is_same: bool,
-}
-
-impl Coming {
-    /// Which builds are older ones of the same: of a pull request from elsewhere the branch's name says nothing.
-    pub(super) fn older(&self) -> Older<'_> {
-        match self.pull_request {
-            Some(number) if !self.trust.origin.is_trusted() => Older::PullRequest(number),
-            Some(_) | None => Older::Branch(&self.branch),
-        }
-    }
+    pub(super) origin: Origin,
 }
 
 /// What the part at this place asks for, in a repository with this setting.
@@ -81,37 +59,30 @@ fn of_ref(change: &RefChange, sender: Option<&Account>) -> Wish {
             return Wish::Stop { why: format!("{what} {branch} was deleted"), branch };
         }
     };
-    Wish::Build(Box::new(Coming {
-        event,
-        goes_to: branch.clone(),
-        branch,
-        commit,
+    let origin = Origin {
         before,
         tag,
-        pull_request: None,
-        title: String::new(),
         author_id: id(sender),
-        sender: name(sender),
-        trust: Trust::own(),
-        again_is_same: false,
-    }))
+        ..Origin::new(event, &branch, name(sender), Trust::own())
+    };
+    Wish::Build(Box::new(Coming { commit, source: None, again_is_same: false, origin }))
 }
 
 fn of_pull_request(event: &PullRequestEvent, approvals: Approvals) -> Wish {
     let request = &event.pull_request;
-    Wish::Build(Box::new(Coming {
-        event: EventKind::PullRequest,
-        branch: request.source_branch.clone(),
-        goes_to: request.target_branch.clone(),
-        commit: request.commit.clone(),
-        before: None,
-        tag: None,
+    let (branch, trust) = (&request.source_branch, Trust::of(request, approvals));
+    let origin = Origin {
+        goes_to: Some(request.target_branch.clone()),
         pull_request: Some(request.number),
         title: request.title.clone(),
         author_id: id(request.author.as_ref()),
-        sender: name(event.sender.as_ref()),
-        trust: Trust::of(request, approvals),
+        ..Origin::new(EventKind::PullRequest, branch, name(event.sender.as_ref()), trust)
+    };
+    Wish::Build(Box::new(Coming {
+        commit: request.commit.clone(),
+        source: request.source.as_ref().map(|source| source.full_name.clone()),
         again_is_same: event.action == PullRequestAction::Updated,
+        origin,
     }))
 }
 
@@ -120,18 +91,11 @@ fn of_merge_group(group: &MergeGroup) -> Wish {
         let why = format!("the merge queue does not want {} any more", group.branch);
         return Wish::Stop { branch: group.branch.clone(), why };
     }
-    Wish::Build(Box::new(Coming {
-        event: EventKind::PullRequest,
-        branch: group.branch.clone(),
-        goes_to: group.target_branch.clone(),
-        commit: group.commit.clone(),
-        before: None,
-        tag: None,
-        pull_request: None,
-        title: String::new(),
-        author_id: id(group.sender.as_ref()),
-        sender: name(group.sender.as_ref()),
-        trust: Trust::own(),
-        again_is_same: false,
-    }))
+    let sender = group.sender.as_ref();
+    let origin = Origin {
+        goes_to: Some(group.target_branch.clone()),
+        author_id: id(sender),
+        ..Origin::new(EventKind::PullRequest, &group.branch, name(sender), Trust::own())
+    };
+    Wish::Build(Box::new(Coming { commit: group.commit.clone(), source: None, again_is_same: false, origin }))
 }

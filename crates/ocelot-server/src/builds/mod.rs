@@ -16,6 +16,7 @@ pub mod fence;
 pub(crate) mod inbox;
 pub(crate) mod insight;
 pub(crate) mod passes;
+pub mod plan;
 pub(crate) mod reconcile;
 pub mod retry;
 pub(crate) mod secrets;

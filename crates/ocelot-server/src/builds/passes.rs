@@ -10,7 +10,8 @@ use ocelot_store::{Due, Joined, Pass, PassTurn, StoreError, crash};
 use super::arrive::cancel;
 use super::clone;
 use super::times::heals;
-use super::trigger::{self, FILE, Origin, TriggerError};
+use super::plan::{FILE, Origin};
+use super::trigger::{self, TriggerError};
 use crate::App;
 
 /// One whose server has died is taken up again after so long.
@@ -65,9 +66,9 @@ async fn build(app: &App, pass: &Pass, turn: PassTurn) -> Result<(), TriggerErro
     let origin = Origin {
         upstream: vec![alias.clone()],
         due: Some(Due::Pass(turn)),
-        ..Origin::new(EventKind::Subscription, format!("subscription {alias}"), Trust::own())
+        ..Origin::new(EventKind::Subscription, branch, format!("subscription {alias}"), Trust::own())
     };
-    let made = trigger::from_snapshot(app, repo, branch, &commit, snapshot, origin).await?;
+    let made = trigger::from_snapshot(app, repo, &commit, snapshot, origin).await?;
     crash::point("pass-built");
     cancel(app, &outdated, &format!("superseded by build {}", made.build.number)).await?;
     Ok(())

@@ -11,7 +11,7 @@ use ocelot_model::event::{
 };
 use ocelot_model::forge::{RemoteId, RemoteName};
 use ocelot_model::{DeliveryId, Event};
-use ocelot_store::{Heads, Known, NewDelivery, Older, RECONCILE, Repo, StoreError, Subject, Turn};
+use ocelot_store::{Heads, Known, NewDelivery, RECONCILE, Repo, StoreError, Subject, Turn};
 use sha2::{Digest as _, Sha256};
 
 use super::clone;
@@ -56,7 +56,7 @@ async fn branches(
     let mut now = known.clone();
     for (branch, before) in known.iter().filter(|(branch, _)| !found.contains_key(*branch)) {
         now.remove(branch);
-        if !app.store.open_builds(repo.id, Older::Branch(branch), None).await?.is_empty() {
+        if !app.store.waiting_builds(repo.id, branch).await?.is_empty() {
             let before = CommitId::new(before);
             said.told.push(tell(app, repo, &moved(repo, branch, Change::Deleted { before })).await?);
         }

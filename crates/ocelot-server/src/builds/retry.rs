@@ -9,7 +9,8 @@ use ocelot_store::{Build, BuildDetail, Job, NewBuild, Plan};
 
 use super::approve::may_approve;
 use super::name_of;
-use super::trigger::{self, Origin, TriggerError};
+use super::plan::{self, Origin};
+use super::trigger::{self, TriggerError};
 use crate::App;
 
 /// Does a build that is over again. With `failed`, jobs that passed are carried over.
@@ -32,9 +33,11 @@ pub async fn retry(
             retry_of: Some(number),
             force: true,
             upstream: follows.into_values().map(|upstream| upstream.alias).collect(),
-            ..Origin::new(EventKind::Retry, name_of(actor), trust(build, actor))
+            pull_request: build.pull_request,
+            tag: build.tag.clone(),
+            ..Origin::new(EventKind::Retry, &build.branch, name_of(actor), trust(build, actor))
         };
-        return trigger::from_commit(app, &build.repo, &build.branch, &build.commit, origin).await;
+        return trigger::from_commit(app, &build.repo, &build.commit, origin).await;
     }
     if failed && old.jobs.iter().all(|job| job.status == Status::Passed) {
         return Err(TriggerError::State(format!(
@@ -71,7 +74,7 @@ fn trust(old: &Build, actor: &Actor) -> Trust {
 
 fn again(job: &Job, failed: bool) -> (ocelot_model::pipeline::Job, Status) {
     // What was decided about its stages holds for this build too.
-    let (spec, status) = trigger::begin(job.spec.clone());
+    let (spec, status) = plan::begin(job.spec.clone());
     let status = if failed && job.status == Status::Passed { Status::Passed } else { status };
     (spec, status)
 }

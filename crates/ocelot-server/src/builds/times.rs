@@ -9,7 +9,8 @@ use ocelot_model::{BuildNumber, EventKind, Trust};
 use ocelot_store::{BuildFilter, Due, Heads, Poll, Repo, Schedule, StoreError, Turn};
 
 use super::clone;
-use super::trigger::{self, Origin, TriggerError};
+use super::plan::Origin;
+use super::trigger::{self, TriggerError};
 use crate::App;
 
 /// Builds of one look; the rest waits for the next one.
@@ -53,8 +54,9 @@ async fn compare(app: &App, poll: &Poll, turn: Turn, found: Heads) -> Result<(He
             break;
         }
         let due = Due::Poll { turn, before: before.cloned() };
-        let origin = Origin { due: Some(due), ..Origin::new(EventKind::Poll, "poll", Trust::own()) };
-        match trigger::from_commit(app, &poll.repo, &branch, &commit, origin).await {
+        let origin = Origin::new(EventKind::Poll, &branch, "poll", Trust::own());
+        let origin = Origin { due: Some(due), ..origin };
+        match trigger::from_commit(app, &poll.repo, &commit, origin).await {
             Ok(build) => said.builds.push(build.build.number),
             Err(TriggerError::Store(error)) => return Err(error),
             Err(error) => {
@@ -113,9 +115,9 @@ pub(crate) async fn scheduled(app: &App, schedule: &Schedule, turn: Turn) -> Res
     let repo = &schedule.repo;
     let branch = schedule.branch.as_deref().unwrap_or(&repo.default_branch);
     let actor = format!("schedule {}", schedule.id);
-    let origin =
-        Origin { due: Some(Due::Schedule(turn)), ..Origin::new(EventKind::Schedule, actor, Trust::own()) };
-    match trigger::from_head(app, repo, branch, origin).await {
+    let origin = Origin::new(EventKind::Schedule, branch, actor, Trust::own());
+    let origin = Origin { due: Some(Due::Schedule(turn)), ..origin };
+    match trigger::from_head(app, repo, origin).await {
         Ok(_) => Ok(()),
         Err(TriggerError::Store(error)) => Err(error),
         Err(error) => app.store.settle_schedule(turn, &error.to_string(), !heals(&error)).await,
@@ -138,7 +140,7 @@ pub(super) fn heals(error: &TriggerError) -> bool {
             | GitError::NoCommit { .. }
             | GitError::TooLarge(_) => false,
         },
-        TriggerError::Store(_) => true,
+        TriggerError::Store(_) | TriggerError::Forge(_) => true,
         TriggerError::Unsupported(_)
         | TriggerError::BadRequest(_)
         | TriggerError::NoFile(_)

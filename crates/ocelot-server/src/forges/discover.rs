@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{ForgeError, within};
 use crate::App;
-use crate::builds::trigger::FILE;
+use crate::builds::plan::FILE;
 
 /// So many are shown, and looked into for their file.
 const SHOWN: usize = 300;

@@ -17,7 +17,7 @@ use ocelot_model::RepoName;
 use ocelot_store::StoreError;
 
 pub use open::Forges;
-pub use pulls::pull_requests;
+pub use pulls::{changed_files, pull_requests, whole_commit};
 
 /// Somebody waits for what is asked of a forge, and our own client gives a silent server up after 45 s.
 const WAIT: Duration = Duration::from_secs(40);

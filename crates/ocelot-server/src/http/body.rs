@@ -64,7 +64,7 @@ fn problem(row: store::ConfigProblem) -> body::ConfigProblem {
     body::ConfigProblem {
         code: row.code,
         message: row.message,
-        file: crate::builds::trigger::FILE.to_owned(),
+        file: crate::builds::plan::FILE.to_owned(),
         line: row.line,
         column: row.column,
         hint: row.hint,

@@ -148,6 +148,7 @@ impl From<TriggerError> for Refusal {
             TriggerError::Excluded(why) => Refusal::new(StatusCode::CONFLICT, "excluded", why),
             TriggerError::State(why) => Refusal::conflict(why),
             TriggerError::Git(error) => error.into(),
+            TriggerError::Forge(error) => error.into(),
         }
     }
 }

@@ -116,13 +116,18 @@ async fn one(app: &App, taken: &TakenDelivery) -> Result<(), StoreError> {
     };
     let Some((why, patience)) = trouble else { return Ok(()) };
     let (id, tries) = (taken.delivery.id, taken.delivery.tries);
-    let pause = Duration::from_secs(1 << tries.min(16)).min(LONGEST_PAUSE);
     tracing::warn!(delivery = id.0, why, "delivery {id} could not be built ({tries} tries): {why}");
-    if tried + pause <= patience {
+    if let Some(pause) = pause(tries, tried, patience) {
         let words = format!("tried {tries} times, and again in {} s: {why}", pause.as_secs());
         return app.store.put_off_delivery(id, pause, &words).await;
     }
     give_up(app, taken, &why).await
+}
+
+/// When it is tried again after so many tries, since so long; `None` when that is enough.
+fn pause(tries: u32, tried: Duration, patience: Duration) -> Option<Duration> {
+    let pause = Duration::from_secs(1 << tries.min(16)).min(LONGEST_PAUSE);
+    (tried + pause <= patience).then_some(pause)
 }
 
 /// For how long it may be tried again.
@@ -145,11 +150,42 @@ fn patience(error: &TriggerError) -> Duration {
             | GitError::Io(_),
         ) => LONG,
         TriggerError::Store(StoreError::NotFound(_)) => Duration::ZERO,
-        TriggerError::Store(_) => LONG,
+        TriggerError::Store(_) | TriggerError::Forge(_) => LONG,
         TriggerError::Unsupported(_)
         | TriggerError::BadRequest(_)
         | TriggerError::NoFile(_)
         | TriggerError::Excluded(_)
         | TriggerError::State(_) => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seconds between the tries, until it is given up.
+    fn check(patience: Duration, want: &[u64]) {
+        let (mut tried, mut pauses) = (Duration::ZERO, Vec::new());
+        while let Some(pause) = pause(pauses.len() as u32 + 1, tried, patience) {
+            pauses.push(pause.as_secs());
+            tried += pause;
+        }
+        assert_eq!(pauses, want);
+    }
+
+    #[test]
+    fn pauses_grow_and_end() {
+        check(Duration::ZERO, &[]);
+        check(SHORT, &[2, 4, 8, 16]);
+        check(LONG, &[2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600, 600]);
+    }
+
+    #[test]
+    fn what_may_heal_is_tried_longer() {
+        let of = |error: GitError| patience(&error.into());
+        assert_eq!(of(GitError::BadUrl("x".into())), Duration::ZERO);
+        assert_eq!(of(GitError::NoBranch { branch: "x".into(), url: "y".into() }), SHORT);
+        assert_eq!(of(GitError::NotFound("x".into())), LONG);
+        assert_eq!(patience(&TriggerError::State("x".into())), Duration::ZERO);
     }
 }

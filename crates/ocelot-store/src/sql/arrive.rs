@@ -1,13 +1,15 @@
 //! A build out of a webhook: build and outcome are written together, so that however often the webhook is worked on, and
 //! on however many servers, it makes one build.
 
+use ocelot_model::build::{Change, Happening};
 use ocelot_model::delivery::PartKind;
 use ocelot_model::{BuildNumber, DeliveryState, RepoId};
 
+use super::advance::advance_in;
 use super::deliveries::{PartRow, duplicate, find_copy, load_part, settle};
 use super::{Core, Tx, create, passes, repos};
 use crate::raw::clean;
-use crate::{Arrived, Cause, NewBuild, Older, StoreError};
+use crate::{Arrived, Cause, NewBuild, StoreError};
 
 impl Core {
     /// Makes the build, unless another delivery or another part has made it.
@@ -25,40 +27,65 @@ impl Core {
         }
         let number = create::insert(&mut tx, new).await?;
         settle(&mut tx, cause.part, DeliveryState::Built, &format!("build {number}"), Some(number.0)).await?;
+        let superseded = if cause.supersedes { supersede(&mut tx, new, number).await? } else { Vec::new() };
         self.commit(tx).await?;
         let detail = self.find_build_detail(number).await?;
         let detail = detail.ok_or_else(|| StoreError::NotFound(format!("build {number}")))?;
-        Ok(Arrived::Made(Box::new(detail)))
+        Ok(Arrived::Made { build: Box::new(detail), superseded })
     }
 
-    /// Builds that webhooks made, that are not over, and that nobody has cancelled yet: with `below` those before this
-    /// one, else those of which nothing has begun.
-    pub(crate) async fn open_builds(
+    /// Builds of a branch or tag that webhooks made, of which nothing has begun, and that nobody has cancelled yet.
+    pub(crate) async fn waiting_builds(
         &self,
         repo: RepoId,
-        of: Older<'_>,
-        below: Option<BuildNumber>,
+        branch: &str,
     ) -> Result<Vec<BuildNumber>, StoreError> {
-        let (branch, request) = match of {
-            Older::Branch(name) => (clean(name), 0),
-            Older::PullRequest(number) => (String::new(), number as i64),
-        };
         let numbers: Vec<i64> = sqlx::query_scalar(
             "SELECT number FROM builds
-             WHERE repo_id = $1 AND ((branch = $2 AND trusted AND $3 = 0) OR (pull_request = $3 AND NOT trusted))
-               AND number < $4 AND cancel_requested_at IS NULL AND event IN ('push', 'pull_request', 'tag')
-               AND (status IN ('blocked', 'queued') OR (status = 'running' AND $5))
+             WHERE repo_id = $1 AND branch = $2 AND trusted AND cancel_requested_at IS NULL
+               AND event IN ('push', 'pull_request', 'tag') AND status IN ('blocked', 'queued')
              ORDER BY number",
         )
         .bind(repo.0)
-        .bind(branch)
-        .bind(request)
-        .bind(below.map_or(i64::MAX, |number| number.0))
-        .bind(below.is_some())
+        .bind(clean(branch))
         .fetch_all(&self.pools.read)
         .await?;
         Ok(numbers.into_iter().map(BuildNumber).collect())
     }
+}
+
+/// Cancels the older builds of the same branch or pull request that webhooks made and that are not over. Of a pull request
+/// from elsewhere the branch's name says nothing.
+async fn supersede(
+    tx: &mut Tx,
+    new: &NewBuild,
+    number: BuildNumber,
+) -> Result<Vec<(BuildNumber, Vec<Change>)>, StoreError> {
+    let request = new.pull_request.filter(|_| !new.trust.origin.is_trusted()).unwrap_or(0);
+    let older: Vec<i64> = sqlx::query_scalar(
+        "SELECT number FROM builds
+         WHERE repo_id = $1 AND ((branch = $2 AND trusted AND $3 = 0) OR (pull_request = $3 AND NOT trusted))
+           AND number < $4 AND cancel_requested_at IS NULL AND event IN ('push', 'pull_request', 'tag')
+           AND status IN ('blocked', 'queued', 'running')
+         ORDER BY number",
+    )
+    .bind(new.repo.0)
+    .bind(clean(&new.branch))
+    .bind(request as i64)
+    .bind(number.0)
+    .fetch_all(tx.conn())
+    .await?;
+    let mut all = Vec::with_capacity(older.len());
+    for old in older.into_iter().map(BuildNumber) {
+        let what = Happening::CancelRequested { reason: format!("superseded by build {number}") };
+        match advance_in(tx, old, what).await {
+            Ok(changes) => all.push((old, changes)),
+            // It has just ended.
+            Err(StoreError::Stale) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 /// What is decided about a repository's arrivals is decided one after the other.

@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use ocelot_model::{BuildNumber, Status};
-use ocelot_store::{BuildFilter, Claimed, NewBuild};
+use ocelot_model::{BuildNumber, DeliveryState, Status};
+use ocelot_store::{BuildFilter, Claimed, DeliveryFilter, NewBuild, NewDelivery};
 use sqlx::Connection as _;
 
 use crate::bed::{Bed, finished, new_build};
 
-both!(old_logs_become_notes, the_last_builds_of_a_branch_stay, one_server_at_a_time);
+both!(
+    old_webhooks_are_forgotten,
+    old_logs_become_notes,
+    the_last_builds_of_a_branch_stay,
+    one_server_at_a_time
+);
 
 /// `days` ago.
 fn ago(days: i64) -> Timestamp {
@@ -155,4 +160,35 @@ async fn the_space_of_old_logs_is_used_again() {
         sizes.push(pages);
     }
     assert!(sizes[0] > 40 && sizes[2] <= sizes[0] + 2, "{sizes:?}");
+}
+
+async fn old_webhooks_are_forgotten(bed: Bed) {
+    let repo = bed.repo("git/app").await;
+    let take = async |name: &str, state: DeliveryState| {
+        let told = Err((state, "a rule".to_owned()));
+        let new = NewDelivery {
+            forge: repo.forge_id,
+            repo: Some(repo.id),
+            hook: Some("some"),
+            remote_id: name,
+            event: "push",
+            body: b"{}",
+            told: &told,
+        };
+        bed.store.take_in(&new).await.unwrap().0.id
+    };
+    let mut old = Vec::new();
+    for number in 0..5 {
+        old.push(take(&format!("old {number}"), DeliveryState::Ignored).await);
+    }
+    let waits = take("waits", DeliveryState::Waiting).await;
+    bed.execute("UPDATE deliveries SET received_at = 1").await;
+    let young = take("young", DeliveryState::Ignored).await;
+    // A few at once, and never one that nobody has worked on.
+    let counts = [3, 2, 0];
+    for count in counts {
+        assert_eq!(bed.store.expire_deliveries(ago(30), 3).await.unwrap(), count);
+    }
+    let left = bed.store.list_deliveries(&DeliveryFilter::default(), 100).await.unwrap();
+    assert_eq!(left.iter().map(|row| row.id).collect::<Vec<_>>(), [young, waits]);
 }

@@ -58,6 +58,10 @@ pub(super) fn answer(state: &mut State, ask: &Ask) -> Answer {
                 VALUES,
             )
         }
+        ("GET", ["pullrequests", number, "diffstat"]) => match repo.pull_files(number) {
+            Some(files) => sides(files),
+            None => Answer::not_found(),
+        },
         ("GET", ["pullrequests"]) => {
             Answer::List(repo.pulls.iter().map(|pull| pull_request(repo, pull)).collect(), VALUES)
         }
@@ -83,8 +87,12 @@ fn diffstat(repo: &Repo, range: &str) -> Answer {
     let Some(between) = range.split_once("..").and_then(|(to, from)| repo.between(from, to)) else {
         return Answer::not_found();
     };
-    let side = |path: &Option<String>| path.as_ref().map(|path| json!({"path": path}));
-    let files = between.files.iter().map(|(old, new)| json!({"old": side(old), "new": side(new)}));
+    sides(between.files)
+}
+
+fn sides(files: Vec<(Option<String>, Option<String>)>) -> Answer {
+    let side = |path: Option<String>| path.map(|path| json!({"path": path}));
+    let files = files.into_iter().map(|(old, new)| json!({"old": side(old), "new": side(new)}));
     Answer::List(files.collect(), VALUES)
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::github::{add_status, comments, hooks, pull_request, right, shown};
+use super::github::{add_status, comments, hooks, pull_files, pull_request, right, shown};
 use super::server::{Answer, Ask};
 use super::state::{Repo, State};
 
@@ -26,6 +26,7 @@ pub(super) fn answer(state: &mut State, ask: &Ask) -> Answer {
             None => Answer::not_found(),
         },
         ("GET", ["compare", range]) => compare(repo, range),
+        ("GET", ["pulls", number, "files"]) => pull_files(repo, number),
         ("GET", ["branches"]) => {
             let branches = repo.branches.iter();
             Answer::List(

@@ -30,6 +30,16 @@ pub(super) fn app(state: &mut State, ask: &Ask, auth: &str) -> Answer {
     }
 }
 
+/// The files of a pull request.
+pub(super) fn pull_files(repo: &Repo, number: &str) -> Answer {
+    let Some(files) = repo.pull_files(number) else { return Answer::not_found() };
+    let file = |(old, new): (Option<String>, Option<String>)| match (old, new) {
+        (Some(old), Some(new)) if old != new => json!({"filename": new, "previous_filename": old}),
+        (old, new) => json!({"filename": new.or(old)}),
+    };
+    Answer::List(files.into_iter().map(file).collect(), None)
+}
+
 fn is_signed(app: &str, public_key: &str, jwt: &str) -> bool {
     let key = DecodingKey::from_rsa_pem(public_key.as_bytes()).expect("a public key");
     let mut rules = Validation::new(Algorithm::RS256);
@@ -70,6 +80,7 @@ pub(super) fn answer(state: &mut State, ask: &Ask) -> Answer {
             None => Answer::Json(422, json!({"message": format!("No commit found for SHA: {name}")})),
         },
         ("GET", ["compare", range]) => compare(repo, range),
+        ("GET", ["pulls", number, "files"]) => pull_files(repo, number),
         ("GET", ["branches"]) => {
             let branches = repo.branches.iter();
             Answer::List(

@@ -32,6 +32,13 @@ pub(super) fn answer(state: &mut State, ask: &Ask) -> Answer {
                 None,
             )
         }
+        ("GET", ["merge_requests", number, "diffs"]) => match repo.pull_files(number) {
+            Some(files) => {
+                let diff = |(old, new): (Option<String>, Option<String>)| json!({"old_path": old.as_ref().or(new.as_ref()), "new_path": new.as_ref().or(old.as_ref())});
+                Answer::List(files.into_iter().map(diff).collect(), None)
+            }
+            None => Answer::not_found(),
+        },
         ("GET", ["merge_requests"]) => {
             Answer::List(repo.pulls.iter().map(|pull| merge_request(repo, pull)).collect(), None)
         }

@@ -86,6 +86,14 @@ impl FakeForge {
         self.repo(repo, |repo| repo.branches.insert(branch.to_owned(), commit.to_owned()));
     }
 
+    /// The newest commit of a branch has this id as well, which is that of a real one.
+    pub fn alias(&self, repo: &str, branch: &str, id: &str) {
+        self.repo(repo, |repo| {
+            let newest = repo.commits[&repo.branches[branch]].clone();
+            repo.commits.insert(id.to_owned(), newest);
+        });
+    }
+
     /// Opens a pull request.
     pub fn open(&self, repo: &str, pull: Pull) {
         self.repo(repo, |repo| repo.pulls.push(pull));

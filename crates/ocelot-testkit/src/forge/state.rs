@@ -219,6 +219,22 @@ impl Repo {
         Some(between)
     }
 
+    /// Old and new path of each file that a pull request changes, from where it left the branch that it goes to.
+    pub(super) fn pull_files(&self, number: &str) -> Option<Vec<(Option<String>, Option<String>)>> {
+        let pull = self.pulls.iter().find(|pull| pull.number.to_string() == number)?;
+        let mut at = Some(self.find(&pull.target)?.0);
+        let mut there = Vec::new();
+        while let Some(id) = at {
+            there.push(id);
+            at = self.commits[id].parent.as_ref();
+        }
+        let mut base = Some(self.find(&pull.commit)?.0);
+        while let Some(id) = base.filter(|id| !there.contains(id)) {
+            base = self.commits[id].parent.as_ref();
+        }
+        Some(self.between(base?, &pull.commit)?.files)
+    }
+
     pub(super) fn name(&self) -> &str {
         self.full_name.rsplit('/').next().unwrap_or_default()
     }

@@ -53,7 +53,7 @@ async fn a_forge_is_added_watched_and_removed() {
     app.cli(&["forge", "remove", "codes"]).await.expect(0);
 }
 
-const YML: &str = "image: ocelot-test/busybox\nstages:\n- {name: test, script: [echo hello]}\n";
+const YML: &str = "image: ocelot-test/busybox\nstages:\n- {name: test, script: ['echo \"request=$OCELOT_PR tag=$OCELOT_TAG.\"']}\n";
 
 /// From the push to the status and the comment, with nothing faked but the forge itself.
 async fn comes_back_as_a_status(kind: ForgeKind) {
@@ -114,7 +114,19 @@ async fn comes_back_as_a_status(kind: ForgeKind) {
     fake.tell("acme/app", &Webhook::new(kind, Told::PullRequestOpened, &scene).unwrap()).await;
     let words = wait_for("a comment", async || fake.comments("acme/app", 3).pop()).await;
     assert!(words.contains("build 2") && words.contains("passed"), "{words}");
+    assert!(app.admin().log(2).await.unwrap().contains("request=3 tag=."));
     assert_eq!(app.admin().builds(&ocelot_api::client::BuildQuery::default()).await.unwrap().items.len(), 2);
+
+    // A tag is a build of its own.
+    work.git(&["push", "--quiet", bare.to_str().unwrap(), "HEAD:refs/tags/v1"]);
+    fake.tell(
+        "acme/app",
+        &Webhook::new(kind, Told::TagCreated, &Scene { name: "v1".into(), ..scene }).unwrap(),
+    )
+    .await;
+    wait_for("the build of the tag", async || app.admin().build(3).await.ok()).await;
+    app.finished(3).await;
+    assert!(app.admin().log(3).await.unwrap().contains("request= tag=v1."));
 }
 
 #[tokio::test(flavor = "multi_thread")]

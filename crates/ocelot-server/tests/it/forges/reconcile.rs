@@ -245,3 +245,32 @@ async fn what_nobody_watches_is_not_looked_at() {
     assert_eq!(place.looked().await, "nothing is missing");
     assert_eq!(place.builds().await, [""; 0]);
 }
+
+/// What changed in a pull request is asked of its forge, whoever told of it.
+#[tokio::test]
+async fn a_stage_that_the_files_of_a_pull_request_do_not_concern_is_skipped() {
+    for kind in KINDS {
+        let place = Place::new(kind, often).await;
+        let yml = |folder: &str| {
+            format!(
+                "image: busybox\nstages:\n- {{name: test, script: [a], when: 'changed(\"{folder}/**\")'}}\n"
+            )
+        };
+        let fake = &place.scene.fake;
+        fake.commit(REPO, "main", "one", &[]);
+        fake.branch(REPO, "topic", &fake.commit(REPO, "main", "two", &[]));
+        fake.commit(REPO, "topic", "three", &[("docs/a", Some("x"))]);
+        let mut statuses = Vec::new();
+        for (number, folder) in [(3, "docs"), (4, "src")] {
+            std::fs::write(place.git.join("ocelot.yml"), yml(folder)).unwrap();
+            let commit = place.push("theirs", folder);
+            git(&place.git, &["branch", "-D", "theirs"]);
+            // The forge has the files, git the commit.
+            fake.alias(REPO, "topic", &commit);
+            place.open(number, Some(99), "theirs", commit);
+            place.until(&format!("builds/{}", number - 2), |build| build["status"].is_string()).await;
+            statuses.push(place.scene.get(&format!("builds/{}", number - 2)).await["status"].clone());
+        }
+        assert_eq!(statuses, ["blocked", "skipped"], "{kind}");
+    }
+}

@@ -1,7 +1,8 @@
 //! What the events of every forge become.
 
 use ocelot_model::ForgeKind;
-use ocelot_testkit::forge::{Scene, Told};
+use ocelot_testkit::forge::{Scene, Told, Webhook};
+use serde_json::Value;
 
 use super::world::{Database, World, words};
 use crate::room::{SMALL, git};
@@ -15,6 +16,11 @@ both!(
     tags_are_built_and_a_branch_that_is_gone_cancels_what_waits,
     a_newer_push_cancels_older_builds_unless_the_file_says_otherwise,
     a_merge_queue_is_answered_with_a_build,
+    what_stands_beside_a_build_is_that_of_the_newest_commit,
+    a_pull_request_that_is_to_go_elsewhere_is_built_again,
+    one_push_of_several_branches_makes_a_build_of_each,
+    what_a_forge_leaves_out_or_overdoes_is_taken_as_it_is,
+    the_files_of_a_pull_request_are_asked_of_its_forge,
 );
 
 /// All of them; with PostgreSQL the two that are most unlike, because it takes long.
@@ -158,10 +164,9 @@ async fn a_merge_queue_is_answered_with_a_build(database: Database) {
 
 /// A delivery that is worked on late, or again, brings back nothing that a newer commit has taken away; and what comes from
 /// elsewhere says nothing at all.
-#[tokio::test]
-async fn what_stands_beside_a_build_is_that_of_the_newest_commit() {
+async fn what_stands_beside_a_build_is_that_of_the_newest_commit(database: Database) {
     let block = "subscriptions: [{acctRepo: acme/pogo, alias: pogo, branches: [main:main]}]\n";
-    let world = World::of(ForgeKind::Github, &format!("{block}{SMALL}"), |_| {}).await;
+    let world = World::of(database, ForgeKind::Github, &format!("{block}{SMALL}"), |_| {}).await;
     let listed = async || world.get("/api/v1/subscriptions").await["items"].as_array().unwrap().clone();
     let old = world.head();
     std::fs::write(world.git.join("ocelot.yml"), SMALL).unwrap();
@@ -194,4 +199,79 @@ async fn what_stands_beside_a_build_is_that_of_the_newest_commit() {
         (&held[0]["repo"], &held[0]["upstream"]),
         (&"github/acme/app".into(), &"github/acme/pogo".into())
     );
+}
+
+async fn a_pull_request_that_is_to_go_elsewhere_is_built_again(database: Database) {
+    for kind in forges(database) {
+        let world = World::of(database, kind, SMALL, |_| {}).await;
+        let scene = Scene { after: world.commit_on("topic", "x"), ..Scene::default() };
+        assert_eq!(words(&world.tell(Told::PullRequestOpened, &scene).await), "built: build 1", "{kind}");
+        let moved = Scene { target: "stable".into(), ..scene };
+        let said = words(&world.tell(Told::PullRequestRetargeted, &moved).await);
+        // Bitbucket says of every change only that there was one.
+        let bitbucket = kind == ForgeKind::Bitbucket;
+        let want = if bitbucket { "built: build 1, which is of the same commit" } else { "built: build 2" };
+        assert_eq!(said, want, "{kind}");
+    }
+}
+
+async fn one_push_of_several_branches_makes_a_build_of_each(database: Database) {
+    let world = World::of(database, ForgeKind::Bitbucket, SMALL, |_| {}).await;
+    let scene = |name: &str, after: String| Scene { name: name.into(), after, ..Scene::default() };
+    let one = world.webhook(Told::BranchCreated, &scene("one", world.commit_on("one", "1")));
+    let two = world.webhook(Told::BranchCreated, &scene("two", world.commit_on("two", "2 [skip ci]")));
+    let tag = world.webhook(Told::TagCreated, &scene("v1", world.head()));
+    let mut body: Value = serde_json::from_slice(&one.body).unwrap();
+    for other in [&two, &tag] {
+        let other: Value = serde_json::from_slice(&other.body).unwrap();
+        body["push"]["changes"].as_array_mut().unwrap().push(other["push"]["changes"][0].clone());
+    }
+    let all = Webhook { body: body.to_string().into_bytes(), ..one };
+    let (_, received) = world.send(&all).await;
+    let said = world.settled(&received).await;
+    let parts: Vec<String> = said["parts"].as_array().unwrap().iter().map(words).collect();
+    let skipped = "skipped: the commit's message says not to build it";
+    assert_eq!(parts, ["built: build 1", skipped, skipped]);
+    assert_eq!(said["state"], "built");
+    // Replayed, only what came to nothing is tried, and comes to nothing again.
+    world.post(&format!("/api/v1/deliveries/{}/replay", said["id"])).await;
+    assert_eq!(words(&world.settled(&received).await), words(&said));
+    assert_eq!(world.builds().await.len(), 1);
+}
+
+/// A pull request of a repository that is gone is taken for a fork's; odd times and long texts harm nobody.
+async fn what_a_forge_leaves_out_or_overdoes_is_taken_as_it_is(database: Database) {
+    let world = World::new(database).await;
+    for (number, time) in [(3, "1970-01-01T00:00:00Z"), (4, "2100-01-01T00:00:00Z")] {
+        let after = world.commit_on("topic", &format!("change {number}"));
+        let scene = Scene { after, number, source: None, ..Scene::default() };
+        let webhook = world.webhook(Told::PullRequestOpened, &scene);
+        let mut body: Value = serde_json::from_slice(&webhook.body).unwrap();
+        assert!(body["pull_request"]["head"]["repo"].is_null());
+        body["pull_request"]["updated_at"] = time.into();
+        body["pull_request"]["title"] = format!("a\0b{}", "x".repeat(5 << 20)).into();
+        let webhook = Webhook { body: body.to_string().into_bytes(), ..webhook };
+        let (status, received) = world.send(&webhook).await;
+        assert_eq!(status, reqwest::StatusCode::ACCEPTED, "{received}");
+        let said = world.settled(&received).await;
+        let build = world.get(&format!("/api/v1/builds/{}", said["parts"][0]["build"])).await;
+        assert_eq!((&build["status"], &build["origin"]), (&"blocked".into(), &"fork".into()), "{said}");
+    }
+    let scene = Scene {
+        name: "topic".into(),
+        after: world.head(),
+        message: format!("a\0b{}", "x".repeat(5 << 20)),
+        ..Scene::default()
+    };
+    let said = world.tell(Told::BranchPushed, &scene).await;
+    assert_eq!(said["state"], "built", "{said}");
+}
+
+/// Nobody can be asked here, so the stage runs.
+async fn the_files_of_a_pull_request_are_asked_of_its_forge(database: Database) {
+    let yml = "image: busybox\nstages:\n- {name: test, script: [a], when: 'changed(\"docs/**\")'}\n";
+    let world = World::of(database, ForgeKind::Github, yml, |_| {}).await;
+    let scene = Scene { after: world.commit_on("topic", "x"), ..Scene::default() };
+    assert_eq!(words(&world.tell(Told::PullRequestOpened, &scene).await), "built: build 1");
+    assert_eq!(world.get("/api/v1/builds/1").await["status"], "queued");
 }

@@ -1,13 +1,19 @@
 //! What is taken in, what is refused, and how often.
 
+use std::time::Duration;
+
 use ocelot_model::ForgeKind;
+use ocelot_model::access::Role;
 use ocelot_testkit::forge::{Scene, Told, Webhook, sign};
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::world::{Database, FORGE_SECRET, World, add, repository, unique, words};
 use crate::room::{SMALL, answer};
 
 both!(
+    who_may_read_and_replay_the_ledger,
     what_is_not_rightly_signed_is_refused_and_leaves_nothing,
     the_secret_of_one_repository_says_nothing_about_another,
     bad_bodies_are_refused_and_strange_ones_are_kept,
@@ -169,4 +175,91 @@ async fn a_hundred_copies_at_once_make_one_build(database: Database) {
     }
     assert_eq!(world.deliveries().await.len(), 51);
     assert_eq!(world.builds().await.len(), 1);
+}
+
+async fn who_may_read_and_replay_the_ledger(database: Database) {
+    let world = World::new(database).await;
+    let git = repository(world.folder.path(), "other", SMALL);
+    add(&world.server, world.kind, ("acme", "other"), "12".into(), &git).await;
+    let scene = Scene { name: "main".into(), after: world.head(), ..Scene::default() };
+    let own = world.tell(Told::BranchPushed, &scene).await["id"].clone();
+    // Of a repository that is not here, only who may administer hears.
+    let nobody = world.webhook(Told::BranchPushed, &Scene { repo: 77, ..Scene::default() });
+    let (_, body) = answer(world.request("/hooks/github", &nobody, FORGE_SECRET)).await;
+    let strange = body["delivery"].clone();
+    let token = async |name: &str, role: Role, repos: &[&str]| {
+        let repos: Vec<String> = repos.iter().map(|repo| (*repo).to_owned()).collect();
+        world.server.app().store.create_token(name, role, &repos, None).await.unwrap().1
+    };
+    let all = token("all", Role::Read, &[]).await;
+    let other = token("other", Role::Write, &["github/acme/other"]).await;
+    let write = token("write", Role::Write, &["github/acme/app"]).await;
+    let ask = |method: Method, token: &str, path: &str| {
+        answer(world.client.request(method, world.url(path)).bearer_auth(token))
+    };
+    let seen = async |token: &str| {
+        let (status, page) = ask(Method::GET, token, "/api/v1/deliveries").await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        page["items"].as_array().unwrap().iter().map(|row| row["id"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&all).await, [own.clone()]);
+    assert_eq!(seen(&other).await, [Value::Null; 0]);
+    assert_eq!(seen(&world.admin).await, [strange.clone(), own.clone()]);
+    let one = format!("/api/v1/deliveries/{own}");
+    let replay = format!("{one}/replay");
+    for (method, token, path, want) in [
+        (Method::GET, &all, &one, StatusCode::OK),
+        (Method::GET, &other, &one, StatusCode::NOT_FOUND),
+        (Method::GET, &all, &format!("/api/v1/deliveries/{strange}"), StatusCode::NOT_FOUND),
+        (Method::POST, &all, &replay, StatusCode::FORBIDDEN),
+        (Method::POST, &other, &replay, StatusCode::NOT_FOUND),
+        (Method::POST, &write, &replay, StatusCode::ACCEPTED),
+    ] {
+        assert_eq!(ask(method.clone(), token, path).await.0, want, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_gitlab_that_is_empty_or_endless_is_refused() {
+    let world = World::of(Database::Sqlite, ForgeKind::Gitlab, SMALL, |_| {}).await;
+    let webhook = push(&world);
+    let with = |token: &str| {
+        let request = world.client.post(world.url(&world.hook_path())).body(webhook.body.clone());
+        request.header("X-Gitlab-Event", "Push Hook").header("X-Gitlab-Token", token.to_owned())
+    };
+    assert_eq!(answer(with("")).await.0, StatusCode::UNAUTHORIZED);
+    // Too much for a header, or only wrong: the rest of the request decides.
+    let endless = with(&"x".repeat(64 << 10)).send().await.unwrap().status();
+    let refused = [StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, StatusCode::UNAUTHORIZED];
+    assert!(refused.contains(&endless), "{endless}");
+    assert!(world.deliveries().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_given_up() {
+    let world = World::new(Database::Sqlite).await;
+    let mut socket = tokio::net::TcpStream::connect(world.server.address).await.unwrap();
+    let head = format!("POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{{", world.hook_path());
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut said = [0; 12];
+    tokio::time::timeout(Duration::from_mins(1), socket.read_exact(&mut said)).await.unwrap().unwrap();
+    assert_eq!(&said, b"HTTP/1.1 408");
+    assert!(world.deliveries().await.is_empty());
+}
+
+#[tokio::test]
+async fn webhooks_are_counted() {
+    let world = World::of(Database::Sqlite, ForgeKind::Gitea, SMALL, |_| {}).await;
+    let webhook = push(&world);
+    world.send(&webhook).await;
+    answer(world.request(&world.hook_path(), &webhook, "wrong")).await;
+    let text = world.get("/metrics").await;
+    let text = text.as_str().unwrap();
+    for line in [
+        r#"ocelot_webhooks_total{forge="gitea",event="push",outcome="waiting"} "#,
+        r#"ocelot_webhooks_total{forge="gitea",event="none",outcome="unauthorized"} "#,
+        "ocelot_webhook_duration_seconds_count ",
+    ] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
 }
