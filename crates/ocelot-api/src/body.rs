@@ -1,11 +1,13 @@
 //! The JSON bodies of `/api/v1`. Times are RFC 3339 in UTC, durations milliseconds.
 
+mod audit;
 mod forge;
 mod insights;
 mod secrets;
 mod subscriptions;
 mod times;
 
+pub use audit::AuditRow;
 pub use forge::*;
 pub use insights::*;
 pub use secrets::{Hidden, NewSecret, Secret};

@@ -257,6 +257,11 @@ impl Client {
         self.send(Method::POST, &format!("deliveries/{id}/replay"), None::<&()>).await
     }
 
+    /// What was done to settings, tokens and secrets, newest first. `filter`: names and values of the query.
+    pub async fn audit(&self, filter: &[(&str, Option<&str>)]) -> Result<Page<crate::body::AuditRow>> {
+        self.get("audit", filter).await
+    }
+
     /// Polls of all repositories that the token may read.
     pub async fn polls(&self) -> Result<Vec<Poll>> {
         self.all("polls").await

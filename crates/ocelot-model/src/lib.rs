@@ -4,6 +4,7 @@
 //! a forge or an engine lives in the other crates and asks this one what is right.
 
 pub mod access;
+pub mod audit;
 pub mod build;
 pub mod concurrency;
 pub mod cron;
@@ -24,6 +25,7 @@ pub mod subscription;
 pub mod trust;
 pub mod turns;
 
+pub use audit::AuditAction;
 pub use delivery::DeliveryState;
 pub use event::{Event, EventKind};
 pub use forge::{ForgeKind, RemoteId};

@@ -65,6 +65,26 @@ const fn can(name: &'static str) -> Field {
     Field { name, required: false }
 }
 
+/// Why the value of this field is no address, when it should be one. A host alone is one, and so is one with a path.
+fn check_address(name: &str, value: &str) -> Result<(), String> {
+    let (schemes, bare): (&[&str], bool) = match name {
+        "url" => (&["https", "http", "ssh", "git+ssh", "s3"], true),
+        "token_url" | "detail_url" => (&["https", "http"], false),
+        _ => return Ok(()),
+    };
+    let (scheme, rest) = value.split_once("://").map_or((None, value), |(scheme, rest)| (Some(scheme), rest));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+    let known = scheme.map_or(bare, |scheme| schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme)));
+    let has_host = host.chars().any(|c| c.is_ascii_alphanumeric()) && host.chars().all(plain);
+    if known && has_host && !value.contains(char::is_whitespace) {
+        return Ok(());
+    }
+    let like = if bare { "https://host.example/path, or a host alone" } else { "https://host.example/path" };
+    Err(format!("{name}: `{value}` is no address; write it like {like}"))
+}
+
 impl Kind {
     /// All there are.
     pub const ALL: [Kind; 12] = [
@@ -134,6 +154,7 @@ impl Kind {
             if value.is_empty() || value.len() > FIELD_MAX || value.chars().any(char::is_control) {
                 return Err(format!("{name}: 1 to {FIELD_MAX} bytes, and no control characters"));
             }
+            check_address(name, value)?;
         }
         if let Some(missing) = known.iter().find(|field| field.required && !fields.contains_key(field.name)) {
             return Err(format!("a credential of kind {self} needs `{}`", missing.name));
@@ -296,6 +317,41 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_checked() {
+        let check = |name: &str, value: &str, good: bool| {
+            assert_eq!(check_address(name, value).is_ok(), good, "{name} {value}");
+        };
+        for good in [
+            "https://h.example",
+            "HTTP://h:8080/a/b",
+            "h.example/acme",
+            "registry:5000",
+            "ssh://git@h:22/x",
+            "[::1]:1",
+        ] {
+            check("url", good, true);
+        }
+        for bad in [
+            "",
+            "://",
+            "https://",
+            "https:///path",
+            "a b",
+            "javascript://x",
+            "file:///etc/passwd",
+            "https://h/a b",
+            "-",
+            "h{}",
+        ] {
+            check("url", bad, false);
+        }
+        check("token_url", "h.example/token", false);
+        check("token_url", "https://h.example/token", true);
+        check("detail_url", "ssh://h", false);
+        check("username", "a b://", true);
+    }
 
     #[test]
     fn names() {

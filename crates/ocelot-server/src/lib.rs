@@ -2,6 +2,7 @@
 
 mod admin;
 pub mod app;
+mod audit;
 pub mod builds;
 pub mod config;
 pub mod forges;

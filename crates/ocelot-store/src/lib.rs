@@ -67,6 +67,7 @@ macro_rules! enrolment_columns {
     };
 }
 
+mod audit;
 mod backup;
 mod calls;
 mod catalogue;
@@ -88,6 +89,7 @@ mod times;
 mod wake;
 mod wanted;
 
+pub use audit::*;
 pub use backup::{About, BackupError};
 pub use error::{LogError, NotReady, StoreError};
 pub use inbox::*;
@@ -472,6 +474,22 @@ impl Store {
         outcome: &str,
     ) -> Result<(), StoreError> {
         each_again!(self, core => core.finish_poll(turn, heads, outcome))
+    }
+
+    // audit.rs
+    /// Writes down what somebody did.
+    pub async fn note(&self, new: &NewAudit<'_>) -> Result<(), StoreError> {
+        each!(self, core => core.note(new).await)
+    }
+
+    /// What was done, newest first.
+    pub async fn list_audit(&self, filter: &AuditFilter, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        each!(self, core => core.list_audit(filter, limit).await)
+    }
+
+    /// Forgets up to `limit` rows from before this time; answers how many.
+    pub async fn expire_audit(&self, before: Timestamp, limit: u32) -> Result<usize, StoreError> {
+        each!(self, core => core.expire_audit(before, limit).await)
     }
 
     // reconcile.rs

@@ -3,6 +3,7 @@
 mod account;
 mod approve;
 mod ask;
+mod audit;
 mod backup;
 mod build;
 mod cancel;
@@ -80,6 +81,8 @@ enum Command {
     Unwatch(watch::Undo),
     /// List the webhooks that came and what became of them, or work on one again.
     Deliveries(deliveries::Options),
+    /// List who changed what: settings, tokens, approvals, secrets.
+    Audit(audit::Options),
     /// Look at repositories from time to time, and build what is new.
     #[command(subcommand)]
     Poll(poll::Verb),
@@ -147,6 +150,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Watch(options) => watch::watch(options).await,
         Command::Unwatch(options) => watch::unwatch(options).await,
         Command::Deliveries(options) => deliveries::deliveries(options).await,
+        Command::Audit(options) => audit::audit(options).await,
         Command::Poll(verb) => poll::dispatch(verb).await,
         Command::Schedule(verb) => schedule::dispatch(verb).await,
         Command::Subscriptions(options) => subscriptions::subscriptions(options).await,

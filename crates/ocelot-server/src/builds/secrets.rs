@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 
 use ocelot_api::proto::Credential;
+use ocelot_model::AuditAction;
 use ocelot_model::EventKind;
 use ocelot_model::secret::Kind;
 use ocelot_store::{Build, Claimed, Secret, StoreError};
 use secrecy::ExposeSecret as _;
 
 use super::clone;
-use crate::App;
+use crate::{App, audit};
 
 /// Bytes of all values together: an offer is one message of at most 1 MiB, and has other things in it.
 const TOGETHER_MAX: usize = 512 << 10;
@@ -79,6 +80,9 @@ pub(crate) async fn give(app: &App, claimed: &Claimed) -> Result<Given, Refused>
     }
     let build = claimed.build.number;
     tracing::info!(%build, attempt = %claimed.lease.attempt_id, "build {build} gets the secrets {names}");
+    let detail = format!("job {} of {} gets {names}", claimed.spec.name, claimed.build.repo.name);
+    audit::note(app, &format!("build {build}"), AuditAction::SecretsUsed, &format!("build {build}"), &detail)
+        .await;
     Ok(Given { credentials, notes: Vec::new() })
 }
 

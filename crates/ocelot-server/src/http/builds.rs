@@ -126,7 +126,7 @@ where
         .transpose()
 }
 
-fn time(name: &str, text: Option<&String>) -> Answer<Option<Timestamp>> {
+pub(super) fn time(name: &str, text: Option<&String>) -> Answer<Option<Timestamp>> {
     let read = |text: &String| {
         let words = || format!("{name}: `{text}` is no time; write it like 2026-01-31T12:00:00Z");
         text.parse().map_err(|_| Refusal::bad_request(words()))

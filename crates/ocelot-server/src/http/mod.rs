@@ -3,6 +3,7 @@
 //! Handlers read the store and call `builds/`; errors leave through [`problem`]. Nothing here
 //! calls `grpc/`, and no handler decides on rights by itself: that is `ocelot_model::access::may`.
 
+mod audit;
 pub mod auth;
 mod body;
 mod builds;

@@ -3,12 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use ocelot_api::body as api;
+use ocelot_model::AuditAction;
 use ocelot_store::Pause;
 
 use super::auth::Caller;
 use super::extract::{MaybeJson, NoQuery, Query};
 use super::problem::{Answer, Refusal};
-use crate::App;
+use crate::{App, audit};
 
 /// Longest reason, in characters.
 const REASON_MAX: usize = 500;
@@ -37,6 +38,7 @@ pub(super) async fn pause(
     let by = caller.name();
     let pause = app.store.pause(&by, reason).await?;
     tracing::info!(%by, "paused by {by}");
+    audit::note(&app, &by, AuditAction::Paused, "all", reason.unwrap_or_default()).await;
     Ok(Json(state(Some(pause))))
 }
 
@@ -45,6 +47,7 @@ pub(super) async fn pause(
 pub(super) async fn unpause(State(app): State<App>, caller: Caller) -> Answer<Json<api::PauseState>> {
     app.store.unpause().await?;
     tracing::info!(by = %caller.name(), "no longer paused");
+    audit::note(&app, &caller.name(), AuditAction::Unpaused, "all", "").await;
     Ok(Json(state(None)))
 }
 

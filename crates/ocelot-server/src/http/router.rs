@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::guard::{Gate, Right, guard};
 use super::{
-    builds, creds, deliveries, events, fleet, forges, insights, logs, middleware, pause, repos, secrets,
+    audit, builds, creds, deliveries, events, fleet, forges, insights, logs, middleware, pause, repos, secrets,
     session, status, subscriptions, times, tokens, webhook, workers,
 };
 use crate::App;
@@ -102,6 +102,7 @@ fn api_table() -> Vec<Route> {
         api(GET,    "/api/v1/deliveries",                       Right::Repo,     routes!(deliveries::list)),
         api(GET,    "/api/v1/deliveries/{id}",                  Right::Repo,     routes!(deliveries::show)),
         api(POST,   "/api/v1/deliveries/{id}/replay",           Right::Repo,     routes!(deliveries::replay)),
+        api(GET,    "/api/v1/audit",                            ADMIN,           routes!(audit::list)),
         api(POST,   "/hooks/{forge}",                           Right::Signature, routes!(webhook::of_forge)),
         api(POST,   "/hooks/{forge}/{hook}",                    Right::Signature, routes!(webhook::of_repo)),
         api(GET,    "/api/v1/polls",                            Right::Repo,     routes!(times::polls)),

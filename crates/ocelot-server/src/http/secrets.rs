@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ocelot_api::body as api;
+use ocelot_model::AuditAction;
 use ocelot_model::access::{Action, RepoView, may, may_below};
 use ocelot_model::pipeline::check_branches;
 use ocelot_model::secret::{Kind, Limits, Scope, check_name, check_value};
@@ -16,7 +17,7 @@ use serde::Deserialize;
 use super::auth::Caller;
 use super::extract::{self, NoQuery, PageQuery, Query, Segments, number};
 use super::problem::{Answer, Refusal};
-use crate::App;
+use crate::{App, audit};
 
 /// Events, branches and stages that one may name.
 const LIMITS_MAX: usize = 100;
@@ -149,6 +150,14 @@ pub(super) async fn keep(
     };
     let (verb, status) = if made { ("made", StatusCode::CREATED) } else { ("changed", StatusCode::OK) };
     tracing::info!(secret = %row.name, kind = %row.kind, scope = %row.scope, by = %caller.name(), "secret {} {verb}", row.name);
+    audit::note(
+        app,
+        &caller.name(),
+        AuditAction::SecretKept,
+        &row.name,
+        &format!("{} {verb}, {}", row.kind, scope(&row.scope)),
+    )
+    .await;
     Ok((status, Json(body(row))))
 }
 
@@ -193,7 +202,16 @@ async fn forget(app: &App, caller: &Caller, id: &str) -> Answer<StatusCode> {
     let row = row.ok_or_else(Refusal::not_found)?;
     app.store.remove_secret(row.id).await?;
     tracing::info!(secret = %row.name, scope = %row.scope, by = %caller.name(), "secret {} removed", row.name);
+    audit::note(app, &caller.name(), AuditAction::SecretRemoved, &row.name, &scope(&row.scope)).await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whose it is, in words.
+fn scope(scope: &Scope) -> String {
+    match scope {
+        Scope::All => "for all".to_owned(),
+        Scope::Owner(_) | Scope::Repo(_) => format!("for {scope}"),
+    }
 }
 
 pub(super) fn body(row: Secret) -> api::Secret {

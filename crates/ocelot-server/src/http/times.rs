@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use ocelot_api::body as api;
+use ocelot_model::AuditAction;
 use ocelot_model::RepoId;
 use ocelot_model::access::Action;
 use ocelot_model::cron::Cron;
@@ -15,7 +16,7 @@ use ocelot_store::{NewTimes, Poll, Schedule};
 use super::auth::Caller;
 use super::extract::{self, NoQuery, PageQuery, Query, Segments, number};
 use super::problem::{Answer, Refusal};
-use crate::App;
+use crate::{App, audit};
 
 /// Most patterns of a poll.
 const PATTERNS: usize = 100;
@@ -56,6 +57,7 @@ pub(super) async fn add_poll(
     check_branches(&new.branches).map_err(|why| Refusal::bad_request(format!("branches: {why}")))?;
     let times = NewTimes { repo: repo.id, cron: &cron, by: &caller.name() };
     let made = app.store.add_poll(&times, &new.branches).await?;
+    audit::note(&app, &caller.name(), AuditAction::PollAdded, &new.repo, &new.cron).await;
     Ok((StatusCode::CREATED, Json(poll(made))))
 }
 
@@ -71,6 +73,7 @@ pub(super) async fn remove_poll(
 ) -> Answer<StatusCode> {
     let repo = caller.repo(&app, &handle, Action::AdminRepo).await?;
     app.store.remove_poll(repo.id).await?;
+    audit::note(&app, &caller.name(), AuditAction::PollRemoved, &repo.name.to_string(), "").await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -108,6 +111,7 @@ pub(super) async fn add_schedule(
     }
     let times = NewTimes { repo: repo.id, cron: &cron, by: &caller.name() };
     let made = app.store.add_schedule(&times, branch).await?;
+    audit::note(&app, &caller.name(), AuditAction::ScheduleAdded, &new.repo, &new.cron).await;
     Ok((StatusCode::CREATED, Json(schedule(made))))
 }
 
@@ -125,6 +129,14 @@ pub(super) async fn remove_schedule(
     let schedule = app.store.load_schedule(id).await?;
     caller.check(Action::AdminRepo, &schedule.repo)?;
     app.store.remove_schedule(id).await?;
+    audit::note(
+        &app,
+        &caller.name(),
+        AuditAction::ScheduleRemoved,
+        &schedule.repo.name.to_string(),
+        &format!("schedule {id}"),
+    )
+    .await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -133,6 +145,10 @@ async fn ids(app: &App, caller: &Caller) -> Answer<HashSet<RepoId>> {
 }
 
 fn cron(text: &str, zone: Option<&str>) -> Answer<Cron> {
+    if zone.is_some_and(|zone| zone.trim().is_empty()) {
+        let words = "time_zone: it is empty; name one such as Europe/Rome, or leave it out for UTC";
+        return Err(Refusal::bad_request(words));
+    }
     Cron::new(text, zone.unwrap_or_default()).map_err(|error| Refusal::bad_request(format!("cron: {error}")))
 }
 

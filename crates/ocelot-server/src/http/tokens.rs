@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use ocelot_api::body as api;
+use ocelot_model::AuditAction;
 use ocelot_model::access::Actor;
 use ocelot_model::repo::is_segment;
 use ocelot_model::{RepoName, TokenId};
@@ -14,8 +15,8 @@ use super::auth::{Caller, anonymous};
 use super::body;
 use super::extract::{self, NoQuery, PageQuery, Query, Segments, number};
 use super::problem::{Answer, Refusal};
-use crate::App;
 use crate::builds::fence::fence;
+use crate::{App, audit};
 
 /// A token lives ten years at most, or for ever.
 const DAYS_MAX: u32 = 3650;
@@ -45,6 +46,8 @@ pub(super) async fn create(
     let life = new.expires_days.map(|days| Duration::from_secs(u64::from(days) * 24 * 3600));
     let (row, secret) = app.store.create_token(&new.name, new.role, &new.repos, life).await?;
     tracing::info!(token = %row.name, role = %row.role, by = %caller.name(), "token {} made", row.name);
+    audit::note(&app, &caller.name(), AuditAction::TokenCreated, &row.name, &format!("role {}", row.role))
+        .await;
     Ok((StatusCode::CREATED, Json(api::CreatedToken { token: body::token(row), secret })))
 }
 
@@ -94,6 +97,7 @@ pub(super) async fn revoke(
         fence(&app, worker, &format!("the token of its worker was revoked by {}", caller.name())).await?;
     }
     tracing::info!(token = id.0, by = %caller.name(), "token {id} revoked");
+    audit::note(&app, &caller.name(), AuditAction::TokenRevoked, &format!("token {id}"), "").await;
     Ok(StatusCode::NO_CONTENT)
 }
 

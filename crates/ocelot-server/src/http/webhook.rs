@@ -9,16 +9,17 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use ocelot_api::body as api;
 use ocelot_forge::{BadBody, Unverified, verify};
+use ocelot_model::AuditAction;
 use ocelot_model::{DeliveryState, Event};
 use ocelot_store::{Delivery, NewDelivery, crash};
 
 use super::extract::{self, Segments};
 use super::middleware::WEBHOOK_MAX;
 use super::problem::{Answer, Refusal};
-use crate::App;
 use crate::builds::inbox::{self, Understood, Unheard};
 use crate::hooks::Address;
 use crate::metrics;
+use crate::{App, audit};
 
 /// A body must be there within this time.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
@@ -95,6 +96,10 @@ async fn take_in(
     };
     let Read { event, delivery, says } = read.map_err(|error| refuse(&error))?;
     let understood = inbox::understand(app, address.forge, address.repo, says).await;
+    if let Err(error @ Unheard::Foreign(_)) = &understood {
+        let subject = format!("hooks/{}/{}", at.0, at.1.unwrap_or_default());
+        audit::note(app, at.0, AuditAction::WebhookRefused, &subject, &error.to_string()).await;
+    }
     let Understood { repo, told, class } = understood.map_err(|error| unheard(error, at))?;
     let new = NewDelivery {
         forge: address.forge,
@@ -109,6 +114,8 @@ async fn take_in(
     crash::point("delivery-stored");
     if stored.state == DeliveryState::Conflict && is_new {
         tracing::warn!(delivery = stored.id.0, "delivery {}: {}", stored.id, stored.outcome);
+        let subject = format!("delivery {}", stored.id);
+        audit::note(app, at.0, AuditAction::WebhookRefused, &subject, &stored.outcome).await;
     }
     let waits = is_new && stored.state == DeliveryState::Waiting && !inbox::only_ends(&told);
     let status = if waits { StatusCode::ACCEPTED } else { StatusCode::OK };

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use ocelot_api::body as api;
+use ocelot_model::AuditAction;
 use ocelot_model::WorkerId;
 use ocelot_store::Enrolment;
 
@@ -14,8 +15,8 @@ use super::auth::Caller;
 use super::extract::{self, NoQuery, PageQuery, Query, Segments, number};
 use super::fleet;
 use super::problem::{Answer, Refusal};
-use crate::App;
 use crate::builds::fence;
+use crate::{App, audit};
 
 /// A token lives ten years at most, or for ever.
 const LONGEST: Duration = Duration::from_hours(3650 * 24);
@@ -49,6 +50,14 @@ pub(super) async fn create_token(
     let life = new.expires_ms.map(Duration::from_millis);
     let (row, secret) = app.store.create_enrolment(&new.labels, new.uses, life, &caller.name()).await?;
     tracing::info!(token = row.id, by = %caller.name(), "enrolment token {} made", row.id);
+    audit::note(
+        &app,
+        &caller.name(),
+        AuditAction::WorkerTokenCreated,
+        &format!("worker token {}", row.id),
+        "",
+    )
+    .await;
     Ok((StatusCode::CREATED, Json(api::CreatedWorkerToken { token: token(row), secret })))
 }
 
@@ -101,6 +110,8 @@ pub(super) async fn revoke_token(
     let id = number(&id).ok_or_else(Refusal::not_found)?;
     app.store.revoke_enrolment(id).await?;
     tracing::info!(token = id, by = %caller.name(), "enrolment token {id} revoked");
+    audit::note(&app, &caller.name(), AuditAction::WorkerTokenRevoked, &format!("worker token {id}"), "")
+        .await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -115,6 +126,7 @@ pub(super) async fn drain(
     let id = worker_id(&id)?;
     app.store.drain_worker(id, Some(&caller.name())).await?;
     tracing::info!(worker = %id, by = %caller.name(), "worker drained");
+    audit::note(&app, &caller.name(), AuditAction::WorkerDrained, &format!("worker {id}"), "").await;
     shown(&app, &caller, id).await
 }
 
@@ -129,6 +141,7 @@ pub(super) async fn resume(
     let id = worker_id(&id)?;
     app.store.drain_worker(id, None).await?;
     tracing::info!(worker = %id, by = %caller.name(), "worker resumed");
+    audit::note(&app, &caller.name(), AuditAction::WorkerResumed, &format!("worker {id}"), "").await;
     shown(&app, &caller, id).await
 }
 
@@ -148,6 +161,7 @@ pub(super) async fn remove(
     fence::fence(&app, id, &format!("its worker was removed by {by}")).await?;
     app.store.delete_worker(id).await?;
     tracing::info!(worker = %id, %by, "worker removed");
+    audit::note(&app, &by, AuditAction::WorkerRemoved, &format!("worker {id}"), "").await;
     Ok(StatusCode::NO_CONTENT)
 }
 

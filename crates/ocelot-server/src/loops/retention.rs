@@ -18,6 +18,8 @@ const BATCH: u32 = 20;
 /// Webhooks are kept for so long, and go so many at once.
 const DELIVERIES: Duration = Duration::from_hours(30 * 24);
 const DELIVERY_BATCH: u32 = 100;
+/// The audit is kept for so long.
+const AUDIT: Duration = Duration::from_hours(2 * 365 * 24);
 const WORK: &str = "retention";
 
 /// Runs until the server stops.
@@ -58,6 +60,9 @@ async fn remove(app: &App, until: Instant) -> Result<(), StoreError> {
         while app.store.expire_deliveries(before, DELIVERY_BATCH).await? == DELIVERY_BATCH as usize
             && goes_on()
         {}
+    }
+    if let Some((before, _)) = limit(now, Some(AUDIT)) {
+        while app.store.expire_audit(before, DELIVERY_BATCH).await? == DELIVERY_BATCH as usize && goes_on() {}
     }
     if let Some((before, age)) = limit(now, keep.logs) {
         let note = format!("[log removed after {}]", words(age));

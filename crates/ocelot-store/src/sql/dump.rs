@@ -61,6 +61,7 @@ pub(crate) const STATE: &[Kept] = &[
     kept("secrets", "id", NEAR),
     kept("tokens", "id", NEAR),
     kept("enrolments", "id", NEAR),
+    kept("audit", "id", FAR),
     kept("workers", "id", NEAR),
     kept("removed_workers", "secret_sha256", None),
 ];

@@ -5,6 +5,7 @@
 mod advance;
 mod approve;
 mod arrive;
+mod audit;
 mod blobs;
 mod builds;
 mod claim;

@@ -42,5 +42,11 @@ pub(crate) async fn approve(options: Options) -> anyhow::Result<u8> {
             show::plain(by)
         ))?;
     }
+    if build.status.is_terminal() {
+        show::note(format_args!(
+            "Build {} is over ({}): that changes nothing any more.",
+            build.number, build.status
+        ));
+    }
     Ok(0)
 }

@@ -51,6 +51,11 @@ async fn a_forge_is_added_watched_and_removed() {
     assert!(said.stderr.contains("could not be removed"), "{}", said.stderr);
     app.cli(&["repo", "remove", "lib", "--yes"]).await.expect(0);
     app.cli(&["forge", "remove", "codes"]).await.expect(0);
+    let done = app.cli(&["audit", "--subject", "codes"]).await.expect(0).stdout;
+    assert!(done.contains("forge_added") && done.contains("forge_removed"), "{done}");
+    let done = app.cli(&["audit", "--action", "repo_watched", "--json"]).await.expect(0).json();
+    assert_eq!(done[0]["subject"], "codes/acme/app", "{done}");
+    app.cli(&["audit", "--action", "nonsense"]).await.expect(64);
 }
 
 const YML: &str = "image: ocelot-test/busybox\nstages:\n- {name: test, script: ['echo \"request=$OCELOT_PR tag=$OCELOT_TAG.\"']}\n";

@@ -1,5 +1,6 @@
 //! HTTP.
 
+mod audit;
 mod bad;
 mod builds;
 mod conditions;

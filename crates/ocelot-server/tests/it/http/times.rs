@@ -57,6 +57,18 @@ fn head(path: &Path) -> String {
 }
 
 #[tokio::test]
+async fn an_empty_time_zone_is_no_time_zone() {
+    let room = room().await;
+    room.known("app", SMALL).await;
+    for path in ["/api/v1/polls", "/api/v1/schedules"] {
+        let new = json!({"repo": "git/app", "cron": "@daily", "time_zone": ""});
+        let (status, said) = room.post(path, &new).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{said}");
+        assert!(said["detail"].as_str().unwrap().starts_with("time_zone: it is empty"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_poll_builds_what_is_new() {
     let room = room().await;
     let path = room.known("app", SMALL).await;

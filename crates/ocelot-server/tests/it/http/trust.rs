@@ -64,6 +64,8 @@ async fn what_nothing_reaches_waits_for_a_person() {
     assert_eq!(status, StatusCode::OK, "{approved}");
     assert_eq!(look(&approved), "queued waits not, not trusted, root");
     assert!(approved["approved_at"].is_string() && approved["reason"].is_null(), "{approved}");
+    let (_, page) = room.get("/api/v1/audit?action=build_approved").await;
+    assert_eq!(page["items"].as_array().unwrap().len(), 1, "{page}");
     // Again, and by somebody else: the same.
     let other = room.token(Role::Write, &[]).await;
     let (status, again) = act(&room, &other, &build, "approve").await;

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use ocelot_api::body::Secret;
+use ocelot_model::access::Role;
 use ocelot_model::secret::Kind;
 
 use crate::cli::account::Remote;
@@ -17,7 +18,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn list(kind: Kind, options: Options) -> anyhow::Result<u8> {
-    let mut secrets = options.remote.client()?.credentials().await?;
+    let client = options.remote.client()?;
+    let mut secrets = client.credentials().await?;
     secrets.retain(|secret| secret.kind == kind);
     if options.json {
         show::json(&secrets)?;
@@ -28,7 +30,12 @@ pub(crate) async fn list(kind: Kind, options: Options) -> anyhow::Result<u8> {
         let changed = format!("{} by {}", show::time(secret.changed_at), secret.changed_by);
         [secret.name.clone(), scope, narrowed(&secret), changed]
     });
-    show::table(["NAME", "SCOPE", "ONLY FOR", "CHANGED"], rows, "None.")?;
+    let none = match client.whoami().await {
+        Ok(me) if me.role == Role::Admin && me.repos.is_empty() => "None.",
+        // There may be others.
+        _ => "None that this token may see: it takes role admin for what they are for.",
+    };
+    show::table(["NAME", "SCOPE", "ONLY FOR", "CHANGED"], rows, none)?;
     Ok(0)
 }
 

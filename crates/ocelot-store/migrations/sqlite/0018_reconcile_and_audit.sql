@@ -10,3 +10,16 @@ CREATE TABLE reconciled (
 );
 CREATE INDEX reconciled_due ON reconciled (next_at);
 INSERT INTO reconciled (repo_id, next_at) SELECT repo_id, 0 FROM hooks WHERE remote_id IS NOT NULL;
+
+-- Who changed what, let whose commit start, and which builds got secrets.
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    -- What it was done to: the name of a token, the handle of a repository, `build 7`.
+    subject TEXT NOT NULL,
+    -- In words; never a secret.
+    detail TEXT NOT NULL
+);
+CREATE INDEX audit_by_time ON audit (at);
