@@ -1,15 +1,40 @@
 //! Webhooks at forges: made, given their secret again, removed. Every step may be done twice, so that what was left half
 //! done heals when it is asked for again.
 
+use std::time::Duration;
+
 use ocelot_api::body::Watch;
 use ocelot_forge::{ApiError, Forge, NewWebhook};
-use ocelot_store::{Hook, Repo};
+use ocelot_store::{Hook, Repo, StoreError};
+use tokio::time::Instant;
 
 use super::{ForgeError, follow, full_name, within};
 use crate::App;
 
-/// Lets the forge send webhooks; one of the repository's that is there already gets its secret again.
+/// Nobody else is at the same webhook for so long.
+const ALONE: Duration = Duration::from_secs(45);
+/// How often it is tried to be the one.
+const TRY: Duration = Duration::from_millis(100);
+
+/// Lets the forge send webhooks; one of the repository's that is there already gets its secret again. Of several that ask at
+/// once, on whichever servers, one after the other does it: two would each find none, and make one.
 pub async fn watch(app: &App, repo: &Repo) -> Result<Watch, ForgeError> {
+    let work = format!("watch {}", repo.id);
+    let until = Instant::now() + ALONE;
+    while !app.store.begin_alone(&work, ALONE).await? {
+        if Instant::now() > until {
+            let words =
+                format!("somebody else is making the webhook of {}; try again in a minute", repo.name);
+            return Err(StoreError::Conflict(words).into());
+        }
+        tokio::time::sleep(TRY).await;
+    }
+    let done = watch_alone(app, repo).await;
+    app.store.end_alone(&work).await?;
+    done
+}
+
+async fn watch_alone(app: &App, repo: &Repo) -> Result<Watch, ForgeError> {
     let forge = &repo.name.forge;
     let (row, open) = app.forges.open(&app.store, forge).await.map_err(|error| no_webhooks(repo, error))?;
     check_reachable(&app.public_url, &row.base_url)?;

@@ -100,3 +100,15 @@ async fn a_new_name_is_followed_and_another_repository_of_the_old_name_is_not_ta
         scene.must(Method::POST, "repos", &json!({"forge": "codes", "full_name": REPO})).await;
     }
 }
+
+#[tokio::test]
+async fn many_that_watch_at_once_make_one_webhook() {
+    for kind in KINDS {
+        let scene = Scene::known(kind, |_| {}).await;
+        let all = (0..6).map(|_| scene.ask(Method::POST, WATCH, &NOTHING));
+        for (status, said) in futures_util::future::join_all(all).await {
+            assert_eq!(status, StatusCode::OK, "{kind} {said}");
+        }
+        assert_eq!(scene.fake.hooks(REPO).len(), 1, "{kind}");
+    }
+}
