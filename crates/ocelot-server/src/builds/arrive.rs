@@ -23,6 +23,8 @@ pub(crate) async fn deliver(app: &App, taken: &TakenDelivery) -> Result<(), Trig
         Ok(event) => event,
         Err(error) => return Ok(give_up(app, taken, &error.to_string()).await?),
     };
+    let renamed = renamed(app, repo, &event).await;
+    let repo = renamed.as_ref().unwrap_or(repo);
     let mut trouble = None;
     for (place, part) in delivery.parts.iter().enumerate() {
         if part.state != DeliveryState::Waiting {
@@ -37,6 +39,22 @@ pub(crate) async fn deliver(app: &App, taken: &TakenDelivery) -> Result<(), Trig
         }
     }
     trouble.map_or(Ok(()), Err)
+}
+
+/// The repository under the name that the webhook says, when that is a new one and its forge says the same. Its number is known
+/// to be right.
+async fn renamed(app: &App, repo: &Repo, event: &Event) -> Option<Repo> {
+    let said = event.repo().map(|name| name.full_name.as_str())?;
+    if said.eq_ignore_ascii_case(&forges::full_name(&repo.name)) {
+        return None;
+    }
+    match forges::follow::follow(app, repo, Some(said)).await {
+        Ok(found) => Some(found),
+        Err(error) => {
+            tracing::warn!(repo = %repo.name, %error, "{} has another name at its forge, which does not confirm it", repo.name);
+            None
+        }
+    }
 }
 
 /// All that is left of it has failed.

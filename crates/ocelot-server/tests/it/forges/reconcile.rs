@@ -274,3 +274,27 @@ async fn a_stage_that_the_files_of_a_pull_request_do_not_concern_is_skipped() {
         assert_eq!(statuses, ["blocked", "skipped"], "{kind}");
     }
 }
+
+#[tokio::test]
+async fn a_new_name_that_a_webhook_tells_is_taken_when_the_forge_says_so_too() {
+    let place = Place::new(ForgeKind::Github, seldom).await;
+    std::os::unix::fs::symlink(&place.git, place.git.with_file_name("new.git")).unwrap();
+    let commit = place.push("topic", "one");
+    let told = |name: &str| Told {
+        name: "topic".into(),
+        after: commit.clone(),
+        full_name: name.into(),
+        ..Told::default()
+    };
+    // What only the webhook says is a word.
+    place.tell(What::BranchCreated, &told("acme/wrong")).await;
+    assert_eq!(place.ledger().await, ["push built: build 1"]);
+    assert_eq!(place.scene.get(PATH).await["repo"], "codes/acme/app");
+    place.scene.fake.rename(REPO, "acme/new");
+    let webhook = Webhook::new(ForgeKind::Github, What::TagCreated, &told("acme/new")).unwrap();
+    place.scene.fake.tell("acme/new", &webhook).await;
+    assert_eq!(place.ledger().await[1..], ["push built: build 2"]);
+    assert_eq!(place.scene.get("builds/2").await["repo"], "codes/acme/new");
+    let clone_url = place.scene.get("repos/codes/acme/new").await["clone_url"].clone();
+    assert!(clone_url.as_str().unwrap().ends_with("/acme/new.git"), "{clone_url}");
+}
