@@ -59,6 +59,7 @@ async fn renamed(app: &App, repo: &Repo, event: &Event) -> Option<Repo> {
 
 /// All that is left of it has failed.
 pub(crate) async fn give_up(app: &App, taken: &TakenDelivery, why: &str) -> Result<(), StoreError> {
+    metrics::counter!("ocelot_deliveries_given_up_total").increment(1);
     for place in 0..taken.delivery.parts.len() {
         let part = PartId { delivery: taken.delivery.id, place: place as u32 };
         app.store.settle_part(part, DeliveryState::Failed, why).await?;

@@ -7,14 +7,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use ocelot_api::body as api;
 use ocelot_model::ForgeKind;
-use ocelot_model::secret::Kind;
+use ocelot_model::secret::{Kind, Scope};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::auth::Caller;
 use super::extract::{self, NoQuery, PageQuery, Query, Segments};
 use super::problem::{Answer, Refusal};
-use super::secrets::{body, keep, visible};
+use super::secrets::{body, forget, keep, visible};
 use crate::App;
 
 /// What the original takes. Which of these belong to a kind, the answer says when one is missing.
@@ -78,6 +78,45 @@ pub(super) async fn add_original(
     let kind = of(&kind, &form)?;
     let forge = forge(&app, &form).await?;
     keep(&app, &caller, form.into_secret(kind, &forge)?).await
+}
+
+/// Which of several of one name.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub(super) struct SubType {
+    /// `NEXUS`, `DOCKER`, `MINIO`, `HELM_REPO` or `ENV`; default: whichever has the name.
+    sub_type: Option<String>,
+}
+
+/// Forgets a credential of an account, by the name that the original has for it.
+#[utoipa::path(delete, path = "/api/v1/creds/{kind}/{account}/{identifier}", tag = "secrets",
+    params(("kind" = String, Path, description = "vcs, repo, k8s, ssh, notify, env or generic"),
+        ("account" = String, Path, description = "The account"), ("identifier" = String, Path, description = "Its name"), SubType),
+    responses((status = 204), (status = 409, description = "There are several: say the `subType`, or use /api/v1/credentials/{id}")))]
+pub(super) async fn remove_original(
+    State(app): State<App>,
+    caller: Caller,
+    Segments((kind, account, identifier)): Segments<(String, String, String)>,
+    Query(SubType { sub_type }): Query<SubType>,
+) -> Answer<StatusCode> {
+    let kinds = match sub_type {
+        Some(sub_type) => vec![of(&kind, &Form { r#type: Some(sub_type), ..Form::default() })?],
+        None => kinds(&kind)?.to_vec(),
+    };
+    let (name, end) = (named(&identifier), format!("/{account}/"));
+    let mut rows = visible(&app, &caller, None).await?;
+    rows.retain(|row| {
+        let of_account = matches!(&row.scope, Scope::Owner(prefix) if format!("/{prefix}").ends_with(&end));
+        of_account && row.name == name && kinds.contains(&row.kind)
+    });
+    match &rows[..] {
+        [] => Err(Refusal::not_found()),
+        [one] => forget(&app, &caller, &one.id.to_string()).await,
+        _ => Err(Refusal::conflict(format!(
+            "{account} has several credentials {name}; say the `subType`, or remove one by its id: DELETE /api/v1/credentials/ID"
+        ))),
+    }
 }
 
 /// The kinds behind a word of the original.

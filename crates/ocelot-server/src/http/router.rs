@@ -135,6 +135,7 @@ fn api_table() -> Vec<Route> {
         api(DELETE, "/api/v1/credentials/{id}",                 Right::SignedIn, routes!(secrets::remove_credential)),
         api(GET,    "/api/v1/creds/{kind}",                     Right::SignedIn, routes!(creds::list_original)),
         api(POST,   "/api/v1/creds/{kind}",                     Right::SignedIn, routes!(creds::add_original)),
+        api(DELETE, "/api/v1/creds/{kind}/{account}/{identifier}", Right::SignedIn, routes!(creds::remove_original)),
         api(GET,    "/api/v1/whoami",                           Right::SignedIn, routes!(tokens::whoami)),
     ]
 }

@@ -196,7 +196,7 @@ fn value(text: Option<api::Hidden>, base64: Option<api::Hidden>) -> Answer<Secre
     }
 }
 
-async fn forget(app: &App, caller: &Caller, id: &str) -> Answer<StatusCode> {
+pub(super) async fn forget(app: &App, caller: &Caller, id: &str) -> Answer<StatusCode> {
     let id = number(id).ok_or_else(Refusal::not_found)?;
     let row = app.store.find_secret(id).await?.filter(|row| allowed(caller, &row.scope));
     let row = row.ok_or_else(Refusal::not_found)?;

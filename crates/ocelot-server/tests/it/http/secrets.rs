@@ -141,6 +141,18 @@ async fn the_forms_of_the_original() {
         json!(["ours", "vcs", "github/acme/", {"type": "github"}]),
     )
     .await;
+    let remove =
+        async |path: &str| answer(room.request(Method::DELETE, &format!("/api/v1/creds/{path}"))).await.0;
+    assert_eq!(remove("vcs/acme/nothing").await, StatusCode::NOT_FOUND);
+    assert_eq!(remove("ssh/acme/ours").await, StatusCode::NOT_FOUND);
+    assert_eq!(remove("vcs/other/ours").await, StatusCode::NOT_FOUND);
+    assert_eq!(remove("vcs/acme/ours").await, StatusCode::NO_CONTENT);
+    assert_eq!(remove("vcs/acme/ours").await, StatusCode::NOT_FOUND);
+    let same = json!({"name": "BITBUCKET_acme", "scope": "other/acme/", "kind": "vcs", "value": CANARY,
+        "fields": {"type": "bitbucket"}});
+    let (status, said) = room.post("/api/v1/credentials", &same).await;
+    assert_eq!(status, StatusCode::CREATED, "{said}");
+    assert_eq!(remove("vcs/acme/BITBUCKET_acme").await, StatusCode::CONFLICT);
     let (status, said) =
         room.post("/api/v1/creds/vcs", &json!({"clientSecret": CANARY, "acctName": "acme"})).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{said}");
