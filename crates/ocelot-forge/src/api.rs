@@ -206,6 +206,11 @@ impl Forge {
         }
     }
 
+    /// A token that an OAuth consumer is given, good for five minutes at least; the same one for as long as it lasts.
+    pub async fn token(&self) -> Result<SecretString> {
+        each!(self, forge => forge.0.token().await)
+    }
+
     /// A repository by its full name.
     pub async fn repo(&self, full_name: &str) -> Result<RemoteRepo> {
         each!(self, forge => forge.repo(full_name).await)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use ocelot_model::ForgeKind;
 use reqwest::{Method, RequestBuilder, Response, Url, header};
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -84,6 +85,14 @@ impl Client {
         let keys = Keys::new(settings.kind, settings.access, &settings.base_url)?;
         let (name, time) = (settings.name, settings.time);
         Ok(Client(Arc::new(Inner { http, name, base, keys, time })))
+    }
+
+    /// What requests carry, when that is a token.
+    pub(crate) async fn token(&self) -> Result<SecretString> {
+        match self.0.keys.auth(self, "").await? {
+            Auth::Bearer(token) | Auth::Token(token) => Ok(token),
+            Auth::Basic(..) => Err(ApiError::Nonsense("a password is no token".to_owned())),
+        }
     }
 
     /// Segments are escaped: none can leave the API.

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret as _;
 
 use super::trigger::TriggerError;
 use crate::App;
+use crate::forges::consumer;
 
 /// What the server's git is given for a repository: its address, and who Ocelot is there.
 pub(crate) async fn url(app: &App, repo: &Repo) -> Result<CloneUrl, TriggerError> {
@@ -30,9 +31,11 @@ async fn url_of(app: &App, clone_url: &str, id: RepoId, name: &RepoName) -> Resu
     let Some(secret) = fitting(clone_url, &free) else { return Ok(url) };
     let opened = app.store.open_secrets(&[secret.id]).await?;
     let Some((_, value)) = opened.first() else { return Ok(url) };
-    let candidate = Candidate { kind: secret.kind, fields: &secret.fields };
     let value = String::from_utf8_lossy(value.expose_secret());
-    Ok(app.git.with_login(url, candidate.login(&secret.name, clone_url, &value))?)
+    let (fields, value) =
+        consumer::login_of(app, &secret.fields, &value).await.map_err(TriggerError::Forge)?;
+    let candidate = Candidate { kind: secret.kind, fields: &fields };
+    Ok(app.git.with_login(url, candidate.login(&secret.name, clone_url, value.expose_secret()))?)
 }
 
 /// The credential with which a repository at this address is cloned: that of the nearest scope which fits it.

@@ -12,6 +12,7 @@ use ocelot_store::{Build, Claimed, Secret, StoreError};
 use secrecy::ExposeSecret as _;
 
 use super::clone;
+use crate::forges::consumer;
 use crate::{App, audit};
 
 /// Bytes of all values together: an offer is one message of at most 1 MiB, and has other things in it.
@@ -32,6 +33,9 @@ pub(crate) enum Refused {
     /// Something that it names is not there for it, in words.
     #[error("{0}")]
     Job(String),
+    /// It cannot begin just now, in words.
+    #[error("{0}")]
+    Later(String),
     /// The database does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -150,16 +154,32 @@ async fn open(app: &App, chosen: &[Chosen<'_>]) -> Result<Vec<Credential>, Refus
         let words = format!("the secrets of this job are over {} KiB together", TOGETHER_MAX >> 10);
         return Err(Refused::Job(words));
     }
-    let of = |(id, value): &(i64, secrecy::SecretSlice<u8>)| {
-        let Chosen { secret, for_worker, for_stages } = chosen.iter().find(|one| one.secret.id == *id)?;
-        Some(Credential {
-            name: secret.name.clone(),
-            kind: secret.kind.as_str().to_owned(),
-            fields: secret.fields.clone().into_iter().collect(),
-            value: value.expose_secret().to_vec().into(),
-            for_worker: *for_worker,
-            for_stages: *for_stages,
-        })
+    let mut credentials = Vec::with_capacity(values.len());
+    for (id, value) in &values {
+        let Some(one) = chosen.iter().find(|one| one.secret.id == *id) else { continue };
+        credentials.push(credential(app, one, value.expose_secret()).await?);
+    }
+    Ok(credentials)
+}
+
+async fn credential(app: &App, one: &Chosen<'_>, value: &[u8]) -> Result<Credential, Refused> {
+    let Chosen { secret, for_worker, for_stages } = one;
+    let (fields, value) = if secret.kind == Kind::Vcs && consumer::is_consumer(&secret.fields) {
+        let asked = consumer::login_of(app, &secret.fields, &String::from_utf8_lossy(value)).await;
+        let (fields, token) = asked.map_err(|error| {
+            let words = format!("the credential {}: {error}", secret.name);
+            if consumer::heals(&error) { Refused::Later(words) } else { Refused::Job(words) }
+        })?;
+        (fields, token.expose_secret().as_bytes().to_vec())
+    } else {
+        (secret.fields.clone(), value.to_vec())
     };
-    Ok(values.iter().filter_map(of).collect())
+    Ok(Credential {
+        name: secret.name.clone(),
+        kind: secret.kind.as_str().to_owned(),
+        fields: fields.into_iter().collect(),
+        value: value.into(),
+        for_worker: *for_worker,
+        for_stages: *for_stages,
+    })
 }

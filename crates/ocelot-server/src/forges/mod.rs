@@ -3,6 +3,7 @@
 //! Nothing here knows an HTTP status of ours. What a forge is called at home is `ocelot_forge`'s business.
 
 pub mod add;
+pub(crate) mod consumer;
 pub mod discover;
 pub mod follow;
 mod open;

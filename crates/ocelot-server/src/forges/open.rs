@@ -10,12 +10,18 @@ use ocelot_store::{Forge as Row, Store};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::ForgeError;
+use super::consumer::Consumers;
 
-/// The forges that were asked something, each as of one version of its row. Cheap to clone.
+/// The forges that were asked something, each as of one version of its row, and the consumers that clone. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Forges(Arc<Mutex<HashMap<ForgeId, (i64, ocelot_forge::Forge)>>>);
+pub struct Forges(Arc<Mutex<HashMap<ForgeId, (i64, ocelot_forge::Forge)>>>, Consumers);
 
 impl Forges {
+    /// Who clones with a token of an OAuth consumer.
+    pub(crate) fn consumers(&self) -> &Consumers {
+        &self.1
+    }
+
     /// The forge of this name, ready to be asked. Another server may have changed it a moment ago.
     pub async fn open(&self, store: &Store, name: &str) -> Result<(Row, ocelot_forge::Forge), ForgeError> {
         let row = find(store, name).await?;

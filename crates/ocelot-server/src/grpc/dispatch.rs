@@ -20,6 +20,8 @@ use crate::builds::secrets::Refused;
 /// How long a job waits after a worker did not take it, in milliseconds: not the same for all, so that they do not come
 /// back together.
 const AFTER_REFUSAL_MS: std::ops::RangeInclusive<u64> = 1_000..=5_000;
+/// And one for which something could not be had.
+const LATER: Duration = Duration::from_secs(30);
 
 /// Runs until the server stops.
 pub async fn dispatch(app: App) -> anyhow::Result<()> {
@@ -102,6 +104,16 @@ async fn offer_one(app: &App, worker: WorkerId, claimed: Claimed) -> Result<(), 
             out.is_some_and(|out| send(&out, Message::Offer(offer)))
         }
         Err(Refused::Job(reason)) => return end(app, &claimed, reason).await,
+        Err(Refused::Later(why)) => {
+            tracing::warn!(
+                build = claimed.build.number.0,
+                why,
+                "a job of build {} waits: {why}",
+                claimed.build.number
+            );
+            give_back(app, &lease, LATER).await;
+            return Ok(());
+        }
         Err(Refused::Store(error)) => {
             give_back(app, &lease, after_refusal()).await;
             return Err(error);

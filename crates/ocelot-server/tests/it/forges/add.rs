@@ -1,5 +1,7 @@
 //! Forges come, change and go; what they have is found.
 
+use ocelot_api::proto::Ready;
+use ocelot_api::proto::from_worker::Message as Up;
 use ocelot_model::ForgeKind;
 use ocelot_model::access::Role;
 use ocelot_testkit::forge::{CLIENT, PASSWORD, TOKEN};
@@ -177,5 +179,45 @@ async fn only_an_admin_of_the_whole_server_changes_forges() {
         ] {
             assert_eq!(ask(method.clone(), path).await, rest, "{role} {method} {path}");
         }
+    }
+}
+
+/// Key and secret of an OAuth consumer are changed for a token before anything is cloned with them.
+#[tokio::test]
+async fn a_consumer_of_bitbucket_clones_with_a_token() {
+    let scene = Scene::known(ForgeKind::Bitbucket, |_| {}).await;
+    let token_url = format!("{}/site/oauth2/access_token", scene.fake.url());
+    let add = async |name: &str, token_url: &str, secret: &str| {
+        let new = json!({"name": name, "scope": "codes/acme/", "kind": "vcs", "value": secret, "fields":
+            {"url": scene.fake.url().replace("http:", "https:"), "username": CLIENT.0, "token_url": token_url}});
+        scene.must(Method::POST, "credentials", &new).await;
+    };
+    add("CLONE", &token_url, CLIENT.1).await;
+    let mut worker = scene.world.worker("w1", 2).await;
+    let mut offers = Vec::new();
+    for _ in 0..2 {
+        scene.build(crate::room::SMALL).await;
+        offers.push(worker.offer().await);
+    }
+    let given = |at: usize| {
+        let credential = &offers[at].credentials[0];
+        assert!(credential.for_worker && !credential.for_stages);
+        (credential.fields["username"].clone(), String::from_utf8(credential.value.to_vec()).unwrap())
+    };
+    let (user, token) = given(0);
+    assert!(user == "x-token-auth" && token.starts_with("oauth-"), "{user}");
+    assert!(!offers[0].credentials[0].fields.contains_key("token_url"));
+    assert_eq!(given(1).1, token, "it is used for as long as it lasts");
+
+    // A wrong secret, or an address that no admin knows, ends the job with the reason.
+    for (url, secret, words) in [
+        (token_url.as_str(), "wrong", "does not take the OAuth consumer's key and secret"),
+        ("https://169.254.169.254/token", CLIENT.1, "is at no forge that is here"),
+    ] {
+        add("CLONE", url, secret).await;
+        worker.say(Up::Ready(Ready { slots: 1 }));
+        let build = scene.build(crate::room::SMALL).await;
+        let over = scene.world.until(build, |it| it.build.status.is_terminal()).await;
+        assert!(over.jobs[0].reason.as_deref().unwrap().contains(words), "{over:?}");
     }
 }

@@ -204,7 +204,7 @@ async fn who_may_read_and_replay_the_ledger(database: Database) {
         assert_eq!(status, StatusCode::OK, "{page}");
         page["items"].as_array().unwrap().iter().map(|row| row["id"].clone()).collect::<Vec<_>>()
     };
-    assert_eq!(seen(&all).await, [own.clone()]);
+    assert_eq!(seen(&all).await, std::slice::from_ref(&own));
     assert_eq!(seen(&other).await, [Value::Null; 0]);
     assert_eq!(seen(&world.admin).await, [strange.clone(), own.clone()]);
     let one = format!("/api/v1/deliveries/{own}");
