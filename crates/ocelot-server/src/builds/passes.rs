@@ -9,8 +9,8 @@ use ocelot_store::{Due, Joined, Pass, PassTurn, StoreError, crash};
 
 use super::arrive::cancel;
 use super::clone;
-use super::times::heals;
 use super::plan::{FILE, Origin};
+use super::times::heals;
 use super::trigger::{self, TriggerError};
 use crate::App;
 

@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 
 use super::guard::{Gate, Right, guard};
 use super::{
-    audit, builds, creds, deliveries, events, fleet, forges, insights, logs, middleware, pause, repos, secrets,
-    session, status, subscriptions, times, tokens, webhook, workers,
+    audit, builds, creds, deliveries, events, fleet, forges, insights, logs, middleware, pause, repos,
+    secrets, session, status, subscriptions, times, tokens, webhook, workers,
 };
 use crate::App;
 use crate::site;
