@@ -7,5 +7,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ensure_postgres
 ensure_docker
 ensure_busybox
+[[ -x /usr/sbin/nginx ]] || ensure_packages nginx=nginx-light
 cargo build --release --locked -p ocelot -p ocelot-bench
 exec target/release/ocelot-bench --ocelot target/release/ocelot "$@"

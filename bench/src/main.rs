@@ -1,11 +1,13 @@
 //! Measures what the README claims, each figure against the bare thing in the same process and minute.
 //!
-//! `ocelot-bench --ocelot target/release/ocelot start host live log large viewers idle claims offer fleet two novel hooks` writes `bench/out/*.json` and ends with 1 when a
+//! `ocelot-bench --ocelot target/release/ocelot start host live log large viewers idle claims offer fleet two novel hooks history` writes `bench/out/*.json` and ends with 1 when a
 //! figure is below 0.7 of its target.
 
 mod claims;
 mod docker;
 mod fleet;
+mod generate;
+mod history;
 mod hooks;
 mod host;
 mod idle;
@@ -34,6 +36,9 @@ struct Options {
     /// Repetitions; medians are reported.
     #[arg(long, default_value_t = 7)]
     times: usize,
+    /// Builds of the history.
+    #[arg(long, default_value_t = 1_000_000)]
+    builds: i64,
     /// What to measure; everything when absent.
     which: Vec<Which>,
 }
@@ -54,6 +59,8 @@ enum Which {
     Fleet,
     /// Two servers, 50 workers, 5,000 builds, and one server dies; a lost worker's job is tried again.
     Two,
+    /// A year of 1,000,000 builds on both databases: lists, statistics, and lists a second beside nginx.
+    History,
     /// How late a follower has a line.
     Live,
     /// A log of 1 GB: its last page, and the server's memory.
@@ -86,6 +93,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Which::Two,
         Which::Novel,
         Which::Hooks,
+        Which::History,
     ];
     let which = if options.which.is_empty() { all.to_vec() } else { options.which.clone() };
     let mut good = true;
@@ -99,6 +107,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             Which::Two => two::measure(&options.ocelot).await?,
             Which::Novel => novel::measure()?,
             Which::Hooks => hooks::measure(&options.ocelot, options.times.min(5)).await?,
+            Which::History => history::measure(&options.ocelot, options.builds).await?,
             Which::Live => live::measure(&options.ocelot).await?,
             Which::Idle => idle::measure(&options.ocelot, options.times).await?,
             Which::Large => large::measure(&options.ocelot).await?,

@@ -2,6 +2,7 @@
 
 mod audit;
 mod forge;
+mod history;
 mod insights;
 mod secrets;
 mod subscriptions;
@@ -9,6 +10,7 @@ mod times;
 
 pub use audit::AuditRow;
 pub use forge::*;
+pub use history::*;
 pub use insights::*;
 pub use secrets::{Hidden, NewSecret, Secret};
 pub use subscriptions::*;

@@ -17,13 +17,14 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
+use jiff::Timestamp;
 use reqwest::Method;
 
 use crate::body::{
-    ApproveBuild, Build, CreatedToken, CreatedWorkerToken, Delivery, Forge, ForgeChange, ForgeRepos,
-    Insights, NewBuild, NewForge, NewPause, NewPoll, NewRepo, NewSchedule, NewSecret, NewToken,
+    ApproveBuild, Badge, Build, CreatedToken, CreatedWorkerToken, Delivery, Forge, ForgeChange, ForgeRepos,
+    Insights, NewBadge, NewBuild, NewForge, NewPause, NewPoll, NewRepo, NewSchedule, NewSecret, NewToken,
     NewWorkerToken, Page, PauseState, Poll, QueueItem, Removed, Repo, RepoChange, RetryBuild, Schedule,
-    Secret, Subscription, Token, Watch, WhoAmI, Worker, WorkerToken,
+    Secret, Stats, Subscription, Token, Watch, WhoAmI, Worker, WorkerToken,
 };
 
 /// Answers of this module.
@@ -63,10 +64,54 @@ pub struct BuildQuery {
     pub commit: Option<String>,
     /// Status word.
     pub status: Option<String>,
+    /// What made it.
+    pub event: Option<String>,
+    /// Queued at this time or later.
+    pub since: Option<Timestamp>,
+    /// Queued before this time.
+    pub until: Option<Timestamp>,
+    /// Name of a worker.
+    pub worker: Option<String>,
+    /// Text in message, author, branch or commit.
+    pub q: Option<String>,
     /// At most so many; the server's default is 50.
     pub limit: Option<u32>,
     /// `next` of the page before.
     pub cursor: Option<String>,
+}
+
+/// What is to be counted; all fields are optional.
+#[derive(Debug, Clone, Default)]
+pub struct StatsQuery {
+    /// Handle of a repository.
+    pub repo: Option<String>,
+    /// Branch of it.
+    pub branch: Option<String>,
+    /// Job, instead of whole builds.
+    pub job: Option<String>,
+    /// Stage of that job.
+    pub stage: Option<String>,
+    /// Ended at this time or later.
+    pub from: Option<Timestamp>,
+    /// Ended before this time.
+    pub to: Option<Timestamp>,
+    /// `hour`, `day`, `week`, `repo`, `branch`, `job` or `stage`.
+    pub by: Option<String>,
+}
+
+/// What is to be exported; all fields are optional.
+#[derive(Debug, Clone, Default)]
+pub struct ExportQuery {
+    /// `csv` or `ndjson`.
+    pub format: Option<String>,
+    /// `builds`, `jobs` or `stages`.
+    pub what: Option<String>,
+    /// Handle of a repository.
+    pub repo: Option<String>,
+    /// Ended at this time or later.
+    pub since: Option<Timestamp>,
+    /// Ended before this time.
+    pub until: Option<Timestamp>,
 }
 
 /// Which part of a stage's log to get.
@@ -101,18 +146,89 @@ impl Client {
         format!("{}/builds/{build}", self.url())
     }
 
-    /// One page of builds, newest first.
+    /// As many builds as are wanted, newest first, and where to go on. The server may need several answers for that.
     pub async fn builds(&self, query: &BuildQuery) -> Result<Page<Build>> {
+        let wanted = query.limit.unwrap_or(50);
+        let mut query = BuildQuery { limit: Some(wanted), ..query.clone() };
+        let mut all = self.page_of_builds(&query).await?;
+        while all.next.is_some() && all.items.len() < wanted as usize {
+            query.limit = Some(wanted - all.items.len() as u32);
+            query.cursor = all.next.take();
+            let more = self.page_of_builds(&query).await?;
+            all.items.extend(more.items);
+            all.next = more.next;
+        }
+        Ok(all)
+    }
+
+    async fn page_of_builds(&self, query: &BuildQuery) -> Result<Page<Build>> {
         let limit = query.limit.map(|n| n.to_string());
+        let [since, until] = [query.since, query.until].map(|at| at.map(|at| at.to_string()));
         let pairs = [
             ("repo", query.repo.as_deref()),
             ("branch", query.branch.as_deref()),
             ("commit", query.commit.as_deref()),
             ("status", query.status.as_deref()),
+            ("event", query.event.as_deref()),
+            ("since", since.as_deref()),
+            ("until", until.as_deref()),
+            ("worker", query.worker.as_deref()),
+            ("q", query.q.as_deref()),
             ("limit", limit.as_deref()),
             ("cursor", query.cursor.as_deref()),
         ];
         self.get("builds", &pairs).await
+    }
+
+    /// How builds, jobs or stages ended.
+    pub async fn stats(&self, query: &StatsQuery) -> Result<Stats> {
+        let [from, to] = [query.from, query.to].map(|at| at.map(|at| at.to_string()));
+        let periods = ["hour", "day", "week"];
+        let (bucket, by): (Option<&str>, Option<&str>) = match query.by.as_deref() {
+            Some(by) if periods.contains(&by) => (Some(by), None),
+            other => (None, other),
+        };
+        let pairs = [
+            ("repo", query.repo.as_deref()),
+            ("branch", query.branch.as_deref()),
+            ("job", query.job.as_deref()),
+            ("stage", query.stage.as_deref()),
+            ("from", from.as_deref()),
+            ("to", to.as_deref()),
+            ("bucket", bucket),
+            ("by", by),
+        ];
+        self.get("stats", &pairs).await
+    }
+
+    /// All history, piece by piece as it arrives.
+    pub async fn export(&self, query: &ExportQuery) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
+        let [since, until] = [query.since, query.until].map(|at| at.map(|at| at.to_string()));
+        let pairs = [
+            ("format", query.format.as_deref()),
+            ("what", query.what.as_deref()),
+            ("repo", query.repo.as_deref()),
+            ("since", since.as_deref()),
+            ("until", until.as_deref()),
+        ];
+        let client = self.clone();
+        let answer = self.ask("export", &pairs, None).await?;
+        Ok(answer.bytes_stream().map(move |piece| piece.map_err(|error| client.broken(&error))))
+    }
+
+    /// The badge of a repository.
+    pub async fn badge(&self, handle: &str) -> Result<Badge> {
+        self.get(&format!("badges/{handle}"), &[]).await
+    }
+
+    /// Makes the key of a badge, if it needs one.
+    pub async fn make_badge(&self, handle: &str, new: &NewBadge) -> Result<Badge> {
+        self.send(Method::POST, &format!("badges/{handle}"), Some(new)).await
+    }
+
+    /// Ends the key of a badge.
+    pub async fn remove_badge(&self, handle: &str) -> Result<()> {
+        self.delete(&format!("badges/{handle}")).await
     }
 
     /// A build with its jobs and stages.

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod bucket;
 pub mod build;
 pub mod concurrency;
 pub mod cron;
@@ -22,10 +23,12 @@ pub mod secret;
 pub mod size;
 pub mod status;
 pub mod subscription;
+pub mod tally;
 pub mod trust;
 pub mod turns;
 
 pub use audit::AuditAction;
+pub use bucket::Bucket;
 pub use delivery::DeliveryState;
 pub use event::{Event, EventKind};
 pub use forge::{ForgeKind, RemoteId};

@@ -74,6 +74,7 @@ mod catalogue;
 mod chunk;
 pub mod crash;
 mod error;
+mod export;
 mod inbox;
 mod insight;
 mod log_store;
@@ -84,6 +85,7 @@ pub mod rows;
 mod seal;
 mod secret;
 mod sqlite;
+mod stats;
 mod subscriptions;
 mod times;
 mod wake;
@@ -92,10 +94,12 @@ mod wanted;
 pub use audit::*;
 pub use backup::{About, BackupError};
 pub use error::{LogError, NotReady, StoreError};
+pub use export::*;
 pub use inbox::*;
 pub use insight::*;
 pub use log_store::{LogPlace, LogStoreOptions};
 pub use rows::*;
+pub use stats::*;
 pub use subscriptions::*;
 pub use times::*;
 pub use wanted::{Choose, Free, Next};
@@ -110,6 +114,7 @@ use jiff::Timestamp;
 use ocelot_model::access::Role;
 use ocelot_model::build::{Change, Happening};
 use ocelot_model::novel::Novel;
+use ocelot_model::tally::Tally;
 use ocelot_model::{
     Approvals, BuildNumber, DeliveryId, DeliveryState, ForgeId, RepoId, RepoName, StageId, TokenId, WorkerId,
 };
@@ -661,7 +666,12 @@ impl Store {
         each!(self, core => core.find_build_detail(number).await)
     }
 
-    /// Newest first, at most `limit`.
+    /// Newest first, at most `limit`; looks at no more builds than can be looked at quickly.
+    pub async fn page_builds(&self, filter: &BuildFilter, limit: u32) -> Result<BuildPage, StoreError> {
+        each!(self, core => core.page_builds(filter, limit).await)
+    }
+
+    /// Newest first, all or `limit`, however many have to be looked at.
     pub async fn list_builds(&self, filter: &BuildFilter, limit: u32) -> Result<Vec<Build>, StoreError> {
         each!(self, core => core.list_builds(filter, limit).await)
     }
@@ -1096,6 +1106,90 @@ impl Store {
         limit: u32,
     ) -> Result<Option<Looked>, StoreError> {
         each_again!(self, calls::LONG, core => core.expire_builds(before, keep_last, after, limit))
+    }
+
+    // tallies.rs
+    /// Hours are told apart for so long; days and weeks for as long as the repository is there.
+    pub const HOURS_KEPT: Duration = Duration::from_hours(35 * 24);
+
+    /// Whether builds ended that are not counted yet.
+    pub async fn has_uncounted(&self) -> Result<bool, StoreError> {
+        each!(self, core => core.has_uncounted().await)
+    }
+
+    /// Counts up to `limit` builds that ended, fewer when they are large; answers how many.
+    pub async fn count_builds(&self, limit: u32) -> Result<usize, StoreError> {
+        each_again!(self, core => core.count_builds(limit))
+    }
+
+    /// Forgets up to `limit` hours that are older than [`Store::HOURS_KEPT`]; answers how many.
+    pub async fn drop_hours(&self, limit: u32) -> Result<usize, StoreError> {
+        each_again!(self, core => core.drop_hours(limit))
+    }
+
+    // export.rs
+    /// Builds that ended, in the order in which they did, behind this one; at most `limit`.
+    pub async fn ended_builds(
+        &self,
+        what: &Exported,
+        after: Option<Looked>,
+        limit: u32,
+    ) -> Result<Vec<Build>, StoreError> {
+        each!(self, core => core.ended_builds(what, after, limit).await)
+    }
+
+    /// All attempts of these builds, by build, job and number.
+    pub async fn past_jobs(&self, builds: &[BuildNumber]) -> Result<Vec<PastJob>, StoreError> {
+        each!(self, core => core.past_jobs(builds).await)
+    }
+
+    /// The stages of all attempts of these builds, in the same order.
+    pub async fn past_stages(&self, builds: &[BuildNumber]) -> Result<Vec<PastStage>, StoreError> {
+        each!(self, core => core.past_stages(builds).await)
+    }
+
+    // badges.rs
+    /// The key with which everyone sees the badge of a repository; made when there is none, and another one with `renew`.
+    pub async fn make_badge_key(&self, repo: RepoId, renew: bool) -> Result<SecretString, StoreError> {
+        each_again!(self, core => core.make_badge_key(repo, renew))
+    }
+
+    /// That key, if there is one.
+    pub async fn find_badge_key(&self, repo: RepoId) -> Result<Option<SecretString>, StoreError> {
+        each!(self, core => core.find_badge_key(repo).await)
+    }
+
+    /// Nobody sees the badge with it any more.
+    pub async fn remove_badge_key(&self, repo: RepoId) -> Result<(), StoreError> {
+        each!(self, core => core.remove_badge_key(repo).await)
+    }
+
+    // blocks.rs
+    /// Writes down what up to `most` blocks of builds have in common, which helps to find builds by time and text; answers of
+    /// how many it did.
+    pub async fn seal_blocks(&self, most: u32) -> Result<usize, StoreError> {
+        each_again!(self, core => core.seal_blocks(most))
+    }
+
+    // stats.rs
+    /// How those of each period ended; a period without any is not there. Builds are counted some seconds after their end.
+    pub async fn count_by_period(
+        &self,
+        what: &Counted,
+        periods: Periods,
+    ) -> Result<BTreeMap<i64, Tally>, StoreError> {
+        each!(self, core => core.count_by_period(what, periods).await)
+    }
+
+    /// How those of whole days ended, one by one.
+    pub async fn count_apart(
+        &self,
+        what: &Counted,
+        apart: Apart,
+        from_day: i64,
+        to_day: i64,
+    ) -> Result<Vec<Part>, StoreError> {
+        each!(self, core => core.count_apart(what, apart, from_day, to_day).await)
     }
 
     // orphans.rs

@@ -112,6 +112,14 @@ macro_rules! ids {
     };
 }
 
+/// Builds of each repository of a JSON list, which is bound as text between the first two parts, newest first; more that they
+/// have to be, and how many of each, stands between the last two.
+pub(crate) const OF_EACH_REPO: [&str; 3] = [
+    "SELECT c.number FROM json_array_elements_text(",
+    "::json) AS r (value) CROSS JOIN LATERAL (SELECT number FROM builds WHERE repo_id = r.value::bigint AND number >= ",
+    ") AS c ORDER BY 1 DESC LIMIT ",
+];
+
 #[path = "postgres/catalogue.rs"]
 pub(crate) mod catalogue;
 #[path = "sql/mod.rs"]

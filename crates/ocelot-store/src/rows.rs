@@ -404,6 +404,15 @@ pub struct BuildFilter {
     pub before: Option<BuildNumber>,
 }
 
+/// Some of the builds that a filter lets through, newest first.
+#[derive(Debug, Clone)]
+pub struct BuildPage {
+    /// The builds; fewer than were asked for when many had to be looked at.
+    pub builds: Vec<Build>,
+    /// What [`BuildFilter::before`] has to be for the next page; `None` when there is none.
+    pub next: Option<BuildNumber>,
+}
+
 /// The right to write about one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -583,13 +592,20 @@ impl std::fmt::Display for Pause {
     }
 }
 
-/// How far the builds were looked at that are to be removed.
+/// How far builds were looked at, in the order in which they ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Looked {
     /// When the last one of them ended, in microseconds since 1970.
     pub(crate) ended_us: i64,
     /// Its number.
     pub(crate) number: BuildNumber,
+}
+
+impl Looked {
+    /// At this build, if it is over.
+    pub fn at(build: &Build) -> Option<Looked> {
+        Some(Looked { ended_us: build.finished_at?.as_microsecond(), number: build.number })
+    }
 }
 
 /// What was wrong with a build and is not any more.

@@ -81,6 +81,14 @@ macro_rules! ids {
     };
 }
 
+/// Builds of each repository of a JSON list, which is bound as text between the first two parts, newest first; more that they
+/// have to be, and how many of each, stands between the last two.
+pub(crate) const OF_EACH_REPO: [&str; 3] = [
+    "SELECT b.number FROM json_each(",
+    ") AS r CROSS JOIN builds b ON b.number IN (SELECT number FROM builds WHERE repo_id = r.value AND number >= ",
+    ") ORDER BY 1 DESC LIMIT ",
+];
+
 #[path = "sqlite/catalogue.rs"]
 pub(crate) mod catalogue;
 #[path = "sql/mod.rs"]

@@ -12,6 +12,7 @@ mod completions;
 pub(crate) mod config;
 mod deliveries;
 mod explain;
+mod export;
 mod forge;
 mod health;
 mod init;
@@ -26,6 +27,7 @@ mod schedule;
 mod secret;
 mod server;
 pub(crate) mod show;
+mod stats;
 mod status;
 mod subscriptions;
 mod summary;
@@ -34,6 +36,7 @@ mod up;
 mod validate;
 mod version;
 mod watch;
+mod when;
 mod which;
 mod why;
 mod worker;
@@ -95,8 +98,12 @@ enum Command {
     Build(build::Options),
     /// Show how a build stands.
     Status(status::Options),
-    /// List the newest builds.
+    /// List the newest builds, all or those that are asked for.
     Summary(summary::Options),
+    /// Count how builds, jobs and stages ended, how long they took and how long they waited.
+    Stats(stats::Options),
+    /// Write all history as CSV or as lines of JSON.
+    Export(export::Options),
     /// Print the log of a build.
     Logs(logs::Options),
     /// End a build; asking again ends its clean-up (`always` stages) too.
@@ -157,6 +164,8 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Build(options) => build::build(options).await,
         Command::Status(options) => status::status(options).await,
         Command::Summary(options) => summary::summary(options).await,
+        Command::Stats(options) => stats::stats(options).await,
+        Command::Export(options) => export::export(options).await,
         Command::Logs(options) => logs::logs(options).await,
         Command::Secret(verb) => secret::dispatch(verb).await,
         Command::Creds(creds) => secret::creds(creds).await,

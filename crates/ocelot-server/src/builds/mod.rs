@@ -20,6 +20,7 @@ pub mod plan;
 pub(crate) mod reconcile;
 pub mod retry;
 pub(crate) mod secrets;
+pub(crate) mod stats;
 pub(crate) mod times;
 pub mod trigger;
 pub(crate) mod waiting;

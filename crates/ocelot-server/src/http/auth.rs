@@ -9,8 +9,8 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum_extra::extract::CookieJar;
-use ocelot_model::RepoName;
 use ocelot_model::access::{Action, Actor, RepoView, Role, may};
+use ocelot_model::{RepoId, RepoName};
 use ocelot_store::{Repo, Token};
 
 use super::problem::{Answer, Refusal};
@@ -89,6 +89,27 @@ impl Caller {
         let repo = app.store.find_repo(&name).await?.ok_or_else(|| self.not_found())?;
         self.check(action, &repo)?;
         Ok(repo)
+    }
+
+    /// What the caller may read: the repositories, and their ids unless these are all that there are. 401 for someone unknown
+    /// when there are none.
+    pub(super) async fn scope(&self, app: &App) -> Answer<(Vec<Repo>, Option<Vec<RepoId>>)> {
+        let mut repos = app.store.list_repos().await?;
+        let all = repos.len();
+        repos.retain(|repo| self.may(Action::ReadRepo, repo));
+        if repos.is_empty() && self.0 == Actor::Anonymous {
+            return Err(anonymous());
+        }
+        let ids = (repos.len() < all).then(|| repos.iter().map(|repo| repo.id).collect());
+        Ok((repos, ids))
+    }
+
+    /// The ids of what the caller may read; `None` for everything, which needs no looking.
+    pub(super) async fn readable_ids(&self, app: &App) -> Answer<Option<Vec<RepoId>>> {
+        if may(&self.0, Action::ReadRepo, None) {
+            return Ok(None);
+        }
+        Ok(self.scope(app).await?.1)
     }
 
     /// Repositories that the caller may read. 401 for someone unknown when there are none.

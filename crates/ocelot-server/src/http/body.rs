@@ -56,7 +56,7 @@ pub(super) fn undelivered(row: store::Undelivered) -> body::Undelivered {
     body::Undelivered { kind, context: row.context, error: row.error, again_at: row.again_at }
 }
 
-fn between(from: Timestamp, to: Timestamp) -> i64 {
+pub(super) fn between(from: Timestamp, to: Timestamp) -> i64 {
     (to.as_millisecond() - from.as_millisecond()).max(0)
 }
 

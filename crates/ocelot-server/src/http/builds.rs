@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use ocelot_api::body as api;
 use ocelot_model::access::Action;
-use ocelot_model::{BuildNumber, EventKind, Status};
-use ocelot_store::{BuildDetail, BuildFilter, Repo, crash};
+use ocelot_model::{BuildNumber, EventKind, RepoName, Status};
+use ocelot_store::{BuildDetail, BuildFilter, crash};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -44,7 +44,7 @@ pub(super) struct Filter {
     until: Option<String>,
     /// Name of a worker that had one of its jobs.
     worker: Option<String>,
-    /// Text in message, author, branch or commit.
+    /// Text anywhere in message, author or branch, or at the beginning of the commit.
     q: Option<String>,
     /// Rows, 1 to 500; default 50.
     limit: Option<u32>,
@@ -52,7 +52,8 @@ pub(super) struct Filter {
     cursor: Option<String>,
 }
 
-/// Lists builds, newest first, without their jobs.
+/// Lists builds, newest first, without their jobs. A page is read quickly whatever is asked: when few builds fit it may have fewer
+/// than `limit`, or none, and go on at `next`; the end is where that is null.
 #[utoipa::path(get, path = "/api/v1/builds", tag = "builds", params(Filter),
     responses((status = 200, body = api::Page<api::Build>)))]
 pub(super) async fn list(
@@ -60,21 +61,27 @@ pub(super) async fn list(
     caller: Caller,
     Query(asked): Query<Filter>,
 ) -> Answer<Json<api::Page<api::Build>>> {
-    let readable = caller.readable(&app).await?;
+    let readable = caller.readable_ids(&app).await?;
     let limit = limit(asked.limit)?;
-    let empty = Json(api::Page { items: Vec::new(), next: None });
-    let Some(filter) = filter(&asked, &readable)? else { return Ok(empty) };
-    let mut rows = app.store.list_builds(&filter, limit + 1).await?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next = rows.last().filter(|_| more).map(|last| cursor(last.number));
-    let numbers: Vec<BuildNumber> = rows.iter().map(|row| row.number).collect();
+    let mut filter = BuildFilter { readable, ..filter(&asked)? };
+    if let Some(handle) = &asked.repo {
+        let repo = match handle.parse::<RepoName>() {
+            Ok(name) => app.store.find_repo(&name).await?,
+            Err(_) => None,
+        };
+        match repo.filter(|repo| caller.may(Action::ReadRepo, repo)) {
+            Some(repo) => filter.repo = Some(repo.id),
+            None => return Ok(Json(api::Page { items: Vec::new(), next: None })),
+        }
+    }
+    let page = app.store.page_builds(&filter, limit).await?;
+    let numbers: Vec<BuildNumber> = page.builds.iter().map(|row| row.number).collect();
     let mut above = chain::above(&app, &caller.0, &numbers).await?;
-    let items = rows.into_iter().map(|row| {
+    let items = page.builds.into_iter().map(|row| {
         let upstream = above.remove(&row.number);
         body::follows(body::build(row), upstream)
     });
-    Ok(Json(api::Page { items: items.collect(), next }))
+    Ok(Json(api::Page { items: items.collect(), next: page.next.map(cursor) }))
 }
 
 /// How many rows.
@@ -86,15 +93,8 @@ pub(super) fn limit(asked: Option<u32>) -> Answer<u32> {
     }
 }
 
-/// `None` when nothing can match, because the caller may not read the repository that was asked for.
-fn filter(asked: &Filter, readable: &[Repo]) -> Answer<Option<BuildFilter>> {
-    let repo = match &asked.repo {
-        None => None,
-        Some(handle) => match readable.iter().find(|repo| repo.name.to_string() == *handle) {
-            Some(repo) => Some(repo.id),
-            None => return Ok(None),
-        },
-    };
+/// All that was asked for but the repository.
+fn filter(asked: &Filter) -> Answer<BuildFilter> {
     let commit = asked.commit.clone().map(|text| text.to_ascii_lowercase());
     if commit
         .as_ref()
@@ -102,20 +102,18 @@ fn filter(asked: &Filter, readable: &[Repo]) -> Answer<Option<BuildFilter>> {
     {
         return Err(Refusal::bad_request("commit: give 7 to 64 hexadecimal digits"));
     }
-    Ok(Some(BuildFilter {
-        repo,
-        readable: Some(readable.iter().map(|repo| repo.id).collect()),
+    Ok(BuildFilter {
         branch: asked.branch.clone(),
         commit,
         status: parse::<Status>("status", asked.status.as_ref())?,
         event: parse::<EventKind>("event", asked.event.as_ref())?,
-        trusted: None,
         since: time("since", asked.since.as_ref())?,
         until: time("until", asked.until.as_ref())?,
         worker: asked.worker.clone(),
         text: asked.q.clone().filter(|q| !q.is_empty()),
         before: asked.cursor.as_deref().map(read_cursor).transpose()?,
-    }))
+        ..BuildFilter::default()
+    })
 }
 
 pub(super) fn parse<T: std::str::FromStr>(name: &str, text: Option<&String>) -> Answer<Option<T>>

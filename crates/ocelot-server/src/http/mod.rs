@@ -5,6 +5,7 @@
 
 mod audit;
 pub mod auth;
+pub(crate) mod badges;
 mod body;
 mod builds;
 mod creds;
@@ -12,6 +13,7 @@ mod cursor;
 mod deliveries;
 pub mod describe;
 mod events;
+mod export;
 mod extract;
 mod fleet;
 mod follow;
@@ -30,6 +32,7 @@ mod repos;
 pub mod router;
 mod secrets;
 mod session;
+mod stats;
 mod status;
 mod subscriptions;
 mod times;

@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 
 use super::guard::{Gate, Right, guard};
 use super::{
-    audit, builds, creds, deliveries, events, fleet, forges, insights, logs, middleware, pause, repos,
-    secrets, session, status, subscriptions, times, tokens, webhook, workers,
+    audit, badges, builds, creds, deliveries, events, export, fleet, forges, insights, logs, middleware,
+    pause, repos, secrets, session, stats, status, subscriptions, times, tokens, webhook, workers,
 };
 use crate::App;
 use crate::site;
@@ -87,6 +87,12 @@ fn api_table() -> Vec<Route> {
         api(DELETE, "/api/v1/builds/{number}/stages/{id}/log",  Right::Repo,     routes!(logs::delete)),
         api(GET,    "/api/v1/builds/{number}/events",           Right::Repo,     routes!(events::build)),
         api(GET,    "/api/v1/events",                           Right::Repo,     routes!(events::all)),
+        api(GET,    "/api/v1/stats",                            Right::Repo,     routes!(stats::show)),
+        api(GET,    "/api/v1/export",                           Right::Repo,     routes!(export::export)),
+        api(GET,    "/badges/{*handle}",                        Right::Public,   routes!(badges::show)),
+        api(GET,    "/api/v1/badges/{*handle}",                 Right::Repo,     routes!(badges::describe)),
+        api(POST,   "/api/v1/badges/{*handle}",                 Right::Repo,     routes!(badges::make)),
+        api(DELETE, "/api/v1/badges/{*handle}",                 Right::Repo,     routes!(badges::remove)),
         api(GET,    "/api/v1/repos",                            Right::Repo,     routes!(repos::list)),
         api(POST,   "/api/v1/repos",                            Right::SignedIn, routes!(repos::add)),
         api(GET,    "/api/v1/repos/{*handle}",                  Right::Repo,     routes!(repos::show)),
@@ -152,6 +158,7 @@ fn page_table() -> Vec<Route> {
         page(GET,  "/login",                              Right::Public, get(site::sign_in::show)),
         page(GET,  "/assets/{name}",                      Right::Public, get(site::assets::asset)),
         page(GET,  "/",                                   Right::Page,   get(site::builds::list)),
+        page(GET,  "/stats",                              Right::Page,   get(site::stats::show)),
         page(GET,  "/builds/{number}",                    Right::Page,   get(site::build::show)),
         page(GET,  "/builds/{number}/stages/{id}/lines",  Right::Page,   get(site::build::lines)),
         page(POST, "/builds/{number}/cancel",             Right::Page,   post(site::build::cancel)),

@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod groups;
+mod history;
 mod insights;
 mod janitor;
 mod leases;
@@ -31,5 +32,6 @@ pub(crate) fn start(app: &App, parts: &mut Parts) {
     parts.spawn("copying logs into the log store", log_store::log_store(app.clone()));
     parts.spawn("looking at polls, schedules and subscriptions", times(app.clone()));
     parts.spawn("looking for what forges never told", reconcile::reconcile(app.clone()));
+    parts.spawn("counting what ended", history::history(app.clone()));
     parts.spawn("removing what is old", retention::retention(app.clone()));
 }

@@ -4,10 +4,12 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use ocelot_model::access::{Action, Actor, RepoView, may};
-use ocelot_model::{BuildNumber, Status};
-use ocelot_store::{BuildFilter, Repo, StoreError};
+use ocelot_model::{BuildNumber, EventKind, RepoId, Status};
+use ocelot_store::{BuildFilter, BuildPage, Repo, StoreError};
 use serde::Deserialize;
 
 use super::view::{BuildRow, shown};
@@ -15,6 +17,8 @@ use crate::App;
 use crate::http::auth::Caller;
 
 const ROWS: u32 = 50;
+/// Pages of the store that are put together to one.
+const LOOKS: usize = 8;
 
 /// What the form above the list asks for.
 #[derive(Debug, Default, Deserialize)]
@@ -23,12 +27,38 @@ pub(crate) struct Form {
     q: String,
     repo: String,
     status: String,
+    branch: String,
+    event: String,
+    commit: String,
+    worker: String,
+    /// Days, in UTC.
+    since: String,
+    until: String,
     before: String,
 }
 
 impl Form {
+    fn fields(&self) -> [(&'static str, &String); 9] {
+        [
+            ("q", &self.q),
+            ("repo", &self.repo),
+            ("status", &self.status),
+            ("branch", &self.branch),
+            ("event", &self.event),
+            ("commit", &self.commit),
+            ("worker", &self.worker),
+            ("since", &self.since),
+            ("until", &self.until),
+        ]
+    }
+
     fn is_plain(&self) -> bool {
-        self.q.is_empty() && self.repo.is_empty() && self.status.is_empty()
+        self.fields().iter().all(|(_, value)| value.is_empty())
+    }
+
+    /// Whether one of those is used that are shown on demand.
+    fn is_wide(&self) -> bool {
+        self.fields()[3..].iter().any(|(_, value)| !value.is_empty())
     }
 }
 
@@ -42,9 +72,12 @@ struct Page {
     form: Form,
     repos: Vec<String>,
     statuses: Vec<&'static str>,
+    events: Vec<&'static str>,
     rows: Vec<BuildRow>,
     newest: Option<String>,
     next: Option<String>,
+    /// It was not looked further back than to this build.
+    looked: Option<i64>,
 }
 
 /// `GET /`
@@ -57,15 +90,15 @@ pub(crate) async fn list(
         Ok(repos) => repos,
         Err(error) => return unavailable(&actor, &error),
     };
-    if repos.is_empty() && actor == Actor::Anonymous {
+    if repos.0.is_empty() && actor == Actor::Anonymous {
         return Redirect::to("/login").into_response();
     }
-    let builds = match filter(&form, &repos) {
-        Some(filter) => app.store.list_builds(&filter, ROWS + 1).await,
-        None => Ok(Vec::new()),
+    let found = match filter(&form, &repos) {
+        Some(filter) => find(&app, filter).await,
+        None => Ok(BuildPage { builds: Vec::new(), next: None }),
     };
-    let builds = match builds {
-        Ok(builds) => builds,
+    let found = match found {
+        Ok(found) => found,
         Err(error) => return unavailable(&actor, &error),
     };
     let paused = match super::paused(&app, &actor).await {
@@ -73,48 +106,89 @@ pub(crate) async fn list(
         Err(error) => return unavailable(&actor, &error),
     };
     let now = Timestamp::now();
-    let rows: Vec<BuildRow> = builds.iter().take(ROWS as usize).map(|b| BuildRow::new(b, now)).collect();
-    let next =
-        rows.last().filter(|_| builds.len() > ROWS as usize).map(|last| link(&form, Some(last.number)));
+    let rows: Vec<BuildRow> = found.builds.iter().map(|build| BuildRow::new(build, now)).collect();
+    let short = rows.len() < ROWS as usize;
     let page = Page {
         title: if form.repo.is_empty() { "Builds".to_owned() } else { shown(&form.repo) },
         newest: (!form.before.is_empty()).then(|| link(&form, None)),
         who: super::name_of(&actor),
         paused,
         now: now.as_millisecond(),
-        repos: repos.iter().map(|repo| repo.name.to_string()).collect(),
+        repos: repos.0.iter().map(|repo| repo.name.to_string()).collect(),
         statuses: Status::ALL.iter().map(|status| status.as_str()).collect(),
+        events: EventKind::ALL.iter().map(|event| event.as_str()).collect(),
         rows,
-        next,
+        next: found.next.map(|before| link(&form, Some(before.0))),
+        looked: found.next.filter(|_| short).map(|before| before.0),
         form,
     };
     super::page(StatusCode::OK, &page)
 }
 
+/// A page that is as full as can be within a moment.
+async fn find(app: &App, mut filter: BuildFilter) -> Result<BuildPage, StoreError> {
+    let mut builds = Vec::new();
+    for _ in 0..LOOKS {
+        let page = app.store.page_builds(&filter, ROWS - builds.len() as u32).await?;
+        builds.extend(page.builds);
+        filter.before = page.next;
+        if page.next.is_none() || builds.len() >= ROWS as usize {
+            break;
+        }
+    }
+    Ok(BuildPage { builds, next: filter.before })
+}
+
 /// `None` when no build can fit: another repository than one may read, or a status that does not exist.
-fn filter(form: &Form, repos: &[Repo]) -> Option<BuildFilter> {
+fn filter(form: &Form, (repos, readable): &(Vec<Repo>, Option<Vec<RepoId>>)) -> Option<BuildFilter> {
     let repo = match form.repo.as_str() {
         "" => None,
         handle => Some(repos.iter().find(|repo| repo.name.to_string() == handle)?.id),
     };
-    let status = match form.status.as_str() {
-        "" => None,
-        word => Some(word.parse::<Status>().ok()?),
-    };
+    let commit = form.commit.trim().to_ascii_lowercase();
+    let is_commit = commit.len() >= 7 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !commit.is_empty() && !is_commit {
+        return None;
+    }
+    let some = |text: &String| (!text.is_empty()).then(|| text.clone());
     Some(BuildFilter {
         repo,
-        readable: Some(repos.iter().map(|repo| repo.id).collect()),
-        status,
-        text: (!form.q.is_empty()).then(|| form.q.clone()),
+        readable: readable.clone(),
+        status: word(&form.status)?,
+        event: word(&form.event)?,
+        branch: some(&form.branch),
+        commit: some(&commit),
+        worker: some(&form.worker),
+        since: day(&form.since, 0)?,
+        // The day itself belongs to it.
+        until: day(&form.until, 1)?,
+        text: some(&form.q),
         before: form.before.parse().ok().map(BuildNumber),
         ..BuildFilter::default()
     })
 }
 
+/// The outer `None`: it is no such word.
+#[expect(clippy::option_option, reason = "no word, and one that does not exist, are two things")]
+fn word<T: std::str::FromStr>(text: &str) -> Option<Option<T>> {
+    if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+}
+
+/// The beginning of a day, or of one so much later.
+#[expect(clippy::option_option, reason = "no day, and what is none, are two things")]
+fn day(text: &str, later: i64) -> Option<Option<Timestamp>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let day: Date = text.parse().ok()?;
+    let day = day.checked_add(SignedDuration::from_hours(24 * later)).ok()?;
+    Some(Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp()))
+}
+
 /// The same list before this build, or from its beginning.
 fn link(form: &Form, before: Option<i64>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    for (key, value) in [("q", &form.q), ("repo", &form.repo), ("status", &form.status)] {
+    for (key, value) in form.fields() {
         if !value.is_empty() {
             query.append_pair(key, value);
         }
@@ -125,15 +199,21 @@ fn link(form: &Form, before: Option<i64>) -> String {
     format!("/?{}", query.finish())
 }
 
-async fn readable(app: &App, actor: &Actor) -> Result<Vec<Repo>, StoreError> {
+/// What the actor may read, and its ids unless that is everything.
+pub(super) async fn readable(
+    app: &App,
+    actor: &Actor,
+) -> Result<(Vec<Repo>, Option<Vec<RepoId>>), StoreError> {
     let mut repos = app.store.list_repos().await?;
+    let all = repos.len();
     repos.retain(|repo| {
         may(actor, Action::ReadRepo, Some(RepoView { name: &repo.name, public: repo.public }))
     });
-    Ok(repos)
+    let ids = (repos.len() < all).then(|| repos.iter().map(|repo| repo.id).collect());
+    Ok((repos, ids))
 }
 
-fn unavailable(actor: &Actor, error: &StoreError) -> Response {
+pub(super) fn unavailable(actor: &Actor, error: &StoreError) -> Response {
     tracing::error!(%error, "a page cannot be read from the database");
     super::failed(
         actor,

@@ -8,6 +8,7 @@ pub(crate) mod build;
 pub(crate) mod builds;
 mod log;
 pub(crate) mod sign_in;
+pub(crate) mod stats;
 mod view;
 
 use askama::Template;

@@ -28,6 +28,8 @@ pub(crate) struct BuildRow {
     pub(crate) queued: String,
     pub(crate) queued_at: String,
     pub(crate) ago: String,
+    /// How long it waited for its first worker; empty while it does.
+    pub(crate) waited: String,
     pub(crate) took: String,
     /// Milliseconds since 1970 from which the page counts on, while it runs.
     pub(crate) since: Option<i64>,
@@ -51,6 +53,7 @@ impl BuildRow {
             queued: build.queued_at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
             queued_at: build.queued_at.to_string(),
             ago: ago(build.queued_at, now),
+            waited: build.started_at.map(|at| took(Some(build.queued_at), Some(at), now)).unwrap_or_default(),
             took: took(build.started_at, build.finished_at, now),
             since: running_since(build.status, build.started_at),
         }

@@ -1,33 +1,272 @@
 //! Lists of builds.
+//!
+//! Every page is read along one index, by whatever narrows the builds most, and what else was asked for is looked at build by
+//! build. So that no question takes long, only so many are looked at for one page: it may be short, or empty, and still say
+//! where to go on. Times and texts leave whole blocks of builds out at once (`sql/blocks`).
 
+use ocelot_model::{BuildNumber, RepoId, Status};
 use sqlx::QueryBuilder;
 
-use super::{Core, Db};
+use super::blocks::{Range, Ranges};
+use super::{Core, Db, OF_EACH_REPO};
 use crate::raw::{BuildRow, clean};
-use crate::{Build, BuildFilter, StoreError};
+use crate::{Build, BuildFilter, BuildPage, StoreError};
 
 /// At most this many in one answer.
 const LIMIT: u32 = 1000;
+/// Builds that are looked at for one page.
+const BUDGET: u32 = 3000;
+/// Questions that are asked for one page.
+const QUESTIONS: u32 = 24;
+/// A range of so many numbers is looked at as a whole.
+const SMALL: u32 = 1024;
+/// So many repositories are each read along an index of its own.
+const SCOPE: usize = 100;
 
 impl Core {
+    /// As many as there are: a page after the other.
     pub(crate) async fn list_builds(
         &self,
         filter: &BuildFilter,
         limit: u32,
     ) -> Result<Vec<Build>, StoreError> {
-        let mut sql = QueryBuilder::<Db>::new(concat!(
-            "SELECT ",
-            build_columns!(),
-            " FROM ",
-            build_tables!(),
-            " WHERE NOT r.removing"
-        ));
-        push_exact(&mut sql, filter);
-        push_ranges(&mut sql, filter);
-        push_text(&mut sql, filter);
-        sql.push(" ORDER BY b.number DESC LIMIT ").push_bind(i64::from(limit.min(LIMIT)));
-        let rows: Vec<BuildRow> = sql.build_query_as().fetch_all(&self.pools.read).await?;
-        rows.into_iter().map(BuildRow::into_build).collect()
+        let (mut filter, mut all) = (filter.clone(), Vec::new());
+        loop {
+            let page = self.page_builds(&filter, limit - all.len() as u32).await?;
+            all.extend(page.builds);
+            match page.next {
+                Some(next) if all.len() < limit as usize => filter.before = Some(next),
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    pub(crate) async fn page_builds(
+        &self,
+        filter: &BuildFilter,
+        limit: u32,
+    ) -> Result<BuildPage, StoreError> {
+        let limit = limit.min(LIMIT);
+        let before = filter.before.map_or(i64::MAX, |number| number.0);
+        let Ranges { ranges, floor } = self.ranges(filter, before).await?;
+        let mut search = Search::new(filter, limit + 1);
+        for range in ranges {
+            search.look(self, range).await?;
+            if search.is_over() {
+                break;
+            }
+        }
+        let Search { mut builds, at, .. } = search;
+        if builds.len() > limit as usize {
+            builds.truncate(limit as usize);
+            let next = builds.last().map(|build| build.number);
+            return Ok(BuildPage { builds, next });
+        }
+        Ok(BuildPage { builds, next: at.or(floor).map(BuildNumber) })
+    }
+}
+
+/// The index along which is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Along {
+    Commit,
+    Worker,
+    Status,
+    Branch,
+    Event,
+    Number,
+}
+
+impl Along {
+    /// What leaves the fewest. Few builds have another status than passed.
+    fn choose(filter: &BuildFilter) -> Along {
+        let rare = filter.status.is_some_and(|status| status != Status::Passed);
+        match filter {
+            BuildFilter { commit: Some(_), .. } => Along::Commit,
+            BuildFilter { worker: Some(_), .. } => Along::Worker,
+            _ if rare => Along::Status,
+            BuildFilter { branch: Some(_), .. } => Along::Branch,
+            BuildFilter { status: Some(_), .. } => Along::Status,
+            BuildFilter { event: Some(_), .. } => Along::Event,
+            _ => Along::Number,
+        }
+    }
+
+    /// Whether it knows the repository, too.
+    fn has_repo(self) -> bool {
+        !matches!(self, Along::Commit | Along::Worker)
+    }
+}
+
+struct Search<'f> {
+    filter: &'f BuildFilter,
+    along: Along,
+    /// Repositories that are read one by one; `None`: all at once.
+    repos: Option<Vec<RepoId>>,
+    /// The index alone does not answer the question.
+    looks: bool,
+    want: u32,
+    builds: Vec<Build>,
+    left: u32,
+    questions: u32,
+    /// Where to go on, when it ended early.
+    at: Option<i64>,
+}
+
+impl<'f> Search<'f> {
+    fn new(filter: &'f BuildFilter, want: u32) -> Search<'f> {
+        let along = Along::choose(filter);
+        let repos = match (&filter.repo, &filter.readable) {
+            (Some(repo), readable) => {
+                Some(vec![*repo].into_iter().filter(|repo| may(readable.as_ref(), *repo)).collect())
+            }
+            (None, Some(readable)) if readable.len() <= SCOPE => Some(readable.clone()),
+            (None, _) => None,
+        };
+        let scoped = along.has_repo() && repos.is_some();
+        let unscoped = !scoped && (filter.repo.is_some() || filter.readable.is_some());
+        let given = [
+            (filter.commit.is_some(), Along::Commit),
+            (filter.worker.is_some(), Along::Worker),
+            (filter.status.is_some(), Along::Status),
+            (filter.branch.is_some(), Along::Branch),
+            (filter.event.is_some(), Along::Event),
+        ];
+        let more = given.into_iter().any(|(given, by)| given && by != along);
+        let rest = filter.trusted.is_some()
+            || filter.text.is_some()
+            || filter.since.is_some()
+            || filter.until.is_some();
+        let repos = repos.filter(|_| along.has_repo());
+        let looks = unscoped || more || rest;
+        Search {
+            filter,
+            along,
+            repos,
+            looks,
+            want,
+            builds: Vec::new(),
+            left: BUDGET,
+            questions: QUESTIONS,
+            at: None,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.builds.len() >= self.want as usize || self.at.is_some()
+    }
+
+    /// Looks at a range from its end, a part at a time: first a small one, since most questions are answered by it.
+    async fn look(&mut self, core: &Core, range: Range) -> Result<(), StoreError> {
+        let mut range = range;
+        let mut part = if self.looks { self.want * 4 } else { self.want };
+        while range.from < range.to {
+            if self.left == 0 || self.questions == 0 {
+                self.at = Some(range.to);
+                return Ok(());
+            }
+            let whole = u32::try_from(range.to - range.from).unwrap_or(u32::MAX);
+            part = if whole <= SMALL { whole } else { part.min(self.left) };
+            self.left = self.left.saturating_sub(part);
+            self.questions -= 1;
+            let mut sql = self.question(range, part);
+            let rows: Vec<BuildRow> = sql.build_query_as().fetch_all(&core.pools.read).await?;
+            for row in rows {
+                self.builds.push(row.into_build()?);
+            }
+            if self.builds.len() >= self.want as usize || part >= whole {
+                return Ok(());
+            }
+            let mut sql = self.end(range, part);
+            let last: Option<i64> = sql.build_query_scalar().fetch_optional(&core.pools.read).await?;
+            let Some(last) = last else { return Ok(()) };
+            range.to = last;
+            part *= 4;
+        }
+        Ok(())
+    }
+
+    fn question(&self, range: Range, part: u32) -> QueryBuilder<Db> {
+        let mut sql = QueryBuilder::<Db>::new(concat!("SELECT ", build_columns!(), " FROM ("));
+        self.push_candidates(&mut sql, range, part);
+        // The order of the tables is the order in which they are read.
+        sql.push(
+            ") AS c CROSS JOIN builds b JOIN repos r ON r.id = b.repo_id JOIN forges f ON f.id = r.forge_id
+             WHERE b.number = c.number AND NOT r.removing AND b.number >= ",
+        );
+        sql.push_bind(range.from).push(" AND b.number < ").push_bind(range.to);
+        push_exact(&mut sql, self.filter);
+        push_ranges(&mut sql, self.filter);
+        push_text(&mut sql, self.filter);
+        sql.push(" ORDER BY c.number DESC LIMIT ").push_bind(i64::from(self.want) - self.builds.len() as i64);
+        sql
+    }
+
+    /// The last one of a part; none when the range ends with it.
+    fn end(&self, range: Range, part: u32) -> QueryBuilder<Db> {
+        let mut sql = QueryBuilder::<Db>::new("SELECT number FROM (");
+        self.push_candidates(&mut sql, range, part);
+        sql.push(") AS c ORDER BY number DESC LIMIT 1 OFFSET ").push_bind(i64::from(part) - 1);
+        sql
+    }
+
+    fn push_candidates(&self, sql: &mut QueryBuilder<Db>, range: Range, part: u32) {
+        match self.repos.as_deref() {
+            None if self.along == Along::Worker => {
+                sql.push("SELECT DISTINCT build AS number FROM attempts WHERE build >= ")
+                    .push_bind(range.from);
+                sql.push(" AND build < ").push_bind(range.to);
+                push_is(sql, "worker", self.filter.worker.as_deref().map(clean));
+                sql.push(" ORDER BY number DESC LIMIT ").push_bind(i64::from(part));
+            }
+            None if self.along == Along::Commit => {
+                // A plus hides the number from both databases' planners, which would rather read all builds in its order.
+                sql.push("SELECT number FROM builds WHERE +number >= ").push_bind(range.from);
+                sql.push(" AND +number < ").push_bind(range.to);
+                push_commit(sql, "", self.filter);
+                sql.push(" ORDER BY +number DESC LIMIT ").push_bind(i64::from(part));
+            }
+            None => {
+                sql.push("SELECT number FROM builds WHERE number >= ").push_bind(range.from);
+                self.push_rest(sql, range, part);
+            }
+            Some([]) => drop(sql.push("SELECT number FROM builds WHERE 1 = 0")),
+            Some([repo]) => {
+                sql.push("SELECT number FROM builds WHERE repo_id = ").push_bind(repo.0);
+                sql.push(" AND number >= ").push_bind(range.from);
+                self.push_rest(sql, range, part);
+            }
+            Some(several) => {
+                let ids: Vec<String> = several.iter().map(ToString::to_string).collect();
+                sql.push(OF_EACH_REPO[0]).push_bind(format!("[{}]", ids.join(",")));
+                sql.push(OF_EACH_REPO[1]).push_bind(range.from);
+                self.push_rest(sql, range, part);
+                sql.push(OF_EACH_REPO[2]).push_bind(i64::from(part));
+            }
+        }
+    }
+
+    /// The end of the range, and what the index knows beside number and repository.
+    fn push_rest(&self, sql: &mut QueryBuilder<Db>, range: Range, part: u32) {
+        sql.push(" AND number < ").push_bind(range.to);
+        let filter = self.filter;
+        match self.along {
+            Along::Status => push_is(sql, "status", filter.status.map(|status| status.as_str().to_owned())),
+            Along::Branch => push_is(sql, "branch", filter.branch.as_deref().map(clean)),
+            Along::Event => push_is(sql, "event", filter.event.map(|event| event.as_str().to_owned())),
+            Along::Commit | Along::Worker | Along::Number => {}
+        }
+        sql.push(" ORDER BY number DESC LIMIT ").push_bind(i64::from(part));
+    }
+}
+
+fn may(readable: Option<&Vec<RepoId>>, repo: RepoId) -> bool {
+    readable.is_none_or(|readable| readable.contains(&repo))
+}
+
+fn push_is(sql: &mut QueryBuilder<Db>, column: &str, value: Option<String>) {
+    if let Some(value) = value {
+        sql.push(" AND ").push(column).push(" = ").push_bind(value);
     }
 }
 
@@ -43,15 +282,9 @@ fn push_exact(sql: &mut QueryBuilder<Db>, filter: &BuildFilter) {
         }
         sql.push(")");
     }
-    if let Some(branch) = &filter.branch {
-        sql.push(" AND b.branch = ").push_bind(clean(branch));
-    }
-    if let Some(status) = filter.status {
-        sql.push(" AND b.status = ").push_bind(status.as_str());
-    }
-    if let Some(event) = filter.event {
-        sql.push(" AND b.event = ").push_bind(event.as_str());
-    }
+    push_is(sql, "b.branch", filter.branch.as_deref().map(clean));
+    push_is(sql, "b.status", filter.status.map(|status| status.as_str().to_owned()));
+    push_is(sql, "b.event", filter.event.map(|event| event.as_str().to_owned()));
     if let Some(trusted) = filter.trusted {
         sql.push(" AND b.trusted = ").push_bind(trusted);
     }
@@ -62,33 +295,37 @@ fn push_exact(sql: &mut QueryBuilder<Db>, filter: &BuildFilter) {
     }
 }
 
-fn push_ranges(sql: &mut QueryBuilder<Db>, filter: &BuildFilter) {
+fn push_commit(sql: &mut QueryBuilder<Db>, table: &str, filter: &BuildFilter) {
     if let Some(prefix) = &filter.commit {
         let from = clean(prefix).to_ascii_lowercase();
         // `g` comes after every hex digit.
         let to = format!("{from}g");
-        sql.push(" AND b.commit_id >= ").push_bind(from).push(" AND b.commit_id < ").push_bind(to);
+        sql.push(" AND ").push(table).push("commit_id >= ").push_bind(from);
+        sql.push(" AND ").push(table).push("commit_id < ").push_bind(to);
     }
+}
+
+fn push_ranges(sql: &mut QueryBuilder<Db>, filter: &BuildFilter) {
+    push_commit(sql, "b.", filter);
     if let Some(since) = filter.since {
         sql.push(" AND b.queued_at >= ").push_bind(since.as_microsecond());
     }
     if let Some(until) = filter.until {
         sql.push(" AND b.queued_at < ").push_bind(until.as_microsecond());
     }
-    if let Some(before) = filter.before {
-        sql.push(" AND b.number < ").push_bind(before.0);
-    }
 }
 
+/// A commit is found by its beginning, anything else by any part of it.
 fn push_text(sql: &mut QueryBuilder<Db>, filter: &BuildFilter) {
     let Some(text) = &filter.text else { return };
     let escaped = clean(text).replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     let pattern = format!("%{escaped}%");
-    let columns = ["b.message", "b.author", "b.branch", "b.commit_id"];
-    for (column, before) in
-        columns.into_iter().zip([" AND (lower(", " OR lower(", " OR lower(", " OR lower("])
-    {
-        sql.push(before).push(column).push(") LIKE lower(").push_bind(pattern.clone()).push(") ESCAPE '\\'");
+    sql.push(" AND (b.commit_id LIKE ")
+        .push_bind(format!("{}%", escaped.to_lowercase()))
+        .push(" ESCAPE '\\'");
+    for column in ["b.message", "b.author", "b.branch"] {
+        sql.push(" OR lower(").push(column).push(") LIKE lower(");
+        sql.push_bind(pattern.clone()).push(") ESCAPE '\\'");
     }
     sql.push(")");
 }

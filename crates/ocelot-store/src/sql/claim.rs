@@ -349,7 +349,7 @@ async fn mark_running(
         ),
         "DELETE FROM queue WHERE job_id = $3",
         "UPDATE attempts SET status = 'running', worker_id = $4, worker = (SELECT name FROM workers WHERE id = $4),
-                             lease_token = $5, lease_until = $6, accepted = false
+                             lease_token = $5, lease_until = $6, accepted = false, started_at = $8
          WHERE id = $7",
         "UPDATE jobs SET status = 'running', reason = NULL WHERE id = $3",
         "UPDATE builds SET status = 'running', started_at = coalesce(started_at, $8)

@@ -64,6 +64,11 @@ pub(crate) const STATE: &[Kept] = &[
     kept("audit", "id", FAR),
     kept("workers", "id", NEAR),
     kept("removed_workers", "secret_sha256", None),
+    kept("series", "id", NEAR),
+    kept("tallies", "series_id, hours, period", None),
+    kept("build_blocks", "block", None),
+    kept("build_grams", "gram, part", None),
+    kept("badge_keys", "repo_id", None),
 ];
 /// The tables of the logs.
 pub(crate) const LOGS: &[Kept] =

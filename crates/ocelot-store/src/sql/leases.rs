@@ -251,7 +251,7 @@ async fn give_back_in(tx: &mut Tx, held: &Held, delay: Duration) -> Result<(), S
 async fn reset_attempt(tx: &mut Tx, held: &Held, job: JobId) -> Result<(), StoreError> {
     let reset = sqlx::query(
         "UPDATE attempts SET status = 'queued', worker_id = NULL, worker = NULL, lease_token = NULL,
-                             lease_until = NULL, accepted = false
+                             lease_until = NULL, accepted = false, started_at = NULL
          WHERE id = $1 AND status = 'running' AND worker_id = $2",
     )
     .bind(held.attempt_id.0)

@@ -187,6 +187,7 @@ impl Core {
             }
         }
         while self.remove_deliveries(id, BATCH).await? > 0 {}
+        self.uncount_repo(id).await?;
         sqlx::query("DELETE FROM repos WHERE id = $1 AND removing")
             .bind(id)
             .execute(&self.pools.write)

@@ -28,6 +28,10 @@ const SEALED: &[Column] = &[
                         || CASE WHEN repo_id IS NULL THEN '`' || prefix || '`' ELSE 'repo ' || repo_id END, value FROM secrets",
         change: "UPDATE secrets SET value = $1 WHERE value = $2",
     },
+    Column {
+        values: "SELECT 'badge key of repo ' || repo_id, secret FROM badge_keys",
+        change: "UPDATE badge_keys SET secret = $1 WHERE secret = $2",
+    },
 ];
 
 /// A server that has read the key file just before it was changed seals with the older key for a moment.
@@ -92,6 +96,7 @@ impl Core {
             "UPDATE forges SET access = NULL, access_kind = NULL, hook_secret = NULL, version = version + 1",
             "DELETE FROM hooks",
             "DELETE FROM secrets",
+            "DELETE FROM badge_keys",
             "DELETE FROM settings WHERE key = 'secret-key'",
         ] {
             sqlx::query(sql).execute(tx.conn()).await?;

@@ -86,7 +86,7 @@ impl Core {
                                            AND n.number > b.number LIMIT $4) AS newer)
              FROM builds b
              WHERE b.finished_at < $1 AND (b.finished_at, b.number) > ($2, $3)
-               AND b.status NOT IN ('blocked', 'queued', 'running')
+               AND b.counted AND b.status NOT IN ('blocked', 'queued', 'running')
              ORDER BY b.finished_at, b.number LIMIT $5",
         )
         .bind(before.as_microsecond())

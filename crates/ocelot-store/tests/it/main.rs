@@ -42,6 +42,7 @@ mod rota;
 mod secrets;
 #[cfg(not(debug_assertions))]
 mod speed;
+mod stats;
 mod subscriptions;
 mod times;
 mod trust;

@@ -95,6 +95,10 @@ async fn the_last_builds_of_a_branch_stay(bed: Bed) {
     }
     bed.store.create_build(builds[0]).await.unwrap();
     let running = bed.claim(worker).await.unwrap();
+    // What is not in the tallies yet stays until it is.
+    assert_eq!(bed.store.expire_builds(ago(730), 0, None, 50).await.unwrap(), None);
+    assert_eq!(bed.numbers().await.len(), 6);
+    assert_eq!(bed.store.count_builds(50).await.unwrap(), 5);
     let before = bed.store.find_build_detail(BuildNumber(1)).await.unwrap().unwrap();
     let stage = before.jobs[0].attempts[0].stages[0].id;
     // Part by part: 2 of 5 are looked at each time.

@@ -106,9 +106,10 @@ async fn everything_gets_another_key(bed: Bed) {
     bed.store.put_secret(&new("", "B", "value of b")).await.unwrap();
     bed.store.put_secret(&new("git/", "C", "value of c")).await.unwrap();
     let hook = bed.store.make_hook(app.id).await.unwrap();
+    let badge = bed.store.make_badge_key(app.id, false).await.unwrap();
     let old = std::fs::read_to_string(key_file(&bed)).unwrap();
 
-    assert_eq!(Store::rotate_key(&bed.options).await.unwrap(), 4);
+    assert_eq!(Store::rotate_key(&bed.options).await.unwrap(), 5);
     let new_key = std::fs::read_to_string(key_file(&bed)).unwrap();
     assert!(new_key != old && new_key.lines().count() == 1, "{new_key}");
     // A server that was there before goes on, and one that starts now finds all.
@@ -117,13 +118,15 @@ async fn everything_gets_another_key(bed: Bed) {
         assert_eq!(seen(store, &app).await, all);
         let found = store.find_hook(&hook.id).await.unwrap().unwrap();
         assert_eq!(found.secret.expose_secret(), hook.secret.expose_secret());
+        let found = store.find_badge_key(app.id).await.unwrap().unwrap();
+        assert_eq!(found.expose_secret(), badge.expose_secret());
     }
     // One that was stopped after it had made the new key goes on with that one.
     let third = "012345678901234567890123456789012345678901A";
     std::fs::write(key_file(&bed), format!("{third}\n{new_key}")).unwrap();
     bed.store.put_secret(&new("", "B", "value of b")).await.unwrap();
     assert_eq!(seen(&bed.store, &app).await, all);
-    assert_eq!(Store::rotate_key(&bed.options).await.unwrap(), 3);
+    assert_eq!(Store::rotate_key(&bed.options).await.unwrap(), 4);
     assert_eq!(std::fs::read_to_string(key_file(&bed)).unwrap(), format!("{third}\n"));
     assert_eq!(seen(&bed.second().await, &app).await, all);
 }

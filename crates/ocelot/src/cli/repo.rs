@@ -1,6 +1,7 @@
 //! `ocelot repo …`.
 
 mod add;
+mod badge;
 mod change;
 mod discover;
 mod list;
@@ -23,6 +24,8 @@ pub(crate) enum Verb {
     Show(show::Options),
     /// Change a repository's settings.
     Change(change::Options),
+    /// Print what to put into a README to show how the newest build ended.
+    Badge(badge::Options),
     /// Forget a repository with its builds and logs.
     Remove(remove::Options),
 }
@@ -33,6 +36,7 @@ pub(crate) async fn dispatch(verb: Verb) -> anyhow::Result<u8> {
         Verb::Discover(options) => discover::discover(options).await,
         Verb::List(options) => list::list(options).await,
         Verb::Show(options) => show::show(options).await,
+        Verb::Badge(options) => badge::badge(options).await,
         Verb::Change(options) => change::change(options).await,
         Verb::Remove(options) => remove::remove(options).await,
     }

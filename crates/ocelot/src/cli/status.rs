@@ -43,6 +43,14 @@ fn print(build: &Build) -> std::io::Result<()> {
     line(format_args!("repo: {}", plain(&build.repo)))?;
     line(format_args!("branch: {}", plain(&build.branch)))?;
     line(format_args!("hash: {}", plain(&build.commit)))?;
+    let by = build.triggered_by.as_ref().filter(|who| !who.is_empty()).unwrap_or(&build.author);
+    line(format_args!("by: {} ({})", plain(by), build.event))?;
+    if let Some(ms) = build.queue_ms {
+        line(format_args!("waited: {}", show::duration(ms)))?;
+    }
+    if let Some(ms) = build.duration_ms {
+        line(format_args!("took: {}", show::duration(ms)))?;
+    }
     if let Some(number) = build.retry_of {
         line(format_args!("retry of: {number}"))?;
     }

@@ -1,11 +1,12 @@
 //! `ocelot summary`: the newest builds.
 
 use clap::Args;
+use jiff::Timestamp;
 use ocelot_api::client::BuildQuery;
 
 use super::account::Remote;
 use super::checkout::Checkout;
-use super::{show, which};
+use super::{show, when, which};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -20,6 +21,24 @@ pub(crate) struct Options {
     /// Only builds with this status.
     #[arg(long)]
     status: Option<ocelot_model::Status>,
+    /// Only builds that this made: push, pull_request, tag, poll, schedule, manual, subscription or retry.
+    #[arg(long)]
+    event: Option<ocelot_model::EventKind>,
+    /// Only builds of this commit (7 characters or more).
+    #[arg(long)]
+    commit: Option<String>,
+    /// Only builds that were queued then or later: 2026-01-31, 2026-01-31T12:00:00Z, or 7d, 12h, 4w for so long ago.
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    since: Option<Timestamp>,
+    /// Only builds that were queued before then.
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    until: Option<Timestamp>,
+    /// Only builds of which this worker had a job.
+    #[arg(long, value_name = "NAME")]
+    worker: Option<String>,
+    /// Only builds with this text in message, author or branch, or at the beginning of the commit.
+    #[arg(short = 'q', long = "query", value_name = "TEXT")]
+    q: Option<String>,
     /// At most so many.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
     limit: u32,
@@ -42,8 +61,14 @@ pub(crate) async fn summary(options: Options) -> anyhow::Result<u8> {
         repo,
         branch: options.branch,
         status,
+        event: options.event.map(|event| event.to_string()),
+        commit: options.commit.map(|commit| commit.to_lowercase()),
+        since: options.since,
+        until: options.until,
+        worker: options.worker,
+        q: options.q,
         limit: Some(options.limit),
-        ..BuildQuery::default()
+        cursor: None,
     };
     let builds = client.builds(&query).await?.items;
     if options.json {

@@ -39,6 +39,29 @@ fn server() -> Fake {
             "GET /api/v1/pause" => {
                 Answer::Json(json!({"paused": false, "by": null, "reason": null, "since": null}))
             }
+            "GET /api/v1/stats" => {
+                let counts = |total: u64| {
+                    json!({"total": total, "counts": {"passed": total, "failed": 0, "error": 0,
+                    "timed_out": 0, "cancelled": 0, "skipped": 0}, "pass_rate": (total > 0).then_some(1.0),
+                    "duration_ms": {"p50": 65_000, "p95": 900}, "queue_ms": {"p50": null, "p95": null}})
+                };
+                let item = |day: &str, total: u64| {
+                    let mut item = counts(total);
+                    item["from"] = format!("2026-01-{day}T00:00:00Z").into();
+                    item["to"] = item["from"].clone();
+                    item
+                };
+                Answer::Json(
+                    json!({"repo": "git/a", "branch": null, "job": null, "stage": null, "by": "day", "from": NOW,
+                    "to": NOW, "total": counts(12), "items": [item("01", 2), item("02", 0), item("03", 10)]}),
+                )
+            }
+            "GET /api/v1/export" => Answer::Text("{\"number\":1}\n{\"number\":2}\n"),
+            "POST /api/v1/badges/git/app" => {
+                Answer::Json(json!({"repo": "git/app", "image": "http://h/b.svg?key=k",
+                "markdown": "[![build](http://h/b.svg?key=k)](http://h/)", "visible": true, "key": "k"}))
+            }
+            "DELETE /api/v1/badges/git/app" => Answer::Json(json!(null)),
             "GET /api/v1/builds" => page(json!([build("failed", &json!([])), build("passed", &json!([]))])),
             "GET /api/v1/builds/1" => {
                 let stages =
@@ -227,4 +250,84 @@ fn a_pause_is_said_where_jobs_wait() {
         call(&["pause", "--reason", "new disk"]).starts_with("Paused by ann: new disk. Running jobs go on")
     );
     assert_eq!(call(&["unpause"]), "Jobs are handed out again.\n");
+}
+
+#[test]
+fn statistics_show_what_ended() {
+    let said = call(&["stats", "git/a"]).stdout;
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("DAY") && lines[1].starts_with("2026-01-01"), "{said}");
+    assert!(lines[1].contains("1 min 5 s") && lines[1].contains("100.0 %"), "{said}");
+    // A day on which nothing ended is no row.
+    assert!(
+        lines[2].starts_with("2026-01-03") && lines[3].starts_with("git/a: 12 ended, 100.0 % passed"),
+        "{said}"
+    );
+    assert_eq!(call(&["stats", "git/a", "--json"]).json()["items"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn an_export_is_what_the_server_says() {
+    let want = "{\"number\":1}\n{\"number\":2}\n";
+    assert_eq!(call(&["export"]).stdout, want);
+    let folder = tempfile::tempdir().unwrap();
+    let (url, file) = (server().url, folder.path().join("out"));
+    let args = ["export", "git/app", "--since", "7d", "--output", file.to_str().unwrap()];
+    ocelot(Path::new(OCELOT), folder.path(), &[("OCELOT_URL", &url)], &args, "").expect(0);
+    assert_eq!(std::fs::read_to_string(file).unwrap(), want);
+    let args = ["export", "--since", "yesterday"];
+    let said = ocelot(Path::new(OCELOT), folder.path(), &[("OCELOT_URL", &url)], &args, "").expect(64).stderr;
+    assert!(said.contains("`yesterday` is no time"), "{said}");
+}
+
+#[test]
+fn a_badge_is_what_goes_into_a_readme() {
+    let said = call(&["repo", "badge", "git/app", "--branch", "main"]);
+    assert_eq!(said.stdout, "[![build](http://h/b.svg?key=k)](http://h/)\n");
+    assert!(said.stderr.contains("Whoever has this address"), "{}", said.stderr);
+    assert!(call(&["repo", "badge", "git/app", "--remove"]).stdout.is_empty());
+}
+
+#[test]
+fn builds_are_looked_for_until_there_are_enough() {
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = asked.clone();
+    let fake = Fake::start(move |request| match request.split_once('?') {
+        Some(("GET /api/v1/builds", query)) => {
+            let mut asked = log.lock().unwrap();
+            asked.push(query.to_owned());
+            // The server looks at so many at once, and finds few.
+            let (items, next) = match asked.len() {
+                1 => (json!([]), json!("b9")),
+                2 => (json!([build("failed", &json!([]))]), json!("b5")),
+                _ => (json!([build("failed", &json!([])), build("failed", &json!([]))]), json!("b1")),
+            };
+            Answer::Json(json!({"items": items, "next": next}))
+        }
+        _ => Answer::Missing,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let args = [
+        "summary",
+        "--limit",
+        "3",
+        "-q",
+        "a b",
+        "--event",
+        "push",
+        "--worker",
+        "w",
+        "--since",
+        "2026-01-01T00:00:00Z",
+        "--json",
+    ];
+    let said = ocelot(Path::new(OCELOT), folder.path(), &[("OCELOT_URL", &fake.url)], &args, "").expect(0);
+    assert_eq!(said.json().as_array().unwrap().len(), 3);
+    let asked = asked.lock().unwrap();
+    assert!(
+        asked[0].contains("event=push&since=2026-01-01T00%3A00%3A00Z&worker=w&q=a+b&limit=3"),
+        "{asked:?}"
+    );
+    assert!(asked[1].ends_with("limit=3&cursor=b9") && asked[2].ends_with("limit=2&cursor=b5"), "{asked:?}");
+    assert_eq!(asked.len(), 3);
 }

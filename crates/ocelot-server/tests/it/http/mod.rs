@@ -2,9 +2,11 @@
 
 mod audit;
 mod bad;
+mod badges;
 mod builds;
 mod conditions;
 mod groups;
+mod history;
 mod insights;
 mod logs;
 mod pages;

@@ -44,6 +44,7 @@ async fn nothing_is_open_by_accident() {
                     "/login/link/{secret}",
                     "/logout",
                     "/assets/{name}",
+                    "/badges/{*handle}",
                 ];
                 assert!(open.contains(&route.path), "{} is open", route.path);
             }
@@ -72,7 +73,8 @@ async fn every_route_of_the_interface_is_described() {
         for (code, response) in responses {
             let words = response["description"].as_str().unwrap_or_default();
             assert!(!words.is_empty(), "{method} {path} {code} has no description");
-            if !code.starts_with('2') {
+            // What is as it was has no body.
+            if !code.starts_with('2') && code != "304" {
                 let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
                 assert_eq!(schema, "#/components/schemas/Problem", "{method} {path} {code}");
             }

@@ -1,0 +1,53 @@
+//! The keys of badges. They are sealed, like all that lets somebody in, and can be shown again.
+
+use ocelot_model::RepoId;
+use secrecy::SecretString;
+
+use super::{Core, repos};
+use crate::{StoreError, secret};
+
+impl Core {
+    pub(crate) async fn make_badge_key(&self, repo: RepoId, renew: bool) -> Result<SecretString, StoreError> {
+        if renew {
+            self.remove_badge_key(repo).await?;
+        }
+        let sealed = self.seal(&place(repo), secret::random_text().as_bytes()).await?;
+        let mut tx = self.begin().await?;
+        let now = tx.now;
+        // Of two that ask at once, one makes it.
+        sqlx::query(
+            "INSERT INTO badge_keys (repo_id, secret, created_at)
+             SELECT id, $2, $3 FROM repos WHERE id = $1 AND NOT removing ON CONFLICT DO NOTHING",
+        )
+        .bind(repo.0)
+        .bind(sealed)
+        .bind(now)
+        .execute(tx.conn())
+        .await?;
+        self.commit(tx).await?;
+        self.find_badge_key(repo).await?.ok_or_else(|| repos::missing(repo))
+    }
+
+    pub(crate) async fn find_badge_key(&self, repo: RepoId) -> Result<Option<SecretString>, StoreError> {
+        let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT secret FROM badge_keys WHERE repo_id = $1")
+            .bind(repo.0)
+            .fetch_optional(&self.pools.read)
+            .await?;
+        match sealed {
+            Some(sealed) => Ok(Some(self.unseal_text(&place(repo), &sealed).await?)),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn remove_badge_key(&self, repo: RepoId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM badge_keys WHERE repo_id = $1")
+            .bind(repo.0)
+            .execute(&self.pools.write)
+            .await?;
+        Ok(())
+    }
+}
+
+fn place(repo: RepoId) -> String {
+    format!("badge key of repo {}", repo.0)
+}

@@ -1,0 +1,119 @@
+//! Answers from the tallies.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt as _;
+use ocelot_model::bucket::cover;
+use ocelot_model::tally::Tally;
+use ocelot_model::{Bucket, RepoId};
+use sqlx::QueryBuilder;
+
+use super::tallies::open;
+use super::{Core, Db};
+use crate::{Apart, Counted, Part, Periods, StoreError};
+
+impl Core {
+    pub(crate) async fn count_by_period(
+        &self,
+        what: &Counted,
+        periods: Periods,
+    ) -> Result<BTreeMap<i64, Tally>, StoreError> {
+        // Branches have no weeks of their own.
+        let days = periods.bucket == Bucket::Week && what.branch.is_some();
+        let day = |week| Bucket::Day.of(Bucket::Week.begin(week));
+        let stored = if days {
+            Periods { bucket: Bucket::Day, from: day(periods.from), to: day(periods.to) }
+        } else {
+            periods
+        };
+        let mut sql = QueryBuilder::<Db>::new(
+            "SELECT t.period, t.tally FROM series s JOIN tallies t ON t.series_id = s.id WHERE ",
+        );
+        push_repos(&mut sql, what);
+        push_name(&mut sql, "s.branch", what.branch.as_ref());
+        push_name(&mut sql, "s.job", what.job.as_ref());
+        push_name(&mut sql, "s.stage", what.stage.as_ref());
+        sql.push(" AND ");
+        push_periods(&mut sql, stored);
+        let mut sums: BTreeMap<i64, Tally> = BTreeMap::new();
+        let mut rows = sql.build_query_as::<(i64, Vec<u8>)>().persistent(false).fetch(&self.pools.read);
+        while let Some((period, tally)) = rows.try_next().await? {
+            let period = if days { Bucket::Week.of(Bucket::Day.begin(period)) } else { period };
+            sums.entry(period).or_default().merge(&open(&tally)?);
+        }
+        Ok(sums)
+    }
+
+    pub(crate) async fn count_apart(
+        &self,
+        what: &Counted,
+        apart: Apart,
+        from_day: i64,
+        to_day: i64,
+    ) -> Result<Vec<Part>, StoreError> {
+        let mut sql = QueryBuilder::<Db>::new(
+            "SELECT s.id, s.repo_id, s.branch, s.job, s.stage, t.tally
+             FROM series s JOIN tallies t ON t.series_id = s.id WHERE s.repo_id > 0",
+        );
+        if what.repos.is_some() {
+            sql.push(" AND ");
+            push_repos(&mut sql, what);
+        }
+        if apart == Apart::Branch {
+            sql.push(" AND s.branch <> ''");
+        } else {
+            push_name(&mut sql, "s.branch", what.branch.as_ref());
+        }
+        match (apart, &what.job) {
+            (Apart::Job | Apart::Stage, None) => drop(sql.push(" AND s.job <> ''")),
+            (_, job) => push_name(&mut sql, "s.job", job.as_ref()),
+        }
+        if apart == Apart::Stage {
+            sql.push(" AND s.stage <> ''");
+        } else {
+            push_name(&mut sql, "s.stage", what.stage.as_ref());
+        }
+        sql.push(" AND (1 = 0");
+        let of_branch = apart == Apart::Branch || what.branch.is_some();
+        let parts = if of_branch { vec![(Bucket::Day, from_day, to_day)] } else { cover(from_day, to_day) };
+        for (bucket, from, to) in parts {
+            sql.push(" OR (");
+            push_periods(&mut sql, Periods { bucket, from, to });
+            sql.push(")");
+        }
+        sql.push(")");
+        let mut parts: BTreeMap<i64, Part> = BTreeMap::new();
+        let query = sql.build_query_as::<(i64, i64, String, String, String, Vec<u8>)>();
+        let mut rows = query.persistent(false).fetch(&self.pools.read);
+        while let Some((id, repo, branch, job, stage, tally)) = rows.try_next().await? {
+            let new = || Part { repo: RepoId(repo), branch, job, stage, tally: Tally::default() };
+            parts.entry(id).or_insert_with(new).tally.merge(&open(&tally)?);
+        }
+        Ok(parts.into_values().collect())
+    }
+}
+
+/// Numbers need no binding, and there may be more of them than a statement takes.
+fn push_repos(sql: &mut QueryBuilder<Db>, what: &Counted) {
+    match &what.repos {
+        None => drop(sql.push("s.repo_id = 0")),
+        Some(repos) => {
+            sql.push("s.repo_id IN (-1");
+            for repo in repos {
+                sql.push(", ").push(repo.0);
+            }
+            sql.push(")");
+        }
+    }
+}
+
+fn push_name(sql: &mut QueryBuilder<Db>, column: &str, name: Option<&String>) {
+    let name = name.map(|name| crate::raw::clean(name)).unwrap_or_default();
+    sql.push(" AND ").push(column).push(" = ").push_bind(name);
+}
+
+fn push_periods(sql: &mut QueryBuilder<Db>, periods: Periods) {
+    let Periods { bucket, from, to } = periods;
+    sql.push("t.hours = ").push_bind(bucket.hours());
+    sql.push(" AND t.period >= ").push_bind(from).push(" AND t.period < ").push_bind(to);
+}
