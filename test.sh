@@ -80,6 +80,8 @@ heading "What the tests need"
 ensure_rust
 ensure_tools
 ensure_packages shellcheck=shellcheck docker-registry=docker-registry
+# The mail server of the tests.
+ensure_packages python3-aiosmtpd
 # For the tests in which things go wrong on purpose.
 ensure_packages ip=iproute2 iptables=iptables sqlite3=sqlite3 faketime=faketime
 [[ -x /usr/sbin/nginx ]] || ensure_packages nginx=nginx-light

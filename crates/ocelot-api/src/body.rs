@@ -4,6 +4,7 @@ mod audit;
 mod forge;
 mod history;
 mod insights;
+mod notify;
 mod secrets;
 mod subscriptions;
 mod times;
@@ -12,6 +13,7 @@ pub use audit::AuditRow;
 pub use forge::*;
 pub use history::*;
 pub use insights::*;
+pub use notify::*;
 pub use secrets::{Hidden, NewSecret, Secret};
 pub use subscriptions::*;
 pub use times::*;
@@ -134,12 +136,12 @@ fn yes() -> bool {
     true
 }
 
-/// Something that a forge did not take.
+/// Something that a forge, or a place that is notified, did not take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Undelivered {
-    /// `status` (of its commit) or `comment` (of its pull request).
+    /// `status` (of its commit), `comment` (of its pull request), or a notification: `slack`, `webhook`, `email`.
     pub kind: String,
-    /// Of a status: `ocelot` or `ocelot/<job>`.
+    /// Of a status: `ocelot` or `ocelot/<job>`; of a notification: where it goes.
     pub context: String,
     /// Why.
     pub error: String,

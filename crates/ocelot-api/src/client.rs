@@ -6,6 +6,7 @@
 mod error;
 mod events;
 mod http;
+mod notify;
 pub mod sse;
 
 pub use error::ClientError;

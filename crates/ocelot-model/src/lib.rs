@@ -16,6 +16,7 @@ pub mod forge;
 pub mod git;
 pub mod id;
 pub mod login;
+pub mod notify;
 pub mod novel;
 pub mod pipeline;
 pub mod repo;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::login::home_of;
+use crate::notify;
 use crate::pipeline::{EnvNameError, branch_matches, check_env_name};
 use crate::repo::is_segment;
 use crate::{EventKind, RepoName};
@@ -44,7 +45,8 @@ pub enum Kind {
     Helm,
     /// A host of `~/.mc/config.json`.
     S3,
-    /// The address to which notifications go.
+    /// Where notifications go: the address of a Slack webhook, the secret with which a webhook is signed, or the password of
+    /// a mail server.
     Notify,
 }
 
@@ -133,7 +135,21 @@ impl Kind {
             Kind::Pypi => const { &[can("url"), can("username"), can("id")] },
             Kind::Kubeconfig => const { &[can("id")] },
             Kind::Helm => const { &[must("url"), can("username"), can("id")] },
-            Kind::Notify => const { &[can("type"), can("detail_url"), can("id")] },
+            Kind::Notify => {
+                const {
+                    &[
+                        can("type"),
+                        can("url"),
+                        can("username"),
+                        can("from"),
+                        can("to"),
+                        can("channel"),
+                        can("on"),
+                        can("detail_url"),
+                        can("id"),
+                    ]
+                }
+            }
         }
     }
 
@@ -163,6 +179,9 @@ impl Kind {
             return Err("a credential of kind vcs needs `url`, or a `type` of github, gitlab or bitbucket: it is shown to \
                         that host and to no other"
                 .to_owned());
+        }
+        if self == Kind::Notify {
+            notify::check_fields(fields)?;
         }
         if let Some(path) = fields.get("path") {
             check_path(path)?;

@@ -29,6 +29,8 @@ pub struct App {
     pub git: ocelot_forge::Git,
     /// Forges that this server has spoken to.
     pub forges: crate::forges::Forges,
+    /// What goes out to others than forges.
+    pub web: crate::notify::Web,
     /// Address that people and forges use, without a slash at the end.
     pub public_url: Arc<str>,
     /// Cancelled when the server is about to stop: it still serves, but says that it is not ready.

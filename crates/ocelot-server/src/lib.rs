@@ -13,6 +13,7 @@ pub mod http;
 mod listen;
 pub mod loops;
 pub mod metrics;
+pub mod notify;
 mod serve;
 mod site;
 mod tls;

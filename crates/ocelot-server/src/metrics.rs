@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use ocelot_model::ForgeKind;
+use ocelot_model::notify::Medium;
 use ocelot_store::{Build, StoreError};
 
 use crate::App;
@@ -78,6 +79,17 @@ pub fn begin() {
     metrics::describe_gauge!("ocelot_worker_disk_free_ratio", "Free part of the fullest disk of a worker");
     metrics::describe_gauge!("ocelot_disk_free_bytes", "Free bytes where this server keeps its data");
     metrics::describe_gauge!("ocelot_disk_size_bytes", "All bytes there");
+    metrics::describe_counter!(
+        "ocelot_notifications_total",
+        "Notifications, by kind and what came of sending one: sent, failed (it is tried again), given_up"
+    );
+    for medium in Medium::ALL {
+        for outcome in ["sent", "failed", "given_up"] {
+            let kind = medium.as_str();
+            metrics::counter!("ocelot_notifications_total", "kind" => kind, "outcome" => outcome)
+                .increment(0);
+        }
+    }
     // Zero is a number, too: what never happened is there to be drawn.
     metrics::counter!("ocelot_leases_lost_total").increment(0);
     metrics::counter!("ocelot_log_bytes_total").increment(0);
@@ -107,6 +119,12 @@ pub fn webhook(forge: &str, event: &'static str, outcome: &'static str, took: Du
     metrics::counter!("ocelot_webhooks_total", "forge" => forge.to_owned(), "event" => event, "outcome" => outcome)
         .increment(1);
     metrics::histogram!("ocelot_webhook_duration_seconds").record(took.as_secs_f64());
+}
+
+/// Sending a notification came to this.
+pub fn notification(medium: Medium, outcome: &'static str) {
+    metrics::counter!("ocelot_notifications_total", "kind" => medium.as_str(), "outcome" => outcome)
+        .increment(1);
 }
 
 /// Log bytes became durable, the first of which was written at this time.

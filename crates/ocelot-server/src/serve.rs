@@ -56,6 +56,7 @@ pub async fn start(config: Config) -> Result<Server> {
         git: ocelot_forge::Git::with_http(&config.data, config.allow_local_repos, config.insecure_http),
         public_url: Arc::from(public_url.trim_end_matches('/')),
         forges: crate::forges::Forges::default(),
+        web: crate::notify::Web::new(config.insecure_http)?,
         fleet: Fleet::default(),
         stopping: CancellationToken::new(),
         live: crate::http::Live::default(),

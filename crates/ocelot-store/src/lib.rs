@@ -79,6 +79,7 @@ mod inbox;
 mod insight;
 mod log_store;
 mod migrations;
+mod notice;
 mod postgres;
 mod raw;
 pub mod rows;
@@ -98,6 +99,7 @@ pub use export::*;
 pub use inbox::*;
 pub use insight::*;
 pub use log_store::{LogPlace, LogStoreOptions};
+pub use notice::*;
 pub use rows::*;
 pub use stats::*;
 pub use subscriptions::*;
@@ -113,6 +115,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ocelot_model::access::Role;
 use ocelot_model::build::{Change, Happening};
+use ocelot_model::notify::Rule;
 use ocelot_model::novel::Novel;
 use ocelot_model::tally::Tally;
 use ocelot_model::{
@@ -648,6 +651,22 @@ impl Store {
     /// What could not be said of a build so far.
     pub async fn undelivered(&self, build: BuildNumber) -> Result<Vec<Undelivered>, StoreError> {
         each!(self, core => core.undelivered(build).await)
+    }
+
+    // notices.rs
+    /// Whom the newest file of the repository's default branch wants to be told.
+    pub async fn repo_rules(&self, repo: RepoId) -> Result<Vec<Rule>, StoreError> {
+        each!(self, core => core.repo_rules(repo).await)
+    }
+
+    /// Notifications that could not be sent so far, those of the newest builds first; at most 1000, of the repositories in
+    /// `readable`.
+    pub async fn failing_notices(
+        &self,
+        repo: Option<RepoId>,
+        readable: &[RepoId],
+    ) -> Result<Vec<FailingNotice>, StoreError> {
+        each!(self, core => core.failing_notices(repo, readable).await)
     }
 
     // builds.rs

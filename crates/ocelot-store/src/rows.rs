@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use ocelot_model::access::Role;
 use ocelot_model::build::is_allowed;
 use ocelot_model::concurrency::Concurrency;
+use ocelot_model::notify::{Medium, Rule};
 use ocelot_model::pipeline::Job as JobSpec;
 use ocelot_model::secret::{Kind, Limits, Scope};
 use ocelot_model::turns::Ticket;
@@ -45,6 +46,8 @@ pub struct Secret {
     pub fields: BTreeMap<String, String>,
     /// What narrows its use.
     pub limits: Limits,
+    /// Somebody who administers the whole server kept it so.
+    pub by_admin: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// By whom.
@@ -53,6 +56,13 @@ pub struct Secret {
     pub changed_at: Timestamp,
     /// By whom.
     pub changed_by: String,
+}
+
+impl Secret {
+    /// True when it goes by this name: its own, or its `id`, which may be one that no variable can have.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.fields.get("id").is_some_and(|id| id == name)
+    }
 }
 
 /// A secret to be kept. Checked before: [`ocelot_model::secret`].
@@ -72,6 +82,8 @@ pub struct NewSecret {
     pub value: SecretSlice<u8>,
     /// Who says so.
     pub by: String,
+    /// They administer the whole server.
+    pub by_admin: bool,
 }
 
 /// A configured forge.
@@ -353,6 +365,9 @@ pub struct NewBuild {
     pub due: Option<crate::Due>,
     /// What the file says beside the build, where that is to hold: the build is of the default branch.
     pub beside: Option<crate::Beside>,
+    /// Whom its file wants to be told; `None` when that is for the default branch's file to say, or for the build that it
+    /// does again.
+    pub notify: Option<Vec<Rule>>,
     /// Number of the pull request whose newest commit it builds.
     pub pull_request: Option<u64>,
     /// The tag that it builds.
@@ -823,6 +838,8 @@ pub enum PostKind {
     Status,
     /// The comment of a pull request.
     Comment,
+    /// A notification.
+    Notice(Medium),
 }
 
 impl PostKind {
@@ -831,6 +848,7 @@ impl PostKind {
         match self {
             PostKind::Status => "status",
             PostKind::Comment => "comment",
+            PostKind::Notice(medium) => medium.as_str(),
         }
     }
 }
@@ -839,8 +857,11 @@ impl std::str::FromStr for PostKind {
     type Err = crate::StoreError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = [PostKind::Status, PostKind::Comment].into_iter().find(|kind| kind.as_str() == text);
-        known.ok_or_else(|| crate::StoreError::Corrupt(format!("kind {text} in the outbox")))
+        let notices = Medium::ALL.into_iter().map(PostKind::Notice);
+        let mut known = [PostKind::Status, PostKind::Comment].into_iter().chain(notices);
+        known
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| crate::StoreError::Corrupt(format!("kind {text} in the outbox")))
     }
 }
 
@@ -857,7 +878,7 @@ pub struct Post {
     pub repo: Repo,
     /// The commit, or the number of the pull request.
     pub subject: String,
-    /// Of a status: `ocelot` or `ocelot/<job>`.
+    /// Of a status: `ocelot` or `ocelot/<job>`. Of a notification: where it goes.
     pub context: String,
     /// The build that it is about.
     pub build: BuildNumber,
@@ -871,6 +892,8 @@ pub struct Post {
     pub mark: String,
     /// How often it was tried in vain.
     pub tries: u32,
+    /// Of a notification: what it is about.
+    pub notice: Option<crate::Notice>,
 }
 
 /// Something that could not be sent so far.
@@ -878,7 +901,7 @@ pub struct Post {
 pub struct Undelivered {
     /// What it is.
     pub kind: PostKind,
-    /// Of a status: its context.
+    /// Of a status: its context. Of a notification: where it goes.
     pub context: String,
     /// Why.
     pub error: String,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use ocelot_model::notify::Rule;
 use ocelot_model::subscription::Refused;
 use ocelot_model::{BuildNumber, RepoId, Status, pipeline};
 
@@ -37,6 +38,8 @@ pub struct FromFile {
     pub schedules: Vec<pipeline::Schedule>,
     /// After whom branches are built.
     pub subscriptions: Vec<pipeline::Subscription>,
+    /// Who is told of builds that have no file of their own that counts.
+    pub notify: Vec<Rule>,
 }
 
 /// A repository that is built after another one.

@@ -18,6 +18,7 @@ mod health;
 mod init;
 mod login;
 mod logs;
+mod notify;
 mod pause;
 mod poll;
 mod queue;
@@ -130,6 +131,9 @@ enum Command {
     Secret(secret::Verb),
     /// Keep credentials of a kind for builds and for cloning, list and remove them.
     Creds(secret::Creds),
+    /// Try whether notifications of builds arrive, and list those that do not.
+    #[command(subcommand)]
+    Notify(notify::Verb),
     /// Create, list and revoke tokens.
     #[command(subcommand)]
     Token(token::Verb),
@@ -178,6 +182,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Queue(options) => queue::queue(options).await,
         Command::Pause(options) => pause::pause(options).await,
         Command::Unpause(options) => pause::unpause(options).await,
+        Command::Notify(verb) => notify::dispatch(verb).await,
         Command::Token(verb) => token::dispatch(verb).await,
         Command::Backup(options) => backup::backup(options).await,
         Command::Restore(options) => backup::restore(options).await,

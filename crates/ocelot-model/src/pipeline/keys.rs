@@ -2,6 +2,7 @@
 //!
 //! The parser, the suggestions and the JSON Schema all read these tables; there is no other list.
 
+use super::notify::NOTIFY;
 use super::shape::{Key, Shape, Support, Table};
 use super::text::Kind;
 
@@ -11,7 +12,6 @@ pub const NOT_SUPPORTED_YET: &[&str] = &[
     "clone.lfs",
     "clone.submodules",
     "matrix",
-    "notify",
     "params",
     "pull_request",
     "services",
@@ -78,11 +78,11 @@ pub(super) fn owner(key: &str) -> Option<&'static str> {
     [&TOP, &JOB, &STAGE].into_iter().find(|table| table.find(key).is_some()).map(|table| table.what)
 }
 
-const fn now(name: &'static str, shape: Shape, about: &'static str) -> Key {
+pub(super) const fn now(name: &'static str, shape: Shape, about: &'static str) -> Key {
     Key { name, about, shape, support: Support::Now }
 }
 
-const fn required(name: &'static str, shape: Shape, about: &'static str) -> Key {
+pub(super) const fn required(name: &'static str, shape: Shape, about: &'static str) -> Key {
     Key { name, about, shape, support: Support::Required }
 }
 
@@ -168,7 +168,7 @@ const TOP_ONLY: &[Key] = &[
     later("params", PARAMS, "Values that a person gives when starting a build."),
     now("schedule", SCHEDULES, "Builds at set times, as the default branch's newest file says."),
     later("pull_request", Shape::Choice(&["head", "merge"]), "Which commit of a pull request builds."),
-    later("notify", Shape::Table(&NOTIFY), "Who is told of the result."),
+    now("notify", Shape::Table(&NOTIFY), "Who is told of the result."),
     now(
         "subscriptions",
         SUBSCRIPTIONS,
@@ -325,26 +325,6 @@ static SCHEDULE: Table = Table {
         ),
         now("branch", Shape::Text(Kind::Any), "Which branch. Default: the repository's default branch."),
         now("time_zone", Shape::Text(Kind::Zone), "Such as Europe/Rome. Default: UTC."),
-    ]],
-};
-
-static NOTIFY: Table = Table {
-    name: "notify",
-    what: "`notify`",
-    groups: &[&[now("slack", Shape::Table(&SLACK), "A message in Slack.")]],
-};
-
-static SLACK: Table = Table {
-    name: "slack",
-    what: "`slack`",
-    groups: &[&[
-        now("channel", Shape::Text(Kind::EnvValue), "#channel or @user."),
-        now("identifier", Shape::Text(Kind::Any), "The credential to use."),
-        now(
-            "on",
-            Shape::List { of: &Shape::Choice(&["PASS", "FAIL", "SKIP", "pass", "fail", "skip"]), max: 10 },
-            "After which results.",
-        ),
     ]],
 };
 

@@ -13,6 +13,7 @@ mod keys;
 mod limits;
 mod matrix;
 mod needs;
+mod notify;
 mod parse;
 mod place;
 pub mod problem;

@@ -8,7 +8,7 @@ use super::problem::{Fault, Report, Span};
 use super::shape::{self, boolean, integer};
 use super::spec::{Checkout, Job, Pipeline, Pull, Resources, Retry, Schedule};
 use super::tree::{Entry, Node, Value, measure};
-use super::{keys, needs, stage, subscription, text};
+use super::{keys, needs, notify, stage, subscription, text};
 use crate::concurrency::Concurrency;
 
 const DEFAULT_TIMEOUT_MS: u64 = 60 * 60 * 1_000;
@@ -41,7 +41,8 @@ pub(super) fn pipeline(top: &Node, report: &mut Report<'_>) -> Pipeline {
     let cancel_superseded = keeps.is_none_or(|text| boolean(text, true) != Ok(false));
     let subscriptions = subscription::all(top, &jobs, report);
     let schedules = schedules(top);
-    Pipeline { branches, checkout, concurrency, schedules, subscriptions, cancel_superseded, jobs }
+    let notify = top.find("notify").map(notify::rules).unwrap_or_default();
+    Pipeline { branches, checkout, concurrency, schedules, subscriptions, notify, cancel_superseded, jobs }
 }
 
 fn schedules(top: &Node) -> Vec<Schedule> {

@@ -10,6 +10,7 @@ use super::condition::Condition;
 use super::subscription::Subscription;
 use crate::Status;
 use crate::concurrency::Concurrency;
+use crate::notify::Rule;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct Pipeline {
     /// Repositories whose passed builds make one here.
     #[serde(default)]
     pub subscriptions: Vec<Subscription>,
+    /// Who is told of the build.
+    #[serde(default)]
+    pub notify: Vec<Rule>,
     /// A newer push to the same pull request, or branch that is not the default one, cancels older builds.
     #[serde(default = "yes")]
     pub cancel_superseded: bool,

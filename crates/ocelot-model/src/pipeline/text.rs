@@ -4,7 +4,7 @@
 
 use super::env::{check_env_name, reserved_names};
 use super::problem::{Fault, printable, quote};
-use super::{glob, image, subscription, trigger};
+use super::{glob, image, notify, subscription, trigger};
 use crate::concurrency::unknown_placeholder;
 use crate::cron::Cron;
 use crate::secret;
@@ -64,6 +64,14 @@ pub(super) enum Kind {
     Cron,
     /// A time zone.
     Zone,
+    /// The name or `id` of a credential.
+    Identifier,
+    /// `#channel` or `@user`; may be empty.
+    Channel,
+    /// An address of the web.
+    WebAddress,
+    /// An address of mail.
+    MailAddress,
 }
 
 impl Kind {
@@ -96,7 +104,11 @@ impl Kind {
             | Kind::Alias
             | Kind::Group
             | Kind::Cron
-            | Kind::Zone => 1_024,
+            | Kind::Zone
+            | Kind::Identifier
+            | Kind::Channel
+            | Kind::WebAddress
+            | Kind::MailAddress => 1_024,
         }
     }
 
@@ -135,6 +147,10 @@ impl Kind {
             Kind::Group => group(text),
             Kind::Cron => cron(text, ""),
             Kind::Zone => cron("@daily", text),
+            Kind::Identifier => notify::identifier(text),
+            Kind::Channel => notify::channel(text),
+            Kind::WebAddress => notify::web_address(text),
+            Kind::MailAddress => notify::mail_address(text),
         }
     }
 
@@ -185,6 +201,10 @@ impl Kind {
             }
             Kind::Directive => text("\\\\"),
             Kind::Group => longest(MAX_NAME, pattern("[^ \\t\\r\\n]")),
+            Kind::Identifier => longest(MAX_NAME, pattern("^[A-Za-z0-9._-]+$")),
+            Kind::Channel => longest(MAX_NAME, Rule::default()),
+            Kind::WebAddress => text("^https?://[^ ]+$"),
+            Kind::MailAddress => longest(notify::MAX_MAIL, text("^[^ @]+@[^ @]+$")),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Good files, and what they mean.
 
+use ocelot_model::notify::{Occasion, Rule, Target};
 use ocelot_model::pipeline::{AllowFailure, Checkout, Pull, Retry, Run};
 
 use crate::{check_stage, check_top, load};
@@ -161,4 +162,41 @@ fn what_asks_for_nothing_is_harmless() {
         check_top(text, "");
     }
     check_stage("{name: a, script: x, needs: [], secrets: [], reports: {}}", "");
+}
+
+#[test]
+fn who_is_told() {
+    let rule =
+        |identifier: &str, to, on: &[Occasion]| Rule { identifier: identifier.into(), to, on: on.to_vec() };
+    let told = |text: &str| load(&format!("{SMALLEST}{text}\n")).notify;
+    // As the original has it.
+    let slack = Target::Slack(Some("#a".into()));
+    assert_eq!(
+        told("notify: {slack: {channel: '#a', identifier: b-c, on: [PASS, FAIL]}}"),
+        [rule("b-c", slack, &[Occasion::Pass, Occasion::Fail])]
+    );
+    assert_eq!(
+        told("notify: {slack: {channel: '', identifier: b, on: []}}"),
+        [rule("b", Target::Slack(None), &[])]
+    );
+    assert_eq!(
+        told(
+            "notify:\n  webhook: {url: 'https://h/x', identifier: w}\n  email: [{to: a@b, identifier: m}, {to: [c@d, e@f], \
+             identifier: m, on: [still_failing, blocked]}, {identifier: m}]"
+        ),
+        [
+            rule("w", Target::Webhook(Some("https://h/x".into())), &Occasion::USUAL),
+            rule("m", Target::Email(vec!["a@b".into()]), &Occasion::USUAL),
+            rule(
+                "m",
+                Target::Email(vec!["c@d".into(), "e@f".into()]),
+                &[Occasion::StillFailing, Occasion::Blocked]
+            ),
+            rule("m", Target::Email(Vec::new()), &Occasion::USUAL),
+        ]
+    );
+    for one in Occasion::ALL {
+        let file = format!("notify: {{slack: {{identifier: b, on: [{one}]}}}}");
+        assert_eq!(told(&file)[0].on, [one]);
+    }
 }

@@ -169,3 +169,22 @@ fn everything_is_said_at_once() {
          unknown_key@5:4 missing_key@5:4",
     );
 }
+
+#[test]
+fn who_is_told() {
+    check_top("notify: {slack: {chanel: x, identifier: b}}", "unknown_key@4:18");
+    check_top("notify: {slack: {channel: '#a'}}", "missing_key@4:18");
+    check_top("notify: {slack: {identifier: b, on: [SOMETIMES]}}", "choice@4:38");
+    check_top("notify: {slack: {identifier: 'a b'}}", "name@4:30");
+    check_top("notify: {slack: {identifier: b, channel: \"a\\nb\"}}", "name@4:42");
+    check_top("notify: {pigeon: {}}", "unknown_key@4:10");
+    check_top("notify: {slack: [text]}", "type@4:18");
+    for bad in ["example.org", "ftp://x", "file:///etc/passwd", "https://", "'https://a b'", "https:///x"] {
+        check_top(&format!("notify: {{webhook: {{identifier: b, url: {bad}}}}}"), "url@4:40");
+    }
+    for bad in ["me", "a@", "'a@b, c@d'", "'a@b <c@d>'", "\"a@b\\nBcc: c@d\""] {
+        check_top(&format!("notify: {{email: {{identifier: b, to: {bad}}}}}"), "mail@4:37");
+    }
+    let many = ["{identifier: b}"; 11].join(", ");
+    check_top(&format!("notify: {{slack: [{many}]}}"), "range@4:19");
+}

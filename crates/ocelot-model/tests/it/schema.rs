@@ -168,6 +168,8 @@ fn both_know_the_keys_of_the_top() {
         r#""pull": "always", "priority": -3, "always": true, "retry": {"script": 1}"#,
         r#""matrix": {"rust": ["1.94", "1.95"], "exclude": [], "include": []}"#,
         r#""services": {"db": {"image": "postgres:17", "ports": [5432]}}"#,
+        r##""notify": {"slack": {"channel": "#a", "identifier": "b-c", "on": ["PASS", "fixed"]}}"##,
+        r#""notify": {"webhook": [{"url": "https://h/x", "identifier": "b"}], "email": {"to": ["a@b"], "identifier": "c"}}"#,
         r#""cache": [{"key": "a", "paths": ["target", "~/.cargo"]}], "secrets": ["NPM_TOKEN"]"#,
         r#""params": {"env": {"type": "choice", "options": ["a", "b"], "default": "a"}}"#,
         r#""schedule": [{"cron": "0 3 * * *", "branch": "main"}], "branches": "ALL""#,
@@ -202,6 +204,11 @@ fn both_know_the_keys_of_the_top() {
         r#""subscriptions": [{"acctRepo": "a/b", "alias": "ocelot_x", "branches": ["m:m"]}]"#,
         r#""subscriptions": [{"acctRepo": "a/b", "alias": "a-b", "branches": ["m:m"]}]"#,
         r#""subscriptions": [{"acctRepo": "a//b", "alias": "b", "branches": ["m:m"]}]"#,
+        r##""notify": {"slack": {"channel": "#a"}}"##,
+        r#""notify": {"slack": {"identifier": "a b"}}"#,
+        r#""notify": {"webhook": {"identifier": "b", "url": "ftp://x"}}"#,
+        r#""notify": {"email": {"identifier": "b", "to": "me"}}"#,
+        r#""notify": {"email": {"identifier": "b", "on": ["sometimes"]}}"#,
     ] {
         top(bad, false);
     }

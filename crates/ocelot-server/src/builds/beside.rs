@@ -1,4 +1,4 @@
-//! What a file says beside its build (schedules, subscriptions) holds when it is the newest file of the default branch.
+//! What a file says beside its build (schedules, subscriptions, who is told) holds when it is the newest file of the default branch.
 //!
 //! A webhook may be worked on late, a person may build an old commit, another server may be faster: so the branch is asked
 //! where it is, and the store refuses when another build came since.
@@ -21,7 +21,8 @@ pub(super) async fn look(
     let Some(says) = says.filter(|_| row.branch == repo.default_branch) else { return Ok(None) };
     // Before the branch is asked: what is stored after this may know better.
     let seen = app.store.beside(repo.id).await?;
-    if seen.nothing && says.schedules.is_empty() && says.subscriptions.is_empty() {
+    let silent = says.schedules.is_empty() && says.subscriptions.is_empty() && says.notify.is_empty();
+    if seen.nothing && silent {
         return Ok(Some(Beside { seen, file: None }));
     }
     let url = clone::url(app, repo).await?;

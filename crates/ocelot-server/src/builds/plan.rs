@@ -4,6 +4,7 @@
 use ocelot_forge::Snapshot;
 use ocelot_model::concurrency::Concurrency;
 use ocelot_model::event::CommitId;
+use ocelot_model::notify::Rule;
 use ocelot_model::pipeline::{self, Facts, Job, Pipeline, branch_matches, decide};
 use ocelot_model::{BuildNumber, EventKind, Status, Trust};
 use ocelot_store::{ConfigProblem, Due, FromFile, NewBuild, Plan, Repo, StoreError};
@@ -84,6 +85,7 @@ pub(super) enum Unplanned {
 /// What the file says beside what is to run.
 #[derive(Default)]
 struct Beside {
+    notify: Option<Vec<Rule>>,
     concurrency: Option<Concurrency>,
     says: Option<FromFile>,
     supersedes: bool,
@@ -129,6 +131,7 @@ pub(super) async fn plan(
         trust: origin.trust,
         due: origin.due,
         beside: None,
+        notify: beside.notify,
         plan,
     };
     Ok(Ok(Planned { build, says: beside.says, supersedes: beside.supersedes }))
@@ -141,10 +144,13 @@ fn beside(repo: &Repo, origin: &Origin, pipeline: &mut Pipeline) -> Beside {
         && origin.tag.is_none()
         && origin.event != EventKind::PullRequest;
     Beside {
+        // Other people's files have no say in who is told.
+        notify: origin.trust.origin.is_trusted().then(|| pipeline.notify.clone()),
         concurrency: pipeline.concurrency.take().map(|group| group.of_branch(&origin.branch)),
         says: own.then(|| FromFile {
             schedules: std::mem::take(&mut pipeline.schedules),
             subscriptions: std::mem::take(&mut pipeline.subscriptions),
+            notify: std::mem::take(&mut pipeline.notify),
         }),
         supersedes: pipeline.cancel_superseded
             && origin.tag.is_none()

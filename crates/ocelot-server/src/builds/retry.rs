@@ -57,6 +57,7 @@ pub async fn retry(
         trust: trust(build, actor),
         due: None,
         beside: None,
+        notify: None,
         pull_request: build.pull_request,
         tag: build.tag.clone(),
         plan: Plan::Jobs(old.jobs.iter().map(|job| again(job, failed)).collect()),

@@ -40,6 +40,8 @@ async fn say(open: &Forge, post: &Post, repo: &str, link: &str) -> Result<(), Ap
             };
             open.set_status(repo, status).await
         }
+        // Others are told by `crate::notify`.
+        PostKind::Notice(_) => Err(ApiError::Nonsense("no forge takes notifications".to_owned())),
         PostKind::Comment => {
             let number =
                 post.subject.parse().map_err(|_| ApiError::Nonsense("no pull request".to_owned()))?;
@@ -79,7 +81,7 @@ fn plain(text: &str) -> String {
 }
 
 /// `41 s`, `1 min 3 s`, `2 h 5 min`.
-fn duration(ms: i64) -> String {
+pub(crate) fn duration(ms: i64) -> String {
     match ms / 1000 {
         seconds @ ..60 => format!("{seconds} s"),
         seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),

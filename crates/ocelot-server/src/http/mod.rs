@@ -24,6 +24,7 @@ mod live;
 mod logs;
 mod logtext;
 mod middleware;
+mod notifications;
 mod origin;
 mod past;
 mod pause;

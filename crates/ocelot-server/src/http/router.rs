@@ -16,7 +16,8 @@ use utoipa_axum::routes;
 use super::guard::{Gate, Right, guard};
 use super::{
     audit, badges, builds, creds, deliveries, events, export, fleet, forges, insights, logs, middleware,
-    pause, repos, secrets, session, stats, status, subscriptions, times, tokens, webhook, workers,
+    notifications, pause, repos, secrets, session, stats, status, subscriptions, times, tokens, webhook,
+    workers,
 };
 use crate::App;
 use crate::site;
@@ -142,6 +143,8 @@ fn api_table() -> Vec<Route> {
         api(GET,    "/api/v1/creds/{kind}",                     Right::SignedIn, routes!(creds::list_original)),
         api(POST,   "/api/v1/creds/{kind}",                     Right::SignedIn, routes!(creds::add_original)),
         api(DELETE, "/api/v1/creds/{kind}/{account}/{identifier}", Right::SignedIn, routes!(creds::remove_original)),
+        api(GET,    "/api/v1/notifications",                    Right::Repo,     routes!(notifications::list)),
+        api(POST,   "/api/v1/notifications/test",               Right::SignedIn, routes!(notifications::test)),
         api(GET,    "/api/v1/whoami",                           Right::SignedIn, routes!(tokens::whoami)),
     ]
 }

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use super::auth::Caller;
 use super::extract::{self, NoQuery, PageQuery, Query, Segments, number};
 use super::problem::{Answer, Refusal};
-use crate::{App, audit};
+use crate::{App, audit, notify};
 
 /// Events, branches and stages that one may name.
 const LIMITS_MAX: usize = 100;
@@ -179,7 +179,11 @@ fn check(mut new: api::NewSecret, caller: &Caller) -> Answer<NewSecret> {
         )));
     }
     let api::NewSecret { name, kind, fields, .. } = new;
-    Ok(NewSecret { scope, name, kind, fields, limits, value, by: caller.name() })
+    if kind == Kind::Notify {
+        notify::check(&fields, value.expose_secret(), &limits).map_err(bad)?;
+    }
+    let by_admin = may(&caller.0, Action::Administer, None);
+    Ok(NewSecret { scope, name, kind, fields, limits, value, by: caller.name(), by_admin })
 }
 
 fn value(text: Option<api::Hidden>, base64: Option<api::Hidden>) -> Answer<SecretSlice<u8>> {

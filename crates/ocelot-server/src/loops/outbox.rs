@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ocelot_forge::ApiError;
-use ocelot_store::{Post, StoreError, Wake};
+use ocelot_store::{Post, PostKind, StoreError, Wake};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::App;
 use crate::forges::{ForgeError, send};
+use crate::notify::{self, NotifyError};
 
 /// So many are sent to one place at once.
 const AT_ONCE: usize = 4;
@@ -32,7 +33,7 @@ pub(super) async fn outbox(app: App) -> anyhow::Result<()> {
     let mut work = Work { app: app.clone(), lanes: HashMap::new(), sending: JoinSet::new() };
     loop {
         let wait = work.look().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "what is to be sent to forges cannot be read now");
+            tracing::warn!(%error, "what is to be sent cannot be read now");
             app.config.patience.look
         });
         tokio::select! {
@@ -119,7 +120,7 @@ impl Work {
 
     fn note(&mut self, ended: Result<Ended, JoinError>) {
         let Ok(Ended { lane, pause, went_well }) = ended else {
-            tracing::error!("sending to a forge failed; it is sent again later");
+            tracing::error!("sending something failed; it is sent again later");
             // Which lane it was is not known: none of them may look busy for ever.
             self.lanes.values_mut().for_each(|lane| lane.sending = 0);
             return;
@@ -138,15 +139,31 @@ impl Work {
     }
 }
 
+/// Why something could not be sent.
+#[derive(Debug, thiserror::Error)]
+enum SendError {
+    #[error(transparent)]
+    Forge(#[from] ForgeError),
+    #[error(transparent)]
+    Notify(#[from] NotifyError),
+    #[error("no answer in time")]
+    Late,
+}
+
+async fn send(app: &App, post: &Post) -> Result<(), SendError> {
+    match &post.notice {
+        Some(notice) => Ok(notify::send(app, post, notice).await.map(drop)?),
+        None => Ok(send::send(app, post).await?),
+    }
+}
+
 async fn send_one(app: App, lane: String, failures: u32, post: Post) -> Ended {
     let patience = app.config.patience;
-    let sent = tokio::time::timeout(patience.send, send::send(&app, &post)).await.unwrap_or_else(|_| {
-        let error = ApiError::Unavailable("no answer in time".to_owned());
-        Err(ForgeError::Api { forge: post.repo.name.forge.clone(), error })
-    });
-    let Err(error) = sent else {
+    let sent = tokio::time::timeout(patience.send, send(&app, &post)).await;
+    let Err(error) = sent.unwrap_or(Err(SendError::Late)) else {
+        count(&post, "sent");
         if let Err(error) = app.store.post_sent(&post).await {
-            tracing::warn!(%error, build = %post.build, "a status of build {} may be sent twice", post.build);
+            tracing::warn!(%error, build = %post.build, "a {} of build {} may be sent twice", name(&post), post.build);
         }
         return Ended { lane, pause: None, went_well: true };
     };
@@ -154,38 +171,63 @@ async fn send_one(app: App, lane: String, failures: u32, post: Post) -> Ended {
     let again = pause.unwrap_or_else(|| growing(patience.again * 10, post.tries * 2, POST_PAUSE));
     match app.store.post_failed(&post, &error.to_string(), again, GIVE_UP).await {
         Ok(true) => {
-            tracing::warn!(build = %post.build, "a {} of build {} is given up: {error}", post.kind.as_str(), post.build);
+            count(&post, "given_up");
+            tracing::warn!(build = %post.build, "a {} of build {} is given up: {error}", name(&post), post.build);
         }
         Ok(false) => {
-            tracing::info!(build = %post.build, "a {} of build {} is not sent yet: {error}", post.kind.as_str(), post.build);
+            count(&post, "failed");
+            tracing::info!(build = %post.build, "a {} of build {} is not sent yet: {error}", name(&post), post.build);
         }
         Err(error) => tracing::warn!(%error, "that something could not be sent cannot be written down"),
     }
     Ended { lane, pause, went_well: false }
 }
 
+fn name(post: &Post) -> &'static str {
+    match post.kind {
+        PostKind::Status | PostKind::Comment => post.kind.as_str(),
+        PostKind::Notice(_) => "notification",
+    }
+}
+
+/// Requests to forges are counted where they are made.
+fn count(post: &Post, outcome: &'static str) {
+    match post.kind {
+        PostKind::Notice(medium) => crate::metrics::notification(medium, outcome),
+        PostKind::Status | PostKind::Comment => {}
+    }
+}
+
 /// How long to leave the whole place alone; `None` when only this one thing is not to its taste.
-fn lane_pause(error: &ForgeError, first: Duration, failures: u32) -> Option<Duration> {
+fn lane_pause(error: &SendError, first: Duration, failures: u32) -> Option<Duration> {
     let growing = growing(first, failures, LANE_PAUSE);
     match error {
-        ForgeError::Api { error: ApiError::RateLimited { until }, .. } => {
+        SendError::Forge(ForgeError::Api { error: ApiError::RateLimited { until }, .. })
+        | SendError::Notify(NotifyError::Limited { until }) => {
             let said = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
             Some(said + jitter(first))
         }
-        ForgeError::Api {
-            error: ApiError::Unavailable(_) | ApiError::Unauthorized { .. } | ApiError::Nonsense(_),
-            ..
-        }
-        | ForgeError::Settings(_)
-        | ForgeError::Unknown(_)
-        | ForgeError::PlainGit(_)
-        | ForgeError::Store(_) => Some(growing),
-        ForgeError::Api {
-            error:
-                ApiError::Forbidden(_) | ApiError::NotFound(_) | ApiError::TooLarge | ApiError::Refused { .. },
-            ..
-        }
-        | ForgeError::BadRequest(_) => None,
+        SendError::Forge(
+            ForgeError::Api {
+                error: ApiError::Unavailable(_) | ApiError::Unauthorized { .. } | ApiError::Nonsense(_),
+                ..
+            }
+            | ForgeError::Settings(_)
+            | ForgeError::Unknown(_)
+            | ForgeError::PlainGit(_)
+            | ForgeError::Store(_),
+        )
+        | SendError::Notify(NotifyError::Unavailable(_) | NotifyError::Store(_))
+        | SendError::Late => Some(growing),
+        SendError::Forge(
+            ForgeError::Api {
+                error:
+                    ApiError::Forbidden(_) | ApiError::NotFound(_) | ApiError::TooLarge | ApiError::Refused { .. },
+                ..
+            }
+            | ForgeError::BadRequest(_),
+        )
+        | SendError::Notify(NotifyError::Settings(_) | NotifyError::Refused(_)) => None,
     }
 }
 
@@ -215,10 +257,16 @@ mod tests {
     #[test]
     fn a_forge_that_says_how_long_is_left_alone_for_so_long() {
         let until = Timestamp::now().checked_add(jiff::SignedDuration::from_secs(600)).expect("a time");
-        let error = ForgeError::Api { forge: "f".to_owned(), error: ApiError::RateLimited { until } };
-        let pause = lane_pause(&error, Duration::from_secs(1), 0).expect("a pause").as_secs();
-        assert!((598..=601).contains(&pause), "{pause}");
-        let error = ForgeError::Api { forge: "f".to_owned(), error: ApiError::NotFound(String::new()) };
-        assert!(lane_pause(&error, Duration::from_secs(1), 0).is_none());
+        let of_forge = |error| SendError::Forge(ForgeError::Api { forge: "f".to_owned(), error });
+        for error in
+            [of_forge(ApiError::RateLimited { until }), SendError::Notify(NotifyError::Limited { until })]
+        {
+            let pause = lane_pause(&error, Duration::from_secs(1), 0).expect("a pause").as_secs();
+            assert!((598..=601).contains(&pause), "{pause}");
+        }
+        let one = |error| lane_pause(&error, Duration::from_secs(1), 0);
+        assert!(one(of_forge(ApiError::NotFound(String::new()))).is_none());
+        assert!(one(SendError::Notify(NotifyError::Refused(String::new()))).is_none());
+        assert!(one(SendError::Late).is_some());
     }
 }

@@ -5,6 +5,7 @@ mod forges;
 mod grpc;
 mod hooks;
 mod http;
+mod notify;
 mod room;
 mod tls;
 mod trust_machine;

@@ -78,6 +78,7 @@ impl Room {
             git: ocelot_forge::Git::new(&config.data, true),
             public_url: Arc::from(url.as_str()),
             forges: ocelot_server::forges::Forges::default(),
+            web: ocelot_server::notify::Web::new(false).unwrap(),
             fleet: ocelot_server::grpc::Fleet::default(),
             stopping: CancellationToken::new(),
             live: ocelot_server::http::Live::default(),

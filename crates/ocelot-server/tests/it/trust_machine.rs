@@ -150,6 +150,7 @@ impl Machine {
             trust,
             due: None,
             beside: None,
+            notify: None,
             pull_request: None,
             tag: None,
             plan: Plan::Jobs(pipeline.jobs.into_iter().map(|job| (job, Status::Queued)).collect()),

@@ -183,9 +183,10 @@ async fn insert_build(
         "INSERT INTO builds (repo_id, status, event, branch, commit_id, message, author, triggered_by, queued_at,
                              finished_at, reason, problems, retry_of, concurrency_group, concurrency_limit,
                              cancel_running, admitted, origin, trusted, origin_account, needs_approval, approved_by,
-                             approved_at, pull_request, tag, of_branch)
+                             approved_at, pull_request, tag, of_branch, notify)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-                 $23, $24, $25, coalesce((SELECT of_branch FROM builds WHERE number = $13), $26))
+                 $23, $24, $25, coalesce((SELECT of_branch FROM builds WHERE number = $13), $26),
+                 coalesce($27, (SELECT notify FROM builds WHERE number = $13)))
          RETURNING number",
     )
     .bind(new.repo.0)
@@ -214,6 +215,7 @@ async fn insert_build(
     .bind(new.pull_request.map(|number| number as i64))
     .bind(new.tag.as_deref().map(clean))
     .bind(is_of_branch(new))
+    .bind(new.notify.as_ref().map(to_json).transpose()?)
     .fetch_one(tx.conn())
     .await?;
     Ok(BuildNumber(number))

@@ -28,6 +28,7 @@ mod load;
 mod log_place;
 mod log_writer;
 mod logs;
+mod notices;
 mod orphans;
 mod outbox;
 mod passes;
@@ -181,6 +182,9 @@ impl Core {
         crash::point("before-commit");
         tx.commit().await?;
         crash::point("after-commit");
+        if wakes.contains(&Wake::Outbox) {
+            crash::point("something-owed");
+        }
         self.wakes.send(&wakes);
         Ok(())
     }

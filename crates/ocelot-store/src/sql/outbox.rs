@@ -8,8 +8,8 @@ use ocelot_model::{BuildNumber, ForgeId, Status};
 use sqlx::FromRow;
 
 use super::super::now;
-use super::{Core, Tx};
-use crate::raw::{RepoRow, clean, maybe_time, read, to_json, us};
+use super::{Core, Tx, notices};
+use crate::raw::{RepoRow, clean, from_json, maybe_time, read, to_json, us};
 use crate::{EventBody, Post, StoreError, Undelivered, Wake, secret};
 
 #[derive(FromRow)]
@@ -25,6 +25,7 @@ struct PostRow {
     duration_ms: Option<i64>,
     mark: String,
     tries: i64,
+    notice: Option<String>,
     #[sqlx(flatten)]
     repo: RepoRow,
 }
@@ -44,6 +45,7 @@ impl PostRow {
             duration_ms: self.duration_ms,
             mark: self.mark,
             tries: self.tries as u32,
+            notice: self.notice.as_deref().map(from_json).transpose()?,
         })
     }
 }
@@ -63,7 +65,11 @@ pub(super) fn lane(forge: ForgeId) -> String {
 /// Writes down what is owed after the transaction's events.
 pub(super) async fn note(tx: &mut Tx) -> Result<(), StoreError> {
     let mut changed: BTreeMap<BuildNumber, (bool, Vec<i64>)> = BTreeMap::new();
+    let mut told: BTreeMap<BuildNumber, Status> = BTreeMap::new();
     for (build, _, what) in &tx.events {
+        if let EventBody::Build { status, .. } = what {
+            told.insert(*build, *status);
+        }
         match what {
             // A new one: all of its jobs are.
             EventBody::Build { status: Status::Queued, .. } => changed.entry(*build).or_default().0 = true,
@@ -77,6 +83,19 @@ pub(super) async fn note(tx: &mut Tx) -> Result<(), StoreError> {
     if changed.is_empty() {
         return Ok(());
     }
+    for (build, status) in told.into_iter().filter(|(_, is)| is.is_terminal() || *is == Status::Blocked) {
+        if notices::note(tx, build, status).await? > 0 {
+            tx.wake(Wake::Outbox);
+        }
+    }
+    note_for_forges(tx, changed).await
+}
+
+/// What forges are told of these builds: of all of the jobs of a new one, and of these jobs.
+async fn note_for_forges(
+    tx: &mut Tx,
+    changed: BTreeMap<BuildNumber, (bool, Vec<i64>)>,
+) -> Result<(), StoreError> {
     // Most changes are of repositories that no forge is told about: one question for all of them.
     let numbers: Vec<i64> = changed.keys().map(|build| build.0).collect();
     let told: Vec<i64> = sqlx::query_scalar(concat!(
@@ -113,7 +132,7 @@ async fn note_statuses(tx: &mut Tx, build: BuildNumber, all: bool, jobs: &[i64])
         ") AND (SELECT count(*) FROM jobs WHERE build = $1) > 1
          ) c JOIN builds b ON b.number = c.build JOIN repos r ON r.id = b.repo_id JOIN forges f ON f.id = r.forge_id
          WHERE f.access IS NOT NULL
-             AND (b.status <> 'skipped' OR EXISTS (SELECT 1 FROM outbox o WHERE o.build = b.number))
+             AND (b.status <> 'skipped' OR EXISTS (SELECT 1 FROM outbox o WHERE o.build = b.number AND o.kind = 'status'))
          ORDER BY c.context
          ON CONFLICT (kind, repo_id, subject, context) DO UPDATE
          SET build = excluded.build, status = excluded.status, version = outbox.version + 1, due_at = excluded.due_at,
@@ -214,7 +233,7 @@ impl Core {
             .execute(tx.conn())
             .await?;
         let rows: Vec<PostRow> = sqlx::query_as(concat!(
-            "SELECT o.id, o.version, o.kind, o.subject, o.context, o.build, o.status, o.mark, o.tries,
+            "SELECT o.id, o.version, o.kind, o.subject, o.context, o.build, o.status, o.mark, o.tries, o.notice,
                     CASE WHEN j.id IS NULL THEN b.reason ELSE j.reason END AS reason,
                     CASE WHEN j.id IS NULL THEN (b.finished_at - b.started_at) / 1000 END AS duration_ms, ",
             repo_columns!(),

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use ocelot_model::secret::Scope;
+use ocelot_model::secret::{Kind, Scope};
 use ocelot_model::{RepoId, RepoName};
 use secrecy::{ExposeSecret as _, SecretSlice};
 use sqlx::FromRow;
 
-use super::Core;
+use super::{Conn, Core, notices};
 use crate::raw::{clean, from_json, read, time, to_json};
 use crate::{NewSecret, Secret, StoreError};
 
 macro_rules! secrets {
     () => {
         "SELECT s.id, s.repo_id, s.prefix, f.name AS forge, r.owner, r.name AS repo_name, s.name, s.kind, s.fields,
-                s.limits, s.value, s.created_at, s.created_by, s.changed_at, s.changed_by
+                s.limits, s.value, s.by_admin, s.created_at, s.created_by, s.changed_at, s.changed_by
          FROM secrets s LEFT JOIN repos r ON r.id = s.repo_id LEFT JOIN forges f ON f.id = r.forge_id"
     };
 }
@@ -32,6 +32,7 @@ struct SecretRow {
     fields: String,
     limits: String,
     value: Vec<u8>,
+    by_admin: bool,
     created_at: i64,
     created_by: String,
     changed_at: i64,
@@ -56,6 +57,7 @@ impl SecretRow {
             kind: read(&self.kind)?,
             fields: from_json(&self.fields)?,
             limits: from_json(&self.limits)?,
+            by_admin: self.by_admin,
             created_at: time(self.created_at)?,
             created_by: self.created_by,
             changed_at: time(self.changed_at)?,
@@ -84,11 +86,11 @@ impl Core {
         let now = tx.now;
         let (id, created_at): (i64, i64) = sqlx::query_as(
             "INSERT INTO secrets (repo_id, prefix, name, kind, fields, limits, value, created_at, created_by, changed_at,
-                                  changed_by)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8, $9)
+                                  changed_by, by_admin)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8, $9, $10)
              ON CONFLICT (coalesce(repo_id, 0), prefix, name) DO UPDATE
              SET kind = excluded.kind, fields = excluded.fields, limits = excluded.limits, value = excluded.value,
-                 changed_at = excluded.changed_at, changed_by = excluded.changed_by
+                 changed_at = excluded.changed_at, changed_by = excluded.changed_by, by_admin = excluded.by_admin
              RETURNING id, created_at",
         )
         .bind(repo)
@@ -100,8 +102,12 @@ impl Core {
         .bind(sealed)
         .bind(now)
         .bind(clean(&new.by))
+        .bind(new.by_admin)
         .fetch_one(tx.conn())
         .await?;
+        if new.kind == Kind::Notify {
+            notices::try_again(&mut tx, id).await?;
+        }
         self.commit(tx).await?;
         let made = self.find_secret(id).await?;
         Ok((made.ok_or_else(|| missing(id))?, created_at == now))
@@ -145,22 +151,7 @@ impl Core {
         id: RepoId,
         name: &RepoName,
     ) -> Result<Vec<Secret>, StoreError> {
-        let rows: Vec<SecretRow> = sqlx::query_as(concat!(
-            secrets!(),
-            " WHERE s.repo_id = $1 OR (s.repo_id IS NULL AND substr($2, 1, length(s.prefix)) = s.prefix)"
-        ))
-        .bind(id.0)
-        .bind(name.to_string())
-        .fetch_all(&self.pools.read)
-        .await?;
-        let mut nearest: BTreeMap<String, SecretRow> = BTreeMap::new();
-        for row in rows {
-            let near = |row: &SecretRow| (row.repo_id.is_some(), row.prefix.len());
-            if nearest.get(&row.name).is_none_or(|other| near(other) < near(&row)) {
-                nearest.insert(row.name.clone(), row);
-            }
-        }
-        nearest.into_values().map(SecretRow::into_secret).collect()
+        in_reach(&mut *self.pools.read.acquire().await?, id, name).await
     }
 
     pub(crate) async fn open_secrets(&self, ids: &[i64]) -> Result<Vec<(i64, SecretSlice<u8>)>, StoreError> {
@@ -177,6 +168,30 @@ impl Core {
         }
         Ok(opened)
     }
+}
+
+/// Of each name the one of the nearest scope.
+pub(super) async fn in_reach(
+    conn: &mut Conn,
+    id: RepoId,
+    name: &RepoName,
+) -> Result<Vec<Secret>, StoreError> {
+    let rows: Vec<SecretRow> = sqlx::query_as(concat!(
+        secrets!(),
+        " WHERE s.repo_id = $1 OR (s.repo_id IS NULL AND substr($2, 1, length(s.prefix)) = s.prefix)"
+    ))
+    .bind(id.0)
+    .bind(name.to_string())
+    .fetch_all(conn)
+    .await?;
+    let mut nearest: BTreeMap<String, SecretRow> = BTreeMap::new();
+    for row in rows {
+        let near = |row: &SecretRow| (row.repo_id.is_some(), row.prefix.len());
+        if nearest.get(&row.name).is_none_or(|other| near(other) < near(&row)) {
+            nearest.insert(row.name.clone(), row);
+        }
+    }
+    nearest.into_values().map(SecretRow::into_secret).collect()
 }
 
 fn missing(id: i64) -> StoreError {

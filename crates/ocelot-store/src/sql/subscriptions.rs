@@ -6,7 +6,7 @@ use ocelot_model::subscription::{self, Refused};
 use ocelot_model::{BuildNumber, RepoId, pipeline};
 use sqlx::FromRow;
 
-use super::{Conn, Core, Tx, schedules};
+use super::{Conn, Core, Tx, notices, schedules};
 use crate::raw::{RepoRow, clean, from_json, maybe_time, read, to_json};
 use crate::{Beside, Downstream, Seen, StoreError, Subscription, Upstream};
 
@@ -82,6 +82,7 @@ impl Core {
             "SELECT file_builds, file_changes,
                     NOT EXISTS (SELECT 1 FROM schedules s WHERE s.repo_id = r.id AND s.from_file)
                     AND NOT EXISTS (SELECT 1 FROM active_subscriptions s WHERE s.repo_id = r.id)
+                    AND r.notify = '[]'
              FROM repos r WHERE id = $1",
         )
         .bind(repo.0)
@@ -166,6 +167,7 @@ pub(super) async fn take(
     }
     if let Some(file) = &beside.file {
         schedules::replace(tx, repo, &file.schedules).await?;
+        notices::replace(tx, repo, &file.notify).await?;
         replace(tx, repo, &file.subscriptions, build).await?;
     }
     Ok(())

@@ -239,6 +239,7 @@ pub(crate) fn new_build(repo: &Repo, text: &str) -> NewBuild {
         retry_of: None,
         due: None,
         beside: None,
+        notify: None,
         concurrency: None,
         trust: Trust::own(),
         pull_request: None,

@@ -31,6 +31,7 @@ mod leases;
 mod lists;
 mod log_store;
 mod logs;
+mod notices;
 mod order;
 mod orphans;
 mod outbox;

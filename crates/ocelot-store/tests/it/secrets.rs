@@ -25,6 +25,7 @@ fn new(scope: &str, name: &str, value: &str) -> NewSecret {
         limits: Limits::default(),
         value: value.as_bytes().to_vec().into(),
         by: "ada".to_owned(),
+        by_admin: true,
     }
 }
 

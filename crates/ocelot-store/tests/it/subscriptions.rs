@@ -46,7 +46,7 @@ fn entry(text: &str) -> pipeline::Subscription {
 async fn file(store: &Store, repo: &Repo, entries: &[&str]) -> BuildNumber {
     let seen = store.beside(repo.id).await.unwrap();
     let subscriptions = entries.iter().map(|text| entry(text)).collect();
-    let file = Some(FromFile { schedules: Vec::new(), subscriptions });
+    let file = Some(FromFile { subscriptions, ..FromFile::default() });
     // Nobody runs it unless a test wants it.
     let plan = Plan::Jobs(jobs("a@tag=file"));
     let new = NewBuild { beside: Some(Beside { seen, file }), plan, ..new_build(repo, "a") };
@@ -131,7 +131,7 @@ async fn an_older_file_takes_the_place_of_no_newer_one(bed: Bed) {
     let app = bed.repo("git/app").await;
     let new = |seen, entries: &[&str]| {
         let subscriptions: Vec<_> = entries.iter().map(|text| entry(text)).collect();
-        let file = (!subscriptions.is_empty()).then_some(FromFile { schedules: Vec::new(), subscriptions });
+        let file = (!subscriptions.is_empty()).then_some(FromFile { subscriptions, ..FromFile::default() });
         NewBuild { beside: Some(Beside { seen, file }), ..new_build(&app, "a") }
     };
     let seen = store.beside(app.id).await.unwrap();
@@ -430,7 +430,7 @@ async fn a_build_of_another_forge_is_followed(bed: Bed) {
     };
     let store_it = async |n: &str| {
         let seen = store.beside(app.id).await.unwrap();
-        let file = FromFile { schedules: Vec::new(), subscriptions: vec![wanted(n)] };
+        let file = FromFile { subscriptions: vec![wanted(n)], ..FromFile::default() };
         let plan = Plan::Jobs(jobs("a@tag=file"));
         let new = NewBuild { beside: Some(Beside { seen, file: Some(file) }), plan, ..new_build(&app, "a") };
         make(store, &new).await;

@@ -95,7 +95,7 @@ async fn the_file_says_which_schedules_there_are(bed: Bed) {
             time_zone: String::new(),
             branch: branch.map(str::to_owned),
         };
-        let says = FromFile { schedules: wanted.iter().map(one).collect(), subscriptions: Vec::new() };
+        let says = FromFile { schedules: wanted.iter().map(one).collect(), ..FromFile::default() };
         let beside = Beside { seen: bed.store.beside(repo.id).await.unwrap(), file: Some(says) };
         NewBuild { beside: Some(beside), ..new_build(&repo, "a") }
     };

@@ -9,7 +9,7 @@ mod gitea;
 mod github;
 mod gitlab;
 mod hooks;
-mod server;
+pub(crate) mod server;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

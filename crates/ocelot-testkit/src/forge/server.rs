@@ -93,7 +93,7 @@ pub(super) async fn serve(kind: ForgeKind, listener: tokio::net::TcpListener, st
     axum::serve(listener, app).await.expect("a server");
 }
 
-async fn misbehave(fault: Fault) -> Response {
+pub(crate) async fn misbehave(fault: Fault) -> Response {
     let answer = |status: u16| Response::builder().status(status).header("content-type", "application/json");
     let response = match fault {
         Fault::Status(status, headers, body) => {

@@ -13,6 +13,7 @@ mod follow;
 mod forges;
 mod handover;
 mod listings;
+mod notify;
 mod prometheus;
 mod proxy;
 mod registry;

@@ -109,6 +109,7 @@ impl World {
             retry_of: None,
             due: None,
             beside: None,
+            notify: Some(pipeline.notify),
             concurrency: pipeline.concurrency,
             trust: Trust::own(),
             pull_request: None,

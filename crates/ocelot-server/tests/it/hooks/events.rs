@@ -2,7 +2,8 @@
 
 use ocelot_model::ForgeKind;
 use ocelot_testkit::forge::{Scene, Told, Webhook};
-use serde_json::Value;
+use ocelot_testkit::{Receiver, wait_for};
+use serde_json::{Value, json};
 
 use super::world::{Database, World, words};
 use crate::room::{SMALL, git};
@@ -13,6 +14,7 @@ both!(
     there_and_back_and_there_again_are_three_builds_and_copies_are_none,
     what_the_rules_leave_out_says_which_rule,
     a_pull_request_from_a_fork_waits_for_a_person,
+    a_forks_file_tells_nobody_and_that_of_the_default_branch_does,
     tags_are_built_and_a_branch_that_is_gone_cancels_what_waits,
     a_newer_push_cancels_older_builds_unless_the_file_says_otherwise,
     a_merge_queue_is_answered_with_a_build,
@@ -123,6 +125,35 @@ async fn a_pull_request_from_a_fork_waits_for_a_person(database: Database) {
     let older = world.until("/api/v1/builds/1", |build| build["status"] == "cancelled").await;
     assert_eq!(older["reason"], "superseded by build 3");
     assert_eq!(world.get("/api/v1/builds/2").await["status"], "queued");
+}
+
+async fn a_forks_file_tells_nobody_and_that_of_the_default_branch_does(database: Database) {
+    let notify = |channel: &str| {
+        format!(
+            "{SMALL}notify: {{slack: {{identifier: team, channel: '{channel}', on: [blocked, cancelled, error]}}}}\n"
+        )
+    };
+    let world = World::of(database, ForgeKind::Github, &notify("#ours"), |_| {}).await;
+    let slack = Receiver::slack().await;
+    let credential = json!({"name": "team", "kind": "notify", "value": slack.url()});
+    world.must("/api/v1/credentials", &credential).await;
+    world.must("/api/v1/builds", &json!({"repo": "github/acme/app"})).await;
+    let channels = async |want: &[&str]| {
+        let channels = || slack.taken().iter().map(|body| body["channel"].clone()).collect::<Vec<_>>();
+        wait_for(&format!("{want:?}"), async || (channels() == want).then_some(())).await;
+    };
+    std::fs::write(world.git.join("ocelot.yml"), notify("#theirs")).unwrap();
+    let scene = Scene { after: world.commit_on("topic", "x"), source: Some(99), ..Scene::default() };
+    assert_eq!(words(&world.tell(Told::PullRequestOpened, &scene).await), "built: build 2");
+    channels(&["#ours"]).await;
+    // The repository's own branch of that name has a word of its own.
+    assert_eq!(words(&world.tell(Told::BranchCreated, &scene).await), "built: build 3");
+    world.must("/api/v1/builds/3/cancel", &json!({})).await;
+    channels(&["#ours", "#theirs"]).await;
+    std::fs::write(world.git.join("ocelot.yml"), "image: [\n").unwrap();
+    let own = Scene { after: world.commit_on("other", "y"), name: "other".into(), ..Scene::default() };
+    assert_eq!(words(&world.tell(Told::BranchCreated, &own).await), "built: build 4");
+    channels(&["#ours", "#theirs", "#ours"]).await;
 }
 
 async fn tags_are_built_and_a_branch_that_is_gone_cancels_what_waits(database: Database) {

@@ -133,6 +133,13 @@ impl World {
         answer(self.client.post(self.url(path)).bearer_auth(&self.admin)).await
     }
 
+    /// Posts this; it must go well.
+    pub(super) async fn must(&self, path: &str, body: &Value) {
+        let request = self.client.post(self.url(path)).bearer_auth(&self.admin).json(body);
+        let (status, said) = answer(request).await;
+        assert!(status.is_success(), "{path}: {status} {said}");
+    }
+
     pub(super) async fn deliveries(&self) -> Vec<Value> {
         self.get("/api/v1/deliveries?limit=500").await["items"].as_array().unwrap().clone()
     }
