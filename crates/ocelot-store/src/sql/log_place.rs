@@ -4,6 +4,8 @@
 //! The store has a marker with the words that the database knows it by (`log-store` in `settings`). A folder that only this
 //! server sees has other words or none, so that no log is looked for where it is not.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -36,26 +38,32 @@ impl User {
         let file = data.join("server-id");
         let failed = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", file.display()));
         tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).await.map_err(failed)?;
-        let text = tokio::fs::read_to_string(&file).await.unwrap_or_default();
-        let (id, mark) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
-        let about = tokio::fs::metadata(&file).await;
-        let id = match &about {
-            Ok(about) if !id.is_empty() && (mark.is_empty() || mark == which(about)) => id.to_owned(),
-            Ok(_) | Err(_) => secret::hex(&secret::random::<6>()),
-        };
-        let about = match about {
-            Ok(about) => about,
-            Err(_) => {
-                tokio::fs::File::create(&file).await.map_err(failed)?.metadata().await.map_err(failed)?
-            }
-        };
-        let whole = format!("{id}\n{}\n", which(&about));
-        if text != whole {
-            tokio::fs::write(&file, whole).await.map_err(failed)?;
-        }
+        let path = file.clone();
+        let id = tokio::task::spawn_blocking(move || own_id(&path)).await.map_err(std::io::Error::other);
+        let id = id.and_then(|id| id).map_err(failed)?;
         let host = tokio::fs::read_to_string("/proc/sys/kernel/hostname").await.unwrap_or_default();
         Ok(User { id, host: host.trim().to_owned(), adopted: OnceLock::new() })
     }
+}
+
+/// Reads the server's id, or makes one. Of several that come at once the first one makes it.
+fn own_id(file: &Path) -> std::io::Result<String> {
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(file)?;
+    file.lock()?;
+    let mut text = String::new();
+    // What is no text is no id.
+    let _ = file.read_to_string(&mut text);
+    let (id, mark) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
+    let own = which(&file.metadata()?);
+    let known = !id.is_empty() && (mark.is_empty() || mark == own);
+    let id = if known { id.to_owned() } else { secret::hex(&secret::random::<6>()) };
+    let whole = format!("{id}\n{own}\n");
+    if text != whole {
+        file.rewind()?;
+        file.set_len(0)?;
+        file.write_all(whole.as_bytes())?;
+    }
+    Ok(id)
 }
 
 /// Tells a file from its copies.
@@ -287,6 +295,12 @@ mod tests {
         assert_eq!(id(&folder.path().join("three")).await, first);
         std::fs::write(two.join("server-id"), "0123456789ab\n").expect("a file");
         assert_eq!((id(&two).await, id(&two).await), ("0123456789ab".to_owned(), "0123456789ab".to_owned()));
+        // Several that come at once are one server all the same.
+        for at in 0..20 {
+            let new = folder.path().join(format!("new-{at}"));
+            let all = futures_util::future::join_all((0..4).map(|_| id(&new))).await;
+            assert!(all.iter().all(|id| *id == all[0]), "{all:?}");
+        }
     }
 
     #[test]
