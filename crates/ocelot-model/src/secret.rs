@@ -70,7 +70,7 @@ const fn can(name: &'static str) -> Field {
 /// Why the value of this field is no address, when it should be one. A host alone is one, and so is one with a path.
 fn check_address(name: &str, value: &str) -> Result<(), String> {
     let (schemes, bare): (&[&str], bool) = match name {
-        "url" => (&["https", "http", "ssh", "git+ssh", "s3"], true),
+        "url" => (&["https", "http", "ssh", "git+ssh", "s3", "smtp", "smtps"], true),
         "token_url" | "detail_url" => (&["https", "http"], false),
         _ => return Ok(()),
     };
