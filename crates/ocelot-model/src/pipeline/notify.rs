@@ -13,7 +13,7 @@ pub(super) const MAX_MAIL: usize = 254;
 
 const IDENTIFIER: Shape = Shape::Text(Kind::Identifier);
 const ON: &str = "After which results. Default: fail and fixed.";
-/// Those of [`Occasion`](crate::notify::Occasion), and the original's in capitals.
+/// Those of [`Occasion`], and the original's in capitals.
 const OCCASION: Shape = Shape::Choice(&[
     "pass",
     "fail",
