@@ -3,7 +3,7 @@
 
     make.py FOLDER [CASE...]
 
-writes FOLDER/CASE/{passed-1,passed-2,failed}.log and FOLDER/CASE/want, a part of the line that says what is wrong."""
+writes FOLDER/CASE/{passed-1,passed-2,failed}.txt and FOLDER/CASE/want, a part of the line that says what is wrong."""
 import os, random, re, shutil, subprocess, sys, tempfile
 
 CASES = {}
@@ -142,16 +142,14 @@ def main():
         logs = {}
         code = 0
         for i in (1, 2):
-            code, logs[f"passed-{i}.log"] = run(command, files, setup)
+            code, logs[f"passed-{i}.txt"] = run(command, files, setup)
             if code != 0: break
         if code != 0:
-            print(f"{name}: does not pass: {logs['passed-1.log'][-300:]!r}"); continue
-        if setup and "fmt" in setup:
-            base = files
-        code, logs["failed.log"] = run(command, {**files, **broken}, "" if setup else "")
+            print(f"{name}: does not pass: {logs['passed-1.txt'][-300:]!r}"); continue
+        code, logs["failed.txt"] = run(command, {**files, **broken}, "")
         if code == 0:
             print(f"{name}: does not fail"); continue
-        text = logs["failed.log"].decode(errors="replace")
+        text = logs["failed.txt"].decode(errors="replace")
         hits = [l for l in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()[1:] if re.search(want, l)]
         print(f"{name}: {code}, {len(text.splitlines())} lines, {len(hits)} hits {hits[:1]}")
         if not hits: continue

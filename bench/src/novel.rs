@@ -119,12 +119,12 @@ fn share() -> Result<(f64, f64)> {
 fn is_found(folder: &Path) -> Result<bool> {
     let want = Regex::new(std::fs::read_to_string(folder.join("want"))?.trim())?;
     let mut known = HashSet::new();
-    for name in ["passed-1.log", "passed-2.log"] {
+    for name in ["passed-1.txt", "passed-2.txt"] {
         let mut shapes = Shapes::default();
         shapes.feed(&std::fs::read(folder.join(name))?);
         known.extend(shapes.finish());
     }
-    let log = std::fs::read(folder.join("failed.log"))?;
+    let log = std::fs::read(folder.join("failed.txt"))?;
     let mut search = Search::new(known);
     search.feed(&log);
     let lines = search.finish(FIRST).lines.into_iter().map(|line| {
