@@ -100,7 +100,8 @@ fn add_run(hash: &mut Hash, run: &str) {
     let by_chance = digits > 0
         && (run.len() >= 12
             || run.len() >= 4 && digits < run.len() && run.bytes().all(|b| b.is_ascii_hexdigit()));
-    if by_chance || run.len() >= 16 && run.bytes().all(|b| b.is_ascii_hexdigit()) {
+    let address = run.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
+    if by_chance || address || run.len() >= 16 && run.bytes().all(|b| b.is_ascii_hexdigit()) {
         return hash.add('#');
     }
     let mut rest = run;

@@ -12,6 +12,7 @@ fn what_differs_from_run_to_run_has_no_shape() {
     same("10%\r50%\rdone 100%", "done 7%", true);
     same("[=====>    ] 3/10 load", "[========> ] 9/10 load", true);
     same("cloned into /tmp/a1", "cloned into /var/x/y", true);
+    same("heap at 0xb71d21e6 size 76", "heap at 0x7f size 9", true);
     same("commit 0a1b2c3d4e", "commit ffee1234", true);
     same("id 0d9f8a7b-1c2d-4e3f-8a9b-0c1d2e3f4a5b", "id 1e0f8a7b-2c2d-4e4f-9a9b-1c1d2e3f4a5b", true);
     same("PASS src/a.test.js", "FAIL src/a.test.js", false);

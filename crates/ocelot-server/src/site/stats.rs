@@ -110,9 +110,9 @@ async fn gather(app: &App, caller: &Caller, form: Form) -> Result<Option<Page>, 
     let job = some(&form.job).or_else(|| some(&form.stage).map(|_| "default".to_owned()));
     let question = Question {
         readable: ids,
-        branch: some(&form.branch).filter(|_| repo.is_some()),
-        job: job.filter(|_| repo.is_some()),
-        stage: some(&form.stage).filter(|_| repo.is_some()),
+        branch: some(&form.branch),
+        job,
+        stage: some(&form.stage),
         by: By::Period(span.3),
         from: app.store.now().await?.checked_sub(SignedDuration::from_hours(span.2 * 24)).ok(),
         to: None,

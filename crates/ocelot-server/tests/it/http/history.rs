@@ -295,6 +295,10 @@ async fn the_page_of_statistics() {
     assert_eq!(status, StatusCode::OK);
     assert!(html.contains(">git/app</a>") && html.contains(">git/secret</a>"), "{html}");
     assert!(html.contains("<dd>66.7 %</dd>") && html.contains("3 ended, 66.7 % passed"), "{html}");
+    // What is of one repository is not told of all.
+    for query in ["branch=main", "job=default", "stage=test"] {
+        assert_eq!(page(&room, &format!("/stats?{query}")).await.0, StatusCode::BAD_REQUEST, "{query}");
+    }
     let (_, html) = page(&room, "/stats?repo=git/app&span=day").await;
     for text in
         ["Branches", "Jobs", "Stages", ">default / test</a>", "<dd>50.0 %</dd>", "ocelot repo badge git/app"]
