@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use ocelot_model::expect::{self, State};
 use ocelot_model::novel::{self, NovelLine, Search, Shapes};
 use ocelot_model::{StageId, Status};
-use ocelot_store::{Build, BuildDetail, Compared, Job, Stage, StoreError};
+use ocelot_store::{BrokenSince, Build, BuildDetail, Compared, Job, Stage, StoreError};
 use tokio::sync::Notify;
 
 use super::waiting::Picture;
@@ -138,11 +138,14 @@ pub(crate) async fn new_lines(app: &App, detail: &BuildDetail) -> Result<Vec<New
     let mut all = Vec::new();
     for (job, stage) in failed_stages(detail).take(STAGES) {
         let Some(Compared { novel, with }) = compare(app, stage.id).await? else { continue };
-        let mut lines = Vec::new();
+        // A log that was removed since has other words where they stood.
+        if app.store.log_state(stage.id).await?.removed {
+            continue;
+        }
+        let mut lines = Vec::with_capacity(novel.lines.len());
         for line in novel.lines {
-            if let Some(words) = words(app, stage.id, &line).await? {
-                lines.push((line, words));
-            }
+            let words = words(app, stage.id, &line).await?;
+            lines.push((line, words));
         }
         let (job, name) = (job.spec.name.clone(), stage.name.clone());
         all.push(NewLines { job, stage: stage.id, name, with, all: novel.all, lines });
@@ -158,14 +161,16 @@ fn failed_stages(detail: &BuildDetail) -> impl Iterator<Item = (&Job, &Stage)> {
         .filter(|(_, stage)| is_bad(stage.status) && stage.log_bytes > 0)
 }
 
-/// The beginning of a line; `None` when the log was removed since.
-async fn words(app: &App, id: StageId, line: &NovelLine) -> Result<Option<String>, StoreError> {
-    if app.store.log_state(id).await?.removed {
-        return Ok(None);
-    }
+/// The beginning of a line.
+async fn words(app: &App, id: StageId, line: &NovelLine) -> Result<String, StoreError> {
     let data = app.store.read_log(id, line.offset, 4 * SHOWN).await?.data;
     let end = memchr::memchr(b'\n', &data).unwrap_or(data.len());
-    Ok(Some(novel::text(&data[..end]).chars().take(SHOWN).collect()))
+    Ok(novel::text(&data[..end]).chars().take(SHOWN).collect())
+}
+
+/// Since when its branch is broken; not asked of a build that passed.
+pub(crate) async fn broken_since(app: &App, build: &Build) -> Result<Option<BrokenSince>, StoreError> {
+    if build.status == Status::Passed { Ok(None) } else { app.store.broken_since(build.number).await }
 }
 
 /// How long a build takes as a rule.

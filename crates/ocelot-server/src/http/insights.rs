@@ -26,7 +26,7 @@ pub(super) async fn insights(
     let number = find(&app, &caller, &number, Action::ReadRepo).await?;
     let detail = app.store.find_build_detail(number).await?.ok_or_else(|| caller.not_found())?;
     let expected = insight::expected(&app, &detail).await?;
-    let broken = app.store.broken_since(number).await?;
+    let broken = insight::broken_since(&app, &detail.build).await?;
     let stages = insight::new_lines(&app, &detail).await?;
     Ok(Json(api::Insights {
         number: number.0,

@@ -124,7 +124,7 @@ async fn render(
         problems: build.problems.clone(),
         undelivered: app.store.undelivered(build.number).await?,
         new_lines: insight::new_lines(app, detail).await?,
-        broken_since: app.store.broken_since(build.number).await?,
+        broken_since: insight::broken_since(app, build).await?,
         expected: insight::expected(app, detail).await?.map(super::view::expected),
         several: jobs.len() > 1,
         counts: counts(&jobs),

@@ -112,7 +112,8 @@ impl Core {
         }
         let mut tx = self.begin().await?;
         let now = tx.now;
-        // Who takes one is alone: two servers must not be at one repository.
+        // Who takes one is alone: two servers must not be at one repository. Which ones somebody is at is asked once, and not
+        // for each delivery that waits: there may be thousands.
         sqlx::query(
             "INSERT INTO settings (key, value) VALUES ('deliveries', '') ON CONFLICT (key)
              DO UPDATE SET value = settings.value",
@@ -123,8 +124,9 @@ impl Core {
             "UPDATE deliveries SET leased_until = $1, tries = tries + 1
              WHERE id = (SELECT d.id FROM deliveries d
                          WHERE d.state = 'waiting' AND d.not_before <= $2 AND d.leased_until <= $2
-                           AND NOT EXISTS (SELECT 1 FROM deliveries o
-                                           WHERE o.state = 'waiting' AND o.repo_id = d.repo_id AND o.leased_until > $2)
+                           AND (d.repo_id IS NULL OR d.repo_id NOT IN (
+                               SELECT o.repo_id FROM deliveries o
+                               WHERE o.state = 'waiting' AND o.leased_until > $2 AND o.repo_id IS NOT NULL))
                          ORDER BY d.id LIMIT 1)
              RETURNING id, body, since",
         )

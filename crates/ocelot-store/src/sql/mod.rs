@@ -208,6 +208,19 @@ impl Tx {
         &mut self.inner
     }
 
+    /// Transactions that do this with the same word are made one after the other, on whichever servers.
+    async fn one_after_the_other(&mut self, what: &'static str) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO settings (key, value) VALUES ($1, '') ON CONFLICT (key) DO NOTHING")
+            .bind(what)
+            .execute(self.conn())
+            .await?;
+        sqlx::query(concat!("SELECT value FROM settings WHERE key = $1", for_update!()))
+            .bind(what)
+            .execute(self.conn())
+            .await?;
+        Ok(())
+    }
+
     fn wake(&mut self, wake: Wake) {
         if !self.wakes.contains(&wake) {
             self.wakes.push(wake);

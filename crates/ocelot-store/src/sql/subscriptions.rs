@@ -187,7 +187,8 @@ async fn replace(
             .await?;
         return Ok(());
     }
-    one_after_the_other(tx).await?;
+    // Two that are stored at the same time could each be fine and go round together.
+    tx.one_after_the_other("subscriptions").await?;
     let own: (String, String, String) = sqlx::query_as(
         "SELECT f.name, r.owner, r.name FROM repos r JOIN forges f ON f.id = r.forge_id WHERE r.id = $1",
     )
@@ -248,20 +249,6 @@ async fn edges_of_others(conn: &mut Conn, repo: RepoId) -> Result<Vec<(String, S
         (format!("{forge}/{}", acct_repo(&owner, &name)), format!("{other_forge}/{other}"))
     };
     Ok(rows.into_iter().map(edge).collect())
-}
-
-/// Two that are stored at the same time could each be fine and go round together.
-async fn one_after_the_other(tx: &mut Tx) -> Result<(), StoreError> {
-    const KEY: &str = "subscriptions";
-    sqlx::query("INSERT INTO settings (key, value) VALUES ($1, '') ON CONFLICT (key) DO NOTHING")
-        .bind(KEY)
-        .execute(tx.conn())
-        .await?;
-    sqlx::query(concat!("SELECT value FROM settings WHERE key = $1", for_update!()))
-        .bind(KEY)
-        .execute(tx.conn())
-        .await?;
-    Ok(())
 }
 
 /// `owner/name`, or the name alone.

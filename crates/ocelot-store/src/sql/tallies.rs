@@ -65,7 +65,8 @@ impl Core {
 
     pub(crate) async fn count_builds(&self, limit: u32) -> Result<usize, StoreError> {
         let mut tx = self.begin().await?;
-        lock(&mut tx).await?;
+        // Whoever changes tallies reads them first.
+        tx.one_after_the_other("tallies").await?;
         let mut builds: Vec<Ended> = sqlx::query_as(concat!(
             "SELECT b.number, b.repo_id, b.branch, b.status, b.started_at, b.finished_at,
                     CASE WHEN b.approved_at > b.queued_at THEN b.approved_at ELSE b.queued_at END AS free_at
@@ -117,7 +118,8 @@ impl Core {
 
     async fn uncount_some(&self, repo: i64) -> Result<usize, StoreError> {
         let mut tx = self.begin().await?;
-        lock(&mut tx).await?;
+        // Whoever changes tallies reads them first.
+        tx.one_after_the_other("tallies").await?;
         let rows: Vec<(i64, i64, i64, Vec<u8>, bool)> = sqlx::query_as(
             "SELECT t.series_id, t.hours, t.period, t.tally, s.branch = '' AND s.job = '' AND s.stage = ''
              FROM series s JOIN tallies t ON t.series_id = s.id WHERE s.repo_id = $1
@@ -141,17 +143,6 @@ impl Core {
         self.commit(tx).await?;
         Ok(rows.len())
     }
-}
-
-/// Whoever changes tallies reads them first: one at a time.
-async fn lock(tx: &mut Tx) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO settings (key, value) VALUES ('tallies', '') ON CONFLICT (key) DO NOTHING")
-        .execute(tx.conn())
-        .await?;
-    sqlx::query(concat!("SELECT value FROM settings WHERE key = 'tallies'", for_update!()))
-        .fetch_all(tx.conn())
-        .await?;
-    Ok(())
 }
 
 fn numbers(builds: &[Ended]) -> Result<String, StoreError> {
