@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ocelot_model::ForgeKind;
+use ocelot_model::hidden::Hidden;
 use reqwest::{Method, RequestBuilder, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,14 @@ impl Auth {
                 request.header(reqwest::header::AUTHORIZATION, format!("token {}", token.expose_secret()))
             }
             Auth::Basic(user, password) => request.basic_auth(user, Some(password.expose_secret())),
+        }
+    }
+
+    /// What it must not be said back as.
+    pub(crate) fn hidden(&self) -> Hidden {
+        match self {
+            Auth::Bearer(token) | Auth::Token(token) => Hidden::default().value(token.expose_secret()),
+            Auth::Basic(user, password) => Hidden::default().login(user, password.expose_secret()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, StatusCode};
 use jiff::{SignedDuration, Timestamp};
+use ocelot_model::hidden::Hidden;
 use serde_json::Value;
 
 use crate::payload::line;
@@ -61,8 +62,10 @@ pub(crate) fn from_answer(
     headers: &HeaderMap,
     body: &[u8],
     what: &'static str,
+    hidden: &Hidden,
 ) -> ApiError {
-    let words = words(status, body);
+    // Hidden before they are cut: half a secret is none that is found.
+    let words = line(&hidden.hide(&words(status, body)), 300);
     let number = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()?.parse::<i64>().ok());
     let is_used_up =
         number("x-ratelimit-remaining") == Some(0) || headers.contains_key("retry-after") || is_limit(&words);
@@ -109,12 +112,11 @@ fn words(status: StatusCode, body: &[u8]) -> String {
         _ => None,
     });
     let detail = json.pointer("/errors").filter(|errors| errors.is_array()).map(Value::to_string);
-    let text = match (said, detail) {
+    match (said, detail) {
         (Some(said), Some(detail)) => format!("{said} {detail}"),
         (Some(said), None) => said,
         (None, _) => status.canonical_reason().unwrap_or("no reason given").to_owned(),
-    };
-    line(&text, 300)
+    }
 }
 
 #[cfg(test)]
@@ -125,7 +127,9 @@ mod tests {
         let headers = headers.iter().map(|(name, value)| {
             (http::HeaderName::from_static(name), http::HeaderValue::from_str(value).unwrap())
         });
-        from_answer(StatusCode::from_u16(status).unwrap(), &headers.collect(), body.as_bytes(), "the token")
+        let status = StatusCode::from_u16(status).unwrap();
+        let hidden = Hidden::default().value("canary-token");
+        from_answer(status, &headers.collect(), body.as_bytes(), "the token", &hidden)
     }
 
     fn check(error: &ApiError, want: &str) {
@@ -166,6 +170,16 @@ mod tests {
         let far = wait(answer(429, &[("retry-after", "9223372036854775807")], ""));
         assert!((50..=86_400).contains(&far), "{far}");
         assert!(wait(answer(429, &[("x-ratelimit-reset", "1")], "")) <= 0);
+    }
+
+    #[test]
+    fn the_token_is_not_said_again() {
+        // Its second half would be cut off.
+        let body = format!(r#"{{"message":"{} canary-token"}}"#, "x".repeat(291));
+        for body in [r#"{"message":"no canary\u002dtoken"}"#, r#"{"errors":["canary-token"]}"#, &body] {
+            let said = answer(422, &[], body).to_string();
+            assert!(!said.contains("canary"), "{said}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use ocelot_model::ForgeKind;
+use ocelot_model::hidden::Hidden;
 use reqwest::{Method, RequestBuilder, Response, Url, header};
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -57,6 +58,9 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     /// At most one byte more than was wanted.
     pub(crate) body: Vec<u8>,
+    /// What the request carried, and the forge may say back.
+    auth: Auth,
+    secrets: Vec<String>,
 }
 
 impl Answer {
@@ -64,7 +68,13 @@ impl Answer {
         if self.body.len() > ANSWER_MAX {
             return Err(ApiError::TooLarge);
         }
-        serde_json::from_slice(&self.body).map_err(|error| ApiError::Nonsense(line(&error.to_string(), 200)))
+        // What is wrong may be quoted.
+        let nonsense = |error: serde_json::Error| self.hidden().hide(&error.to_string());
+        serde_json::from_slice(&self.body).map_err(|error| ApiError::Nonsense(line(&nonsense(error), 200)))
+    }
+
+    fn hidden(&self) -> Hidden {
+        self.secrets.iter().fold(self.auth.hidden(), |hidden, secret| hidden.value(secret))
     }
 }
 
@@ -191,7 +201,7 @@ impl Client {
                 self.0.base
             )));
         }
-        Err(from_answer(answer.status, &answer.headers, &answer.body, what))
+        Err(from_answer(answer.status, &answer.headers, &answer.body, what, &answer.hidden()))
     }
 
     fn count(&self, status: Option<StatusCode>) {
@@ -225,7 +235,11 @@ impl Client {
             let response = answer.map_err(|error| broken(&error))?;
             match redirect(method, &url, &response) {
                 Some(next) => url = next,
-                None => return read(response, max).await,
+                None => {
+                    let (status, headers) = (response.status(), response.headers().clone());
+                    let body = read(response, max).await?;
+                    return Ok(Answer { status, headers, body, auth: auth.clone(), secrets: secrets(sent) });
+                }
             }
         }
         Err(ApiError::Nonsense("it leads in a circle".to_owned()))
@@ -257,15 +271,22 @@ fn is_same_host(one: &Url, other: &Url) -> bool {
     one.origin() == other.origin()
 }
 
-async fn read(mut response: Response, max: usize) -> Result<Answer> {
-    let (status, headers) = (response.status(), response.headers().clone());
+/// The secrets of a webhook that is made or changed.
+fn secrets(sent: Sent<'_>) -> Vec<String> {
+    let Sent::Json(body) = sent else { return Vec::new() };
+    let places = ["/secret", "/config/secret", "/token", "/signing_token"];
+    let found = places.iter().filter_map(|place| body.pointer(place)?.as_str());
+    found.map(str::to_owned).collect()
+}
+
+async fn read(mut response: Response, max: usize) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     while body.len() <= max {
         let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? else { break };
         let room = max + 1 - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
-    Ok(Answer { status, headers, body })
+    Ok(body)
 }
 
 /// An error of the network, without the address: it stands in the forge's settings.

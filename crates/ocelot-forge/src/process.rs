@@ -132,7 +132,12 @@ async fn bounded(from: impl AsyncRead + Unpin, limit: u64) -> std::io::Result<Ve
 
 /// What was said on standard error as the error that it stands for.
 pub(crate) fn complaint(stderr: &[u8], url: &CloneUrl) -> GitError {
-    let words = match words(&String::from_utf8_lossy(stderr)) {
+    let said = String::from_utf8_lossy(stderr);
+    let said = match url.access() {
+        Some(access) => access.login.hidden().hide(&said),
+        None => said.into_owned(),
+    };
+    let words = match words(&said) {
         words if words.is_empty() => "git failed without a word".to_owned(),
         words => words,
     };

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::hidden::Hidden;
 use crate::secret::Kind;
 
 /// Names the file with the private key, for [`SSH_OPTIONS`].
@@ -63,6 +64,14 @@ impl Login {
         match &self.way {
             Way::Password { user, password, .. } => vec![(USER, user), (PASSWORD, password)],
             Way::Key(_) => Vec::new(),
+        }
+    }
+
+    /// What a host must not say back.
+    pub fn hidden(&self) -> Hidden {
+        match &self.way {
+            Way::Password { user, password, .. } => Hidden::default().login(user, password),
+            Way::Key(key) => Hidden::default().value(key),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Hides secrets in what a job writes, before anything of it is kept or sent. Pure, and a function of the bytes alone:
 //! however they come in pieces, the same text comes out. A restarted worker relies on that.
 //!
-//! All forms of all secrets ([`forms`]) are looked for at once, by the automaton of Aho and Corasick. It is our own one,
+//! All forms of all secrets (`ocelot_model::forms`) are looked for at once, by the automaton of Aho and Corasick. It is our own one,
 //! because two things are asked of it that a library does not tell: how much of the last bytes may still become a
 //! secret (only that is held back, so that a line that is written is seen), and where matches overlap (all of them are
 //! hidden; who takes the first or the longest match lets the end of the other one out).
@@ -9,10 +9,10 @@
 //! Colours and other escape sequences inside a secret are passed over, and so are line feeds where a longer piece of a secret
 //! stands before them: tools wrap what they encode.
 
-mod forms;
-
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+use ocelot_model::forms;
 
 /// Stands in place of a secret.
 const STARS: &[u8] = b"***";

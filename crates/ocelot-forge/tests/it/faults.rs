@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ocelot_forge::{Access, ApiError, Forge, Settings};
+use ocelot_forge::{Access, ApiError, Forge, NewWebhook, Settings};
 use ocelot_model::ForgeKind;
 use ocelot_testkit::forge::TOKEN;
 use ocelot_testkit::{FakeForge, Fault};
@@ -152,6 +152,29 @@ async fn a_next_page_on_another_host_is_not_asked() {
     fake.misbehave(Fault::Status(200, vec![], body));
     let error = forge.branches(REPO).await.unwrap_err();
     assert_eq!(error, ApiError::Nonsense("its next page is on another host".into()));
+}
+
+#[tokio::test]
+async fn what_a_request_carried_is_not_said_back() {
+    for kind in FORGES {
+        for (status, body) in [
+            (401, r#"{"message": "no token good\u002dtoken", "error_description": "good-token is bad"}"#),
+            (422, r#"{"message": "x", "errors": ["Bearer good-token", "Z29vZC10b2tlbg=="]}"#),
+            // Not what branches look like, and quoted.
+            (200, r#"[{"name": {"good-token": 1}, "commit": "good-token"}]"#),
+            (200, r#"{"values": "good-token", "pagelen": "good-token"}"#),
+        ] {
+            let error = met(kind, Fault::Status(status, Vec::new(), body)).await.to_string();
+            assert!(!error.contains("Z29v"), "{error}");
+        }
+        let (fake, forge) = start(kind).await;
+        let secret = "canary-of-hooks".to_owned().into();
+        fake.misbehave(Fault::Status(200, Vec::new(), r#"[]"#));
+        fake.misbehave(Fault::Status(422, Vec::new(), r#"{"message": "no hook with canary-of-hooks"}"#));
+        let new = NewWebhook { url: "https://ci.example.org/hooks/1", secret: &secret };
+        let error = forge.watch(REPO, new).await.unwrap_err().to_string();
+        assert!(!error.contains("canary"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The forms in which a secret may stand in a log. Pure.
+//! The forms in which a secret may stand in a log, or in the words of a far side. Pure.
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 /// Nothing shorter is looked for.
-const SHORTEST: usize = ocelot_model::secret::VALUE_MIN;
+const SHORTEST: usize = crate::secret::VALUE_MIN;
 
 /// Hands every form of a value to `take`, some of them more than once.
-pub(super) fn each(value: &[u8], mut take: impl FnMut(&[u8])) {
+pub fn each(value: &[u8], mut take: impl FnMut(&[u8])) {
     // Line feeds are passed over where they stand inside a secret.
     let mut form = |form: &[u8]| {
         let line: Vec<u8> = form.iter().copied().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect();
