@@ -141,9 +141,9 @@ fn yes() -> bool {
 pub struct Undelivered {
     /// `status` (of its commit), `comment` (of its pull request), or a notification: `slack`, `webhook`, `email`.
     pub kind: String,
-    /// Of a status: `ocelot` or `ocelot/<job>`; of a notification: where it goes.
+    /// Of a status: `ocelot` or `ocelot/<job>`; of a notification: where it goes, for those who administer the repository.
     pub context: String,
-    /// Why.
+    /// Why, for those who administer the repository.
     pub error: String,
     /// When it is tried again; null when it was given up.
     #[schema(value_type = Option<String>, format = DateTime)]

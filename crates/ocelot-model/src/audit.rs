@@ -58,13 +58,15 @@ pub enum AuditAction {
     SecretRemoved,
     /// A job got secrets.
     SecretsUsed,
+    /// A test was sent to those who are told of builds.
+    NotifyTested,
     /// A webhook with a right secret was refused.
     WebhookRefused,
 }
 
 impl AuditAction {
     /// All there are.
-    pub const ALL: [AuditAction; 27] = [
+    pub const ALL: [AuditAction; 28] = [
         AuditAction::TokenCreated,
         AuditAction::TokenRevoked,
         AuditAction::WorkerTokenCreated,
@@ -91,6 +93,7 @@ impl AuditAction {
         AuditAction::SecretKept,
         AuditAction::SecretRemoved,
         AuditAction::SecretsUsed,
+        AuditAction::NotifyTested,
         AuditAction::WebhookRefused,
     ];
 
@@ -123,6 +126,7 @@ impl AuditAction {
             AuditAction::SecretKept => "secret_kept",
             AuditAction::SecretRemoved => "secret_removed",
             AuditAction::SecretsUsed => "secrets_used",
+            AuditAction::NotifyTested => "notify_tested",
             AuditAction::WebhookRefused => "webhook_refused",
         }
     }

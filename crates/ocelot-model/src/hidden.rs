@@ -9,7 +9,7 @@ use crate::forms;
 const STARS: &str = "***";
 
 /// What must not be said again.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Hidden {
     forms: Vec<Vec<u8>>,
 }

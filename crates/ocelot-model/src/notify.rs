@@ -200,7 +200,8 @@ impl Rule {
     /// The place in words: `team_slack #ci`. Two rules with the same one are told once.
     pub fn place(&self) -> String {
         let to = match &self.to {
-            Target::Slack(to) | Target::Webhook(to) => to.clone().unwrap_or_default(),
+            Target::Slack(to) => to.clone().unwrap_or_default(),
+            Target::Webhook(to) => to.as_deref().map(without_login).unwrap_or_default(),
             Target::Email(to) => to.join(", "),
         };
         format!("{} {to}", self.identifier).trim_end().to_owned()
@@ -221,6 +222,21 @@ impl Rule {
 /// `fail, fixed`.
 fn read_on(text: &str) -> Result<Vec<Occasion>, UnknownOccasion> {
     text.split(',').map(|word| word.trim().parse()).collect()
+}
+
+/// The address as it may be shown: what stands before the host to sign in there is a secret.
+pub fn without_login(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let host = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    match host.rfind('@') {
+        Some(at) => format!("{scheme}://***{}", &rest[at..]),
+        None => url.to_owned(),
+    }
+}
+
+/// True for an address that signs in with what stands before its host.
+pub fn has_login(url: &str) -> bool {
+    without_login(url) != url
 }
 
 /// Addresses of mail with commas between them.
@@ -246,9 +262,8 @@ pub fn check_fields(fields: &BTreeMap<String, String>) -> Result<(), String> {
         None => Err(format!("a credential of kind notify and type {medium} needs `{name}`{why}")),
     };
     match medium {
-        Medium::Slack => Ok(()),
-        Medium::Webhook if on.is_some() => need("url", ", because it has an `on`"),
-        Medium::Webhook => Ok(()),
+        // The address of a webhook may stand in the value.
+        Medium::Slack | Medium::Webhook => Ok(()),
         Medium::Email => {
             need("url", ", such as smtp://mail.example.org:587 (STARTTLS) or smtps://mail.example.org:465")?;
             need("from", ", the sender's address")?;
@@ -320,12 +335,24 @@ mod tests {
         check(&[("on", "fail, never")], "`never` is no occasion");
         check(&[("url", "https://x")], "type slack has no field `url`");
         check(&[("type", "webhook"), ("url", "https://x"), ("on", "pass")], "");
-        check(&[("type", "webhook"), ("on", "pass")], "needs `url`");
+        check(&[("type", "webhook"), ("on", "pass")], "");
         check(&[("type", "webhook"), ("to", "x")], "has no field `to`");
         check(&[("type", "email"), url, from, ("username", "u")], "");
         check(&[("type", "email"), from], "needs `url`");
         check(&[("type", "email"), url], "needs `from`");
         check(&[("type", "email"), url, from, ("on", "fail")], "needs `to`");
+    }
+
+    #[test]
+    fn what_of_an_address_may_be_shown() {
+        let check = |url: &str, want: &str| assert_eq!(without_login(url), want);
+        check("https://h/x@y?z#@", "https://h/x@y?z#@");
+        check("https://me:pw@h:1/x", "https://***@h:1/x");
+        check("https://a@b:pw@h?x", "https://***@h?x");
+        check("nothing", "nothing");
+        let url = Some("https://me:pw@h/x".to_owned());
+        let rule = Rule { identifier: "w".to_owned(), to: Target::Webhook(url), on: Vec::new() };
+        assert_eq!(rule.place(), "w https://***@h/x");
     }
 
     #[test]

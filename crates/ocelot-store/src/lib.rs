@@ -637,7 +637,7 @@ impl Store {
     }
 
     /// It was not taken: it is owed again after a while, unless that has gone on for so long that it is given up, which
-    /// is answered.
+    /// is answered. Its notice is kept as it is in `post`: some may have been told.
     pub async fn post_failed(
         &self,
         post: &Post,

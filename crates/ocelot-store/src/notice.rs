@@ -14,6 +14,9 @@ pub struct Notice {
     pub rule: Rule,
     /// How the build before it ended.
     pub before: Option<Status>,
+    /// Of a mail that not all could be given: the addresses that have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<String>,
 }
 
 /// A notification that could not be sent so far.

@@ -1,17 +1,20 @@
 # A mail server for tests: python3-aiosmtpd. It ends when its standard input does.
-import asyncio, json, os, ssl, sys, threading
+import asyncio, base64, json, os, ssl, sys, threading
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 mode, cert, key, box, address_file = sys.argv[1:]
 context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 context.load_cert_chain(cert, key)
+soon = set()
 
 
 class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("nobody@"):
             return "550 5.1.1 no such user"
-        if address.startswith("later@"):
+        # Once, as those do who make strangers wait.
+        if address.startswith("later@") or (address.startswith("soon@") and address not in soon):
+            soon.add(address)
             return "451 4.2.1 try again later"
         envelope.rcpt_tos.append(address)
         return "250 OK"
@@ -28,7 +31,10 @@ class Handler:
 
 def check(server, session, envelope, mechanism, data):
     good = isinstance(data, LoginPassword) and (data.login, data.password) == (b"ci", b"canary-of-mail")
-    return AuthResult(success=good, handled=False, auth_data=data if good else None)
+    # It says back what it was given, as some do.
+    both = base64.b64encode(b"\0" + data.login + b"\0" + data.password).decode()
+    return AuthResult(success=good, handled=False, auth_data=data if good else None,
+                      message=None if good else f"535 5.7.8 no {mechanism} {both}")
 
 
 def make():

@@ -17,9 +17,9 @@ pub struct Notification {
     pub status: Status,
     /// `slack`, `webhook` or `email`.
     pub kind: String,
-    /// Where: the credential's name, and channel, address or people.
+    /// Where: the credential's name, and channel, address or people. Empty for those who do not administer the repository.
     pub place: String,
-    /// Why it failed.
+    /// Why it failed, for those who administer the repository.
     pub error: String,
     /// How often.
     pub tries: u32,
@@ -35,7 +35,7 @@ pub struct Notification {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NewNotifyTest {
-    /// Handle of a repository: every place is tried that is told of the builds of its default branch.
+    /// Handle of a repository: every place is tried, once, that is told of the builds of its default branch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
     /// Name of a credential of kind notify: it alone is tried.
@@ -47,7 +47,7 @@ pub struct NewNotifyTest {
 }
 
 /// What came of trying one place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NotifyTest {
     /// `slack`, `webhook` or `email`.
     pub kind: String,
@@ -57,8 +57,14 @@ pub struct NotifyTest {
     pub sent: Option<String>,
     /// What the far side answered.
     pub answer: Option<String>,
-    /// Why it failed.
+    /// Why it failed; of a mail that only some could be given, who the others are.
     pub error: Option<String>,
+    /// Why nothing is sent there: it is not told of builds of the default branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+    /// What is not as it may look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// What came of trying all of them.

@@ -1,12 +1,12 @@
 //! Who is told of a build, as the file has it: the keys of `notify`, what its texts must look like, and the rules they make.
 
 use super::keys::{now, required};
-use super::problem::{Fault, printable, quote};
+use super::problem::{Fault, Report, printable, quote};
 use super::read::texts;
 use super::shape::{Shape, Table};
 use super::text::{Kind, MAX_NAME};
 use super::tree::{Node, Value};
-use crate::notify::{Occasion, Rule, Target};
+use crate::notify::{Occasion, Rule, Target, has_login};
 
 /// Longest address of mail, in bytes.
 pub(super) const MAX_MAIL: usize = 254;
@@ -108,6 +108,16 @@ pub(super) fn channel(text: &str) -> Result<(), Fault> {
 pub(super) fn web_address(text: &str) -> Result<(), Fault> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let good = |c: char| printable(c) && c != ' ';
+    if has_login(text) {
+        // Not quoted: it is seen by all who see the build.
+        let fault = Fault::new(
+            "url",
+            "a user and a password stand in this address, and everybody can read this file",
+        );
+        return Err(
+            fault.hint("leave `url` out and keep the address in the credential, in the line after its key")
+        );
+    }
     if rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && rest.chars().all(good)) {
         return Ok(());
     }
@@ -126,7 +136,15 @@ pub(super) fn mail_address(text: &str) -> Result<(), Fault> {
 }
 
 /// The rules of a checked `notify`.
-pub(super) fn rules(notify: &Node) -> Vec<Rule> {
+pub(super) fn rules(notify: &Node, report: &mut Report) -> Vec<Rule> {
+    for place in ["slack", "webhook", "email"].into_iter().filter_map(|key| notify.find(key)) {
+        match &place.value {
+            Value::List(items) => items.iter().for_each(|item| wants_something(item, report)),
+            Value::Map(_) | Value::Text { .. } | Value::Null | Value::Broken => {
+                wants_something(place, report)
+            }
+        }
+    }
     let slack = |node: &Node| Target::Slack(text(node, "channel"));
     let webhook = |node: &Node| Target::Webhook(text(node, "url"));
     let email = |node: &Node| Target::Email(node.find("to").map(texts).unwrap_or_default());
@@ -134,6 +152,17 @@ pub(super) fn rules(notify: &Node) -> Vec<Rule> {
     rules.extend(places(notify, "webhook", webhook));
     rules.extend(places(notify, "email", email));
     rules
+}
+
+/// An empty list would tell nobody of anything.
+fn wants_something(place: &Node, report: &mut Report) {
+    if let Some(on) = place.find("on")
+        && matches!(&on.value, Value::List(items) if items.is_empty())
+    {
+        let fault = Fault::new("range", "`on` is empty, so nothing would ever be told here");
+        let hint = "leave `on` out for `[fail, fixed]`, or take the whole place out to tell nobody";
+        report.add(on.head(), fault.hint(hint));
+    }
 }
 
 /// One place, or several in a list.

@@ -41,7 +41,7 @@ pub(super) fn pipeline(top: &Node, report: &mut Report<'_>) -> Pipeline {
     let cancel_superseded = keeps.is_none_or(|text| boolean(text, true) != Ok(false));
     let subscriptions = subscription::all(top, &jobs, report);
     let schedules = schedules(top);
-    let notify = top.find("notify").map(notify::rules).unwrap_or_default();
+    let notify = top.find("notify").map(|node| notify::rules(node, report)).unwrap_or_default();
     Pipeline { branches, checkout, concurrency, schedules, subscriptions, notify, cancel_superseded, jobs }
 }
 

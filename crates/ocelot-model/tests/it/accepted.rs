@@ -176,8 +176,8 @@ fn who_is_told() {
         [rule("b-c", slack, &[Occasion::Pass, Occasion::Fail])]
     );
     assert_eq!(
-        told("notify: {slack: {channel: '', identifier: b, on: []}}"),
-        [rule("b", Target::Slack(None), &[])]
+        told("notify: {slack: {channel: '', identifier: b}}"),
+        [rule("b", Target::Slack(None), &Occasion::USUAL)]
     );
     assert_eq!(
         told(

@@ -182,6 +182,11 @@ fn who_is_told() {
     for bad in ["example.org", "ftp://x", "file:///etc/passwd", "https://", "'https://a b'", "https:///x"] {
         check_top(&format!("notify: {{webhook: {{identifier: b, url: {bad}}}}}"), "url@4:40");
     }
+    for bad in ["https://me:pw@example.org/x", "https://token@example.org", "'http://a:b@h?c'"] {
+        check_top(&format!("notify: {{webhook: {{identifier: b, url: {bad}}}}}"), "url@4:40");
+    }
+    check_top("notify: {slack: {identifier: b, on: []}}", "range@4:37");
+    check_top("notify: {email: [{identifier: b}, {identifier: c, on: []}]}", "range@4:55");
     for bad in ["me", "a@", "'a@b, c@d'", "'a@b <c@d>'", "\"a@b\\nBcc: c@d\""] {
         check_top(&format!("notify: {{email: {{identifier: b, to: {bad}}}}}"), "mail@4:37");
     }

@@ -17,6 +17,7 @@ use super::extract::{self, MaybeJson, NoQuery, Query, Segments, build_number};
 use super::problem::{Answer, Refusal};
 use crate::App;
 use crate::builds::{approve, cancel, chain, retry, trigger};
+use crate::notify::undelivered_for;
 
 /// Rows of a page when the request does not say.
 const LIMIT: u32 = 50;
@@ -173,7 +174,9 @@ pub(super) async fn show(
 ) -> Answer<Json<api::Build>> {
     let number = find(&app, &caller, &number, Action::ReadRepo).await?;
     let detail = app.store.find_build_detail(number).await?.ok_or_else(|| caller.not_found())?;
-    let undelivered = app.store.undelivered(number).await?.into_iter().map(body::undelivered).collect();
+    let administers = caller.may(Action::AdminRepo, &detail.build.repo);
+    let undelivered = app.store.undelivered(number).await?.into_iter();
+    let undelivered = undelivered.map(|row| body::undelivered(undelivered_for(administers, row))).collect();
     let chain = chain::of(&app, &caller.0, &detail.build).await?;
     let downstream = chain.below.into_iter().map(body::downstream).collect();
     let subscriptions = chain.subscriptions.into_iter().map(body::subscription).collect();

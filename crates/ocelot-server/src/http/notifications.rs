@@ -1,5 +1,7 @@
 //! Notifications: what could not be sent, and trying whether something arrives.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::State;
 use futures_util::future::join_all;
@@ -7,6 +9,7 @@ use ocelot_api::body as api;
 use ocelot_model::access::Action;
 use ocelot_model::notify::{Medium, Rule, Target};
 use ocelot_model::secret::{Kind, Scope};
+use ocelot_model::{AuditAction, EventKind};
 use ocelot_store::{FailingNotice, Repo, Secret};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -16,6 +19,7 @@ use super::extract::{self, NoQuery, PageQuery, Query};
 use super::problem::{Answer, Refusal};
 use super::secrets::visible;
 use crate::App;
+use crate::audit;
 use crate::notify::{self, NotifyError, Sent};
 
 /// Which to list.
@@ -32,7 +36,8 @@ pub(super) struct Filter {
     cursor: Option<String>,
 }
 
-/// Lists notifications that could not be sent so far, those of the newest builds first; at most 1000.
+/// Lists notifications that could not be sent so far, those of the newest builds first; at most 1000. Where to and why is for
+/// those who administer the repository.
 #[utoipa::path(get, path = "/api/v1/notifications", tag = "notifications", params(Filter),
     responses((status = 200, body = api::Page<api::Notification>), (status = 404, description = "There is no such repository")))]
 pub(super) async fn list(
@@ -48,10 +53,14 @@ pub(super) async fn list(
             Some(found.ok_or_else(|| caller.not_found())?.id)
         }
     };
-    let readable: Vec<_> = readable.iter().map(|repo| repo.id).collect();
-    let rows = app.store.failing_notices(repo, &readable).await?;
+    let ids: Vec<_> = readable.iter().map(|repo| repo.id).collect();
+    let rows = app.store.failing_notices(repo, &ids).await?.into_iter();
+    let administers = |row: &FailingNotice| {
+        readable.iter().any(|repo| repo.name == row.repo && caller.may(Action::AdminRepo, repo))
+    };
+    let rows = rows.map(|row| body(notify::notice_for(administers(&row), row)));
     let page = PageQuery { limit: asked.limit, cursor: asked.cursor };
-    Ok(Json(page.page(rows.into_iter().map(body).collect())?))
+    Ok(Json(page.page(rows.collect())?))
 }
 
 fn body(row: FailingNotice) -> api::Notification {
@@ -80,28 +89,36 @@ pub(super) async fn test(
     extract::Json(asked): extract::Json<api::NewNotifyTest>,
 ) -> Answer<Json<api::NotifyTests>> {
     let by = caller.name();
-    let items = match (asked.repo, asked.credential) {
+    let (about, items) = match (asked.repo, asked.credential) {
         (Some(handle), None) if asked.scope.is_empty() => {
             let repo = caller.repo(&app, &handle, Action::AdminRepo).await?;
-            of_repo(&app, &repo, &by).await?
+            (handle, of_repo(&app, &repo, &by).await?)
         }
         (None, Some(name)) => {
             let scope: Scope =
                 asked.scope.parse().map_err(|error| Refusal::bad_request(format!("scope: {error}")))?;
             let all = visible(&app, &caller, Some(Kind::Notify)).await?;
             let found = all.into_iter().find(|one| one.scope == scope && one.is_called(&name));
-            vec![of_credential(&app, &found.ok_or_else(|| caller.not_found())?, &by).await]
+            (name, vec![of_credential(&app, &found.ok_or_else(|| caller.not_found())?, &by).await])
         }
         _ => return Err(Refusal::bad_request("give either `repo` or `credential` (with its `scope`)")),
     };
+    let (sent, failed) =
+        (count(&items, |one| one.answer.is_some()), count(&items, |one| one.error.is_some()));
+    let detail = format!("{sent} sent, {failed} failed, of {}", items.len());
+    audit::note(&app, &by, AuditAction::NotifyTested, &about, &detail).await;
     Ok(Json(api::NotifyTests { items }))
+}
+
+fn count(items: &[api::NotifyTest], is: fn(&api::NotifyTest) -> bool) -> usize {
+    items.iter().filter(|one| is(one)).count()
 }
 
 async fn of_repo(app: &App, repo: &Repo, by: &str) -> Answer<Vec<api::NotifyTest>> {
     let mut rules = app.store.repo_rules(repo.id).await?;
     let reach = app.store.secrets_in_reach(repo.id, &repo.name).await?;
-    let notify = reach.iter().filter(|one| one.kind == Kind::Notify);
-    rules.extend(notify.filter_map(|one| Rule::of_credential(&one.name, &one.fields)));
+    let notify: Vec<&Secret> = reach.iter().filter(|one| one.kind == Kind::Notify).collect();
+    rules.extend(notify.iter().filter_map(|one| Rule::of_credential(&one.name, &one.fields)));
     if rules.is_empty() {
         return Err(Refusal::conflict(format!(
             "nobody is told of the builds of {}: its default branch's newest file that was built has no `notify`, and no \
@@ -110,14 +127,45 @@ async fn of_repo(app: &App, repo: &Repo, by: &str) -> Answer<Vec<api::NotifyTest
         )));
     }
     let about = repo.name.to_string();
-    let tests = rules.iter().map(async |rule| {
-        let tried = match notify::find(app, repo, &rule.identifier).await {
-            Ok(credential) => limited(app, &credential, rule, &about, by).await,
-            Err(error) => Err(error),
+    let tests = once(rules, &notify).into_iter().map(async |rule| {
+        let credential = match notify::find(app, repo, &rule.identifier).await {
+            Ok(credential) => credential,
+            Err(error) => return tested(&rule, Err(error)),
         };
-        tested(rule, tried)
+        match not_told(&credential, &repo.default_branch) {
+            Some(skipped) => api::NotifyTest { skipped: Some(skipped), ..untested(&rule) },
+            None => {
+                let tried = limited(app, &credential, &rule, (&about, by)).await;
+                api::NotifyTest { note: notify::unused_address(&credential, &rule), ..tested(&rule, tried) }
+            }
+        }
     });
     Ok(join_all(tests).await)
+}
+
+/// One rule for each place, by whatever name of its credential, as a build tells each place once.
+fn once(rules: Vec<Rule>, credentials: &[&Secret]) -> Vec<Rule> {
+    let mut seen = HashSet::new();
+    let mut place = |rule: &Rule| {
+        let credential = credentials.iter().find(|one| one.is_called(&rule.identifier));
+        let identifier = credential.map_or(&rule.identifier, |one| &one.name).clone();
+        // With an address of its own, a credential leads to one place.
+        let to = match &rule.to {
+            Target::Webhook(_) if credential.is_some_and(|one| one.fields.contains_key("url")) => {
+                Target::Webhook(None)
+            }
+            to => to.clone(),
+        };
+        seen.insert(Rule { identifier, to, on: Vec::new() }.place())
+    };
+    rules.into_iter().filter(|rule| place(rule)).collect()
+}
+
+/// Why a credential tells nobody of the builds of this branch.
+fn not_told(credential: &Secret, branch: &str) -> Option<String> {
+    let event = credential.limits.events.first().copied().unwrap_or(EventKind::Push);
+    let why = credential.limits.refuse_build(event, branch)?;
+    Some(format!("the credential {} {why}", credential.name))
 }
 
 async fn of_credential(app: &App, credential: &Secret, by: &str) -> api::NotifyTest {
@@ -132,7 +180,7 @@ async fn of_credential(app: &App, credential: &Secret, by: &str) -> api::NotifyT
         Scope::All => "all repositories".to_owned(),
         scope @ (Scope::Owner(_) | Scope::Repo(_)) => scope.to_string(),
     };
-    tested(&rule, limited(app, credential, &rule, &about, by).await)
+    tested(&rule, limited(app, credential, &rule, (&about, by)).await)
 }
 
 /// Somebody waits for it.
@@ -140,8 +188,7 @@ async fn limited(
     app: &App,
     credential: &Secret,
     rule: &Rule,
-    about: &str,
-    by: &str,
+    (about, by): (&str, &str),
 ) -> Result<Sent, NotifyError> {
     let sent = notify::test(app, credential, rule, about, by);
     tokio::time::timeout(app.config.patience.send, sent)
@@ -150,9 +197,21 @@ async fn limited(
 }
 
 fn tested(rule: &Rule, tried: Result<Sent, NotifyError>) -> api::NotifyTest {
-    let (sent, answer, error) = match tried {
-        Ok(Sent { what, answer }) => (Some(what), Some(answer), None),
-        Err(error) => (None, None, Some(error.to_string())),
-    };
-    api::NotifyTest { kind: rule.medium().as_str().to_owned(), place: rule.place(), sent, answer, error }
+    match tried {
+        Ok(Sent { what, answer, partly }) => api::NotifyTest {
+            sent: Some(what),
+            answer: Some(answer),
+            error: partly.map(|partly| partly.words),
+            ..untested(rule)
+        },
+        Err(error) => api::NotifyTest { error: Some(error.to_string()), ..untested(rule) },
+    }
+}
+
+fn untested(rule: &Rule) -> api::NotifyTest {
+    api::NotifyTest {
+        kind: rule.medium().as_str().to_owned(),
+        place: rule.place(),
+        ..api::NotifyTest::default()
+    }
 }

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use ocelot_api::body as api;
 use ocelot_model::AuditAction;
 use ocelot_model::access::{Action, RepoView, may, may_below};
+use ocelot_model::notify::without_login;
 use ocelot_model::pipeline::check_branches;
 use ocelot_model::secret::{Kind, Limits, Scope, check_name, check_value};
 use ocelot_store::{NewSecret, Secret, StoreError};
@@ -218,7 +219,11 @@ fn scope(scope: &Scope) -> String {
     }
 }
 
-pub(super) fn body(row: Secret) -> api::Secret {
+pub(super) fn body(mut row: Secret) -> api::Secret {
+    // Those that were kept before it was refused.
+    if let Some(url) = row.fields.get_mut("url") {
+        *url = without_login(url);
+    }
     api::Secret {
         id: row.id,
         name: row.name,

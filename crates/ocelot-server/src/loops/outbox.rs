@@ -146,20 +146,26 @@ enum SendError {
     Forge(#[from] ForgeError),
     #[error(transparent)]
     Notify(#[from] NotifyError),
+    /// Of a mail, the addresses that do not have it.
+    #[error("not taken for {0}")]
+    Partly(String),
     #[error("no answer in time")]
     Late,
 }
 
-async fn send(app: &App, post: &Post) -> Result<(), SendError> {
-    match &post.notice {
-        Some(notice) => Ok(notify::send(app, post, notice).await.map(drop)?),
-        None => Ok(send::send(app, post).await?),
+/// Notes in `post` who has it, when not all do: the others are told later.
+async fn send(app: &App, post: &mut Post) -> Result<(), SendError> {
+    let Some(notice) = &post.notice else { return Ok(send::send(app, post).await?) };
+    let Some(partly) = notify::send(app, post, notice).await?.partly else { return Ok(()) };
+    if let Some(notice) = &mut post.notice {
+        notice.told = partly.told;
     }
+    Err(SendError::Partly(partly.words))
 }
 
-async fn send_one(app: App, lane: String, failures: u32, post: Post) -> Ended {
+async fn send_one(app: App, lane: String, failures: u32, mut post: Post) -> Ended {
     let patience = app.config.patience;
-    let sent = tokio::time::timeout(patience.send, send(&app, &post)).await;
+    let sent = tokio::time::timeout(patience.send, send(&app, &mut post)).await;
     let Err(error) = sent.unwrap_or(Err(SendError::Late)) else {
         count(&post, "sent");
         if let Err(error) = app.store.post_sent(&post).await {
@@ -227,7 +233,8 @@ fn lane_pause(error: &SendError, first: Duration, failures: u32) -> Option<Durat
             }
             | ForgeError::BadRequest(_),
         )
-        | SendError::Notify(NotifyError::Settings(_) | NotifyError::Refused(_)) => None,
+        | SendError::Notify(NotifyError::Settings(_) | NotifyError::Refused(_))
+        | SendError::Partly(_) => None,
     }
 }
 

@@ -7,19 +7,23 @@ mod email;
 mod error;
 mod public;
 mod reach;
+mod seen;
 mod slack;
+mod smtp;
 mod text;
 mod web;
 mod webhook;
 
 use std::collections::BTreeMap;
 
+use ocelot_model::hidden::Hidden;
 use ocelot_model::notify::{Medium, Rule, Target, mail_list};
 use ocelot_model::secret::{Kind, Limits};
 use ocelot_store::{Notice, Post, Repo, Secret, StoreError};
 use secrecy::{ExposeSecret as _, SecretString};
 
 pub use error::NotifyError;
+pub use seen::{notice_for, undelivered_for};
 pub use web::Web;
 
 use crate::App;
@@ -33,6 +37,23 @@ pub struct Sent {
     pub what: String,
     /// The far side's answer.
     pub answer: String,
+    /// Of a mail that not all could be given.
+    pub partly: Option<Partly>,
+}
+
+/// Who has a mail, of several, and who does not.
+#[derive(Debug, Clone)]
+pub struct Partly {
+    /// The addresses that have it.
+    pub told: Vec<String>,
+    /// The others, and what the server says of each.
+    pub words: String,
+}
+
+impl Sent {
+    fn new(what: String, answer: String) -> Sent {
+        Sent { what, answer, partly: None }
+    }
 }
 
 /// Why a credential of kind `notify` with these fields, which were checked for themselves, can never work.
@@ -45,8 +66,16 @@ pub fn check(fields: &BTreeMap<String, String>, value: &[u8], limits: &Limits) -
     match Medium::of(fields) {
         Some(Medium::Slack) => slack::check_address(text),
         Some(Medium::Webhook) => {
-            webhook::read_key(text)?;
-            field("url").map_or(Ok(()), web::check_form)
+            let (_, own) = webhook::read(text)?;
+            match (field("url"), own) {
+                (Some(_), Some(_)) => {
+                    Err("url: there is an address in the value too; leave one of them out".to_owned())
+                }
+                (None, None) if field("on").is_some() => {
+                    Err("url: it is needed, because there is an `on`: nobody else says where to".to_owned())
+                }
+                (url, _) => url.map_or(Ok(()), web::check_shown),
+            }
         }
         Some(Medium::Email) => {
             email::check(field("url").unwrap_or_default(), field("from").unwrap_or_default(), field("to"))
@@ -71,7 +100,8 @@ pub async fn send(app: &App, post: &Post, notice: &Notice) -> Result<Sent, Notif
     let credential = find(app, &post.repo, &notice.rule.identifier).await?;
     // A second try is the same message; another occasion is not.
     let id = format!("{}.{}", post.mark, post.version);
-    deliver(app, &Letter { credential: &credential, rule: &notice.rule, message: &message, id: &id }).await
+    let (rule, told) = (&notice.rule, &notice.told[..]);
+    deliver(app, &Letter { credential: &credential, rule, message: &message, id: &id, told }).await
 }
 
 /// Sends a message that says that it is a test.
@@ -84,7 +114,7 @@ pub async fn test(
 ) -> Result<Sent, NotifyError> {
     let message = text::test(about, by, app.public_url.to_string());
     let id = uuid::Uuid::now_v7().simple().to_string();
-    deliver(app, &Letter { credential, rule, message: &message, id: &id }).await
+    deliver(app, &Letter { credential, rule, message: &message, id: &id, told: &[] }).await
 }
 
 /// One message to one place.
@@ -94,6 +124,8 @@ struct Letter<'l> {
     message: &'l Message,
     /// What the far side knows it by, should it come twice.
     id: &'l str,
+    /// Addresses that have it already.
+    told: &'l [String],
 }
 
 /// The credential that a rule of this repository means.
@@ -109,7 +141,7 @@ pub async fn find(app: &App, repo: &Repo, identifier: &str) -> Result<Secret, No
 }
 
 async fn deliver(app: &App, letter: &Letter<'_>) -> Result<Sent, NotifyError> {
-    let Letter { credential, rule, message, id } = letter;
+    let Letter { credential, rule, message, .. } = letter;
     let (has, wants) = (Medium::of(&credential.fields), rule.medium());
     if has != Some(wants) {
         let has = has.map_or("no type", Medium::as_str);
@@ -117,29 +149,65 @@ async fn deliver(app: &App, letter: &Letter<'_>) -> Result<Sent, NotifyError> {
         return Err(NotifyError::Settings(words));
     }
     let value = open(app, credential).await?;
+    let hidden = carried(credential, value.expose_secret());
     // Only an address that a whole server's admin keeps may be one of its own network.
     let own = credential.by_admin;
     let sent = match &rule.to {
-        Target::Slack(channel) => slack::send(app, &value, own, channel.as_deref(), message).await,
-        Target::Webhook(url) => {
-            let (url, own) = match (credential.fields.get("url"), url) {
-                (Some(url), _) => (url, own),
-                (None, Some(url)) => (url, false),
-                (None, None) => {
-                    let words =
-                        format!("neither the credential {} nor the rule has a `url`", credential.name);
-                    return Err(NotifyError::Settings(words));
-                }
-            };
-            webhook::send(app, webhook::To { url, own, key: &value, id }, message).await
+        Target::Slack(channel) => {
+            slack::send(app, (&value, own), channel.as_deref(), (message, &hidden)).await
         }
+        Target::Webhook(url) => post_webhook(app, letter, url.as_deref(), (&value, hidden.clone())).await,
         Target::Email(to) => {
             let usual = credential.fields.get("to").map(|to| mail_list(to)).unwrap_or_default();
             let to = if to.is_empty() { &usual } else { to };
-            email::send(app, &email::Through { credential, password: &value, own }, to, (message, id)).await
+            let mail = email::Letter { message, id: letter.id, hidden: &hidden, told: letter.told };
+            email::send(app, &email::Through { credential, password: &value, own }, to, &mail).await
         }
     };
-    sent.map_err(|error| error.hide(value.expose_secret()))
+    sent.map_err(|error| error.hide(&hidden))
+}
+
+async fn post_webhook(
+    app: &App,
+    letter: &Letter<'_>,
+    asked: Option<&str>,
+    (value, hidden): (&SecretString, Hidden),
+) -> Result<Sent, NotifyError> {
+    let Letter { credential, message, id, .. } = letter;
+    let (key, secret) = webhook::read(value.expose_secret()).map_err(NotifyError::Settings)?;
+    // The credential's own address wins: who keeps it decides where its signature goes.
+    let (url, own) = match (secret.or(credential.fields.get("url").map(String::as_str)), asked) {
+        (Some(url), _) => (url, credential.by_admin),
+        (None, Some(url)) => (url, false),
+        (None, None) => {
+            let words = format!("neither the credential {} nor the rule has a `url`", credential.name);
+            return Err(NotifyError::Settings(words));
+        }
+    };
+    let hidden = web::hide_address(hidden, url, secret.is_some());
+    let sent = webhook::send(app, webhook::To { url, own, key: &key, id, hidden: &hidden }, message).await;
+    sent.map_err(|error| error.hide(&hidden))
+}
+
+/// Why the address in a rule is not the one that is used; `None` when it is, or there is none.
+pub fn unused_address(credential: &Secret, rule: &Rule) -> Option<String> {
+    match &rule.to {
+        Target::Webhook(Some(_)) if credential.fields.contains_key("url") => Some(format!(
+            "the `url` in ocelot.yml is not used: the credential {} has one, which wins",
+            credential.name
+        )),
+        Target::Webhook(_) | Target::Slack(_) | Target::Email(_) => None,
+    }
+}
+
+/// What goes out with a message and must not be said back.
+fn carried(credential: &Secret, value: &str) -> Hidden {
+    let user = credential.fields.get("username").map(String::as_str).unwrap_or_default();
+    match Medium::of(&credential.fields) {
+        Some(Medium::Slack) | None => web::hide_address(Hidden::default(), value, true),
+        Some(Medium::Webhook) => value.lines().fold(Hidden::default(), Hidden::value),
+        Some(Medium::Email) => Hidden::default().login(user, value),
+    }
 }
 
 async fn open(app: &App, credential: &Secret) -> Result<SecretString, NotifyError> {

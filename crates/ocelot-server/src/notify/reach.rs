@@ -10,8 +10,16 @@ use super::public::is_public;
 /// The addresses behind a host. Unless `own` networks are allowed, a single private one is enough to refuse them all.
 pub(super) async fn addresses(host: &str, port: u16, own: bool) -> Result<Vec<SocketAddr>, String> {
     let found = tokio::net::lookup_host((host, port)).await;
-    let found = found.map_err(|error| format!("the name {host} cannot be looked up: {error}"))?;
+    let found = found.map_err(|error| unknown(host, &error.to_string()))?;
     check(host, found.collect(), own)
+}
+
+/// The words for a name that nobody knows.
+pub(super) fn unknown(host: &str, cause: &str) -> String {
+    let cause = cause.strip_prefix("failed to lookup address information: ").unwrap_or(cause);
+    format!(
+        "there is no host {host}, as far as this machine can tell ({cause}): check how it is written, and the DNS"
+    )
 }
 
 fn check(host: &str, found: Vec<SocketAddr>, own: bool) -> Result<Vec<SocketAddr>, String> {

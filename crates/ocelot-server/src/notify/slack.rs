@@ -1,11 +1,12 @@
 //! A message in Slack, in the shape that the original gave it.
 
 use ocelot_model::Status;
+use ocelot_model::hidden::Hidden;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use super::error::NotifyError;
-use super::text::{Message, StageLine};
+use super::text::Message;
 use super::web::{Request, check_form};
 use super::{App, Sent};
 
@@ -17,14 +18,13 @@ pub(super) fn check_address(text: &str) -> Result<(), String> {
 
 pub(super) async fn send(
     app: &App,
-    url: &SecretString,
-    own: bool,
+    (url, own): (&SecretString, bool),
     channel: Option<&str>,
-    message: &Message,
+    (message, hidden): (&Message, &Hidden),
 ) -> Result<Sent, NotifyError> {
     let body = body(message, channel).to_string();
-    let request = Request { url: url.expose_secret(), own, headers: Vec::new(), body: body.clone() };
-    Ok(Sent { what: body, answer: app.web.post(request).await? })
+    let request = Request { url: url.expose_secret(), own, headers: Vec::new(), body: body.clone(), hidden };
+    Ok(Sent::new(body, app.web.post(request).await?))
 }
 
 fn body(message: &Message, channel: Option<&str>) -> Value {
@@ -33,7 +33,7 @@ fn body(message: &Message, channel: Option<&str>) -> Value {
         .iter()
         .map(|(name, value)| json!({"title": name, "value": escape(value), "short": value.len() < 40}))
         .collect();
-    let text = [message.reason.as_deref().map(escape), stages(&message.stages)];
+    let text = [message.reason.as_deref().map(escape), stages(message)];
     let text: Vec<String> = text.into_iter().flatten().collect();
     let mut body = json!({
         "username": "ocelot",
@@ -65,8 +65,8 @@ fn color(status: Option<Status>) -> &'static str {
 }
 
 /// A block of fixed type, one stage a line.
-fn stages(all: &[StageLine]) -> Option<String> {
-    let lines: Vec<String> = all.iter().map(|one| escape(&one.to_string()).replace('`', "'")).collect();
+fn stages(message: &Message) -> Option<String> {
+    let lines: Vec<String> = message.lines().map(|line| escape(&line).replace('`', "'")).collect();
     (!lines.is_empty()).then(|| format!("```{}```", lines.join("\n")))
 }
 
@@ -90,6 +90,8 @@ mod tests {
         assert_eq!(one["text"], "```[lint] passed\n[test] failed: exit code 1\n[deploy] skipped```");
         assert!(one["fields"].as_array().unwrap().iter().any(|field| field["title"] == "Branch"));
         assert_eq!(super::body(&sample(), None).get("channel"), None);
+        let text = super::body(&Message { more: 7, ..sample() }, None)["attachments"][0]["text"].to_string();
+        assert!(text.contains("[deploy] skipped\\nand 7 more```"), "{text}");
     }
 
     #[test]

@@ -32,9 +32,19 @@ pub(super) struct Message {
     /// Branch, commit and the like, for people.
     pub(super) facts: Vec<(&'static str, String)>,
     pub(super) stages: Vec<StageLine>,
+    /// Further stages, which are not listed.
+    pub(super) more: usize,
     pub(super) link: String,
     /// All of it, for programs.
     pub(super) data: Value,
+}
+
+impl Message {
+    /// Its stages, one after the other, and how many are left out.
+    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+        let more = (self.more > 0).then(|| format!("and {} more", self.more));
+        self.stages.iter().map(StageLine::to_string).chain(more)
+    }
 }
 
 /// How one stage ended.
@@ -68,7 +78,7 @@ pub(super) fn of_build(
     link: String,
 ) -> Message {
     let build = &detail.build;
-    let stages = stages(detail, news);
+    let (stages, more) = stages(detail, news);
     Message {
         kind: format!("build.{status}"),
         status: Some(status),
@@ -78,6 +88,7 @@ pub(super) fn of_build(
         facts: facts(build, status),
         data: data(detail, status, before, news, &link),
         stages,
+        more,
         link,
     }
 }
@@ -93,6 +104,7 @@ pub(super) fn test(about: &str, by: &str, link: String) -> Message {
         reason: Some("Nothing was built. What Ocelot has to say of builds arrives here.".to_owned()),
         facts: vec![("For", about.to_owned()), ("Asked for by", by.clone())],
         stages: Vec::new(),
+        more: 0,
         data: json!({"repo": about, "by": by, "url": link}),
         link,
     }
@@ -135,15 +147,21 @@ fn facts(build: &Build, status: Status) -> Vec<(&'static str, String)> {
     facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-/// The stages of the newest attempts, and jobs that failed outside of any; those that failed first when there are many.
-fn stages(detail: &BuildDetail, news: &[NewLines]) -> Vec<StageLine> {
+/// The stages of the newest attempts, and jobs that failed outside of any; those that failed first when there are many. And how
+/// many are left out.
+fn stages(detail: &BuildDetail, news: &[NewLines]) -> (Vec<StageLine>, usize) {
     let several = detail.jobs.len() > 1;
-    let mut all: Vec<StageLine> = detail.jobs.iter().flat_map(|job| of_job(job, several, news)).collect();
-    if all.len() > STAGES_MAX {
+    let all: Vec<StageLine> = detail.jobs.iter().flat_map(|job| of_job(job, several, news)).collect();
+    listed(all)
+}
+
+fn listed(mut all: Vec<StageLine>) -> (Vec<StageLine>, usize) {
+    let more = all.len().saturating_sub(STAGES_MAX);
+    if more > 0 {
         all.sort_by_key(|one| !is_bad(one.status));
         all.truncate(STAGES_MAX);
     }
-    all
+    (all, more)
 }
 
 fn of_job(job: &Job, several: bool, news: &[NewLines]) -> Vec<StageLine> {
@@ -224,6 +242,7 @@ fn data(
 
 fn job_data(job: &Job, news: &[NewLines]) -> Value {
     let stages = job.attempts.last().map(|attempt| &attempt.stages);
+    let left_out = stages.map_or(0, |all| all.len().saturating_sub(STAGES_MAX * 10));
     let stages: Vec<Value> = stages
         .into_iter()
         .flatten()
@@ -233,7 +252,8 @@ fn job_data(job: &Job, news: &[NewLines]) -> Value {
                    "duration_ms": stage.duration_ms, "reason": stage.reason, "new_lines": new_lines(news, stage)})
         })
         .collect();
-    json!({"name": job.spec.name, "status": job.status, "reason": job.reason, "stages": stages})
+    json!({"name": job.spec.name, "status": job.status, "reason": job.reason, "stages": stages,
+           "stages_left_out": left_out})
 }
 
 fn between(from: Timestamp, to: Timestamp) -> i64 {
@@ -285,9 +305,21 @@ pub(super) mod tests {
                 line("test", Status::Failed, Some("exit code 1")),
                 line("deploy", Status::Skipped, None),
             ],
+            more: 0,
             link: "https://ci.example/builds/12".to_owned(),
             data: json!({}),
         }
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let mut all = vec![sample().stages.remove(0); STAGES_MAX];
+        assert_eq!(listed(all.clone()).1, 0);
+        all.extend(sample().stages);
+        let (stages, more) = listed(all);
+        assert_eq!((stages.len(), more, stages[0].name.as_str()), (STAGES_MAX, 3, "test"));
+        let message = Message { stages, more, ..sample() };
+        assert_eq!(message.lines().last().unwrap(), "and 3 more");
     }
 
     #[test]

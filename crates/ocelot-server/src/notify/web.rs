@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use ocelot_model::hidden::Hidden;
+use ocelot_model::notify::has_login;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
@@ -35,6 +37,8 @@ pub(super) struct Request<'a> {
     pub(super) own: bool,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: String,
+    /// What it carries, and the far side may say back.
+    pub(super) hidden: &'a Hidden,
 }
 
 impl Web {
@@ -70,10 +74,10 @@ impl Web {
                 .map_err(|_| NotifyError::Settings(format!("the header {name} cannot be sent")))?;
             headers.insert(HeaderName::from_static(name), value);
         }
-        let response =
-            client.post(url).headers(headers).body(request.body).send().await.map_err(unreachable)?;
+        let sent = client.post(url.clone()).headers(headers).body(request.body).send().await;
+        let response = sent.map_err(|error| unreachable(&error, &url))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let words = words(response).await;
+        let words = words(response, request.hidden).await;
         if status.is_success() {
             return Ok(format!("{} {words}", status.as_u16()).trim_end().to_owned());
         }
@@ -101,6 +105,16 @@ impl Web {
     }
 }
 
+/// Why this cannot be an address that lists show.
+pub(super) fn check_shown(text: &str) -> Result<(), String> {
+    if has_login(text) {
+        return Err("url: the user and password in it would be seen by all who list credentials: leave `url` out, and put the \
+                    address into the value, in a line after the key"
+            .to_owned());
+    }
+    check_form(text)
+}
+
 /// Why this can be nobody's address.
 pub(super) fn check_form(text: &str) -> Result<(), String> {
     let url = Url::parse(text).map_err(|error| format!("url: it cannot be read: {error}"))?;
@@ -109,6 +123,26 @@ pub(super) fn check_form(text: &str) -> Result<(), String> {
     } else {
         Err("url: it begins with https:// and has a host".to_owned())
     }
+}
+
+/// What of an address is a secret: how one signs in there, and what is long enough to be a key. `all`: the whole of it is one.
+pub(super) fn hide_address(hidden: Hidden, text: &str, all: bool) -> Hidden {
+    let Ok(url) = Url::parse(text) else { return if all { hidden.value(text) } else { hidden } };
+    let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
+    let mut hidden = if user.is_empty() { hidden } else { hidden.value(&user).login(&user, &password) };
+    let queries = url.query_pairs().map(|(_, value)| value.into_owned()).filter(|value| value.len() >= 8);
+    let parts = url.path_segments().into_iter().flatten().map(decoded);
+    let last = url.path_segments().and_then(|mut parts| parts.next_back()).map(decoded);
+    for part in queries.chain(parts.filter(|part| part.len() >= 16)).chain(last.filter(|_| all)) {
+        hidden = hidden.value(&part);
+    }
+    if all { hidden.value(text) } else { hidden }
+}
+
+/// Without `%`.
+fn decoded(text: &str) -> String {
+    let text = text.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
+    url::form_urlencoded::parse(text.as_bytes()).next().map(|(text, _)| text.into_owned()).unwrap_or_default()
 }
 
 /// Looks names up, and says nothing of private addresses.
@@ -124,20 +158,33 @@ impl Resolve for Guard {
     }
 }
 
-/// Without the address: that may be a secret.
-fn unreachable(error: reqwest::Error) -> NotifyError {
-    let error = error.without_url();
-    let mut words = error.to_string();
-    let mut next = std::error::Error::source(&error);
-    while let Some(cause) = next {
-        words = format!("{words}: {cause}");
-        next = cause.source();
+/// Without the path of the address: that may be a secret.
+fn unreachable(error: &reqwest::Error, url: &Url) -> NotifyError {
+    let host = url.host_str().unwrap_or_default();
+    let place = url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    if error.is_timeout() {
+        return NotifyError::Unavailable(format!("{place} did not answer in time"));
     }
+    let mut is_unknown = false;
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        is_unknown |= cause.to_string() == "dns error";
+        cause = deeper;
+    }
+    let words = match cause.to_string() {
+        // Of our own looking up, which says it itself.
+        words if is_unknown && words.contains(host) => words,
+        words if is_unknown => reach::unknown(host, &words),
+        words if words.contains("InvalidContentType") => {
+            format!("{place} does not speak TLS, as https:// says: is its address http://?")
+        }
+        words => format!("{place}: {words}"),
+    };
     NotifyError::Unavailable(words)
 }
 
 /// The beginning of the answer, in one line.
-async fn words(mut response: Response) -> String {
+async fn words(mut response: Response, hidden: &Hidden) -> String {
     let mut bytes = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         let room = ANSWER_MAX - bytes.len();
@@ -146,7 +193,8 @@ async fn words(mut response: Response) -> String {
             break;
         }
     }
-    super::text::line(&String::from_utf8_lossy(&bytes), WORDS_MAX)
+    // Hidden before it is cut: half a secret is none that is found.
+    super::text::line(&hidden.hide(&String::from_utf8_lossy(&bytes)), WORDS_MAX)
 }
 
 #[cfg(test)]
@@ -181,6 +229,30 @@ mod tests {
         check("canary", true, "cannot be read");
     }
 
+    #[test]
+    fn what_of_an_address_is_a_secret() {
+        let check = |url: &str, all: bool, said: &str, want: &str| {
+            assert_eq!(hide_address(Hidden::default(), url, all).hide(said), want, "{url}");
+        };
+        let login = "https://me:p%40ss+w@h/hook?channel=builds";
+        check(login, false, "no hook for me with p@ss+w (bWU6cEBzcyt3)", "no hook for me with *** (***)");
+        check("https://h/hook", false, "no hook at https://h/hook", "no hook at https://h/hook");
+        let long = "https://h/api/0123456789abcdef?token=abcdefgh";
+        check(long, false, "no /api/0123456789abcdef?token=abcdefgh", "no /api/***?token=***");
+        let slack = "https://hooks.slack.com/services/T0/B0/canary";
+        check(slack, true, &format!("no such hook {slack}"), "no such hook ***");
+        check(slack, true, "no hook /services/T0/B0/canary", "no hook /services/T0/B0/***");
+    }
+
+    #[test]
+    fn addresses_that_sign_in_are_not_for_lists() {
+        assert_eq!(check_shown("https://h/x"), Ok(()));
+        for url in ["https://me:canary@h/x", "https://canary@h"] {
+            let said = check_shown(url).unwrap_err();
+            assert!(said.contains("into the value") && !said.contains("canary"), "{said}");
+        }
+    }
+
     #[tokio::test]
     async fn names_are_looked_at_when_they_are_looked_up() {
         let web = Web::new(true).unwrap();
@@ -189,6 +261,7 @@ mod tests {
             own: false,
             headers: Vec::new(),
             body: String::new(),
+            hidden: &Hidden::default(),
         };
         let said = web.post(request).await.unwrap_err().to_string();
         assert!(said.contains("private network") && !said.contains("canary"), "{said}");

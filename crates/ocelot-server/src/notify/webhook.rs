@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
-use secrecy::{ExposeSecret as _, SecretString};
+use ocelot_model::hidden::Hidden;
 use serde_json::json;
 use sha2::Sha256;
 
@@ -13,8 +13,21 @@ use super::text::Message;
 use super::web::Request;
 use super::{App, Sent};
 
+/// What a value says: the bytes of the key and, in the next line, the address, when that is a secret too.
+pub(super) fn read(value: &str) -> Result<(Vec<u8>, Option<&str>), String> {
+    let mut lines = value.trim().lines().map(str::trim);
+    let key = read_key(lines.next().unwrap_or_default())?;
+    let address = lines.next();
+    let words = "value: after the key there may be one line, with the address of the webhook";
+    match address.map(super::web::check_form) {
+        Some(Err(_)) => Err(words.to_owned()),
+        Some(Ok(())) | None if lines.next().is_some() => Err(words.to_owned()),
+        Some(Ok(())) | None => Ok((key, address)),
+    }
+}
+
 /// The bytes of a key, `whsec_` and base64; an error says how to make one.
-pub(super) fn read_key(text: &str) -> Result<Vec<u8>, String> {
+fn read_key(text: &str) -> Result<Vec<u8>, String> {
     let code = text.trim().strip_prefix("whsec_");
     let bytes = code.and_then(|code| BASE64_STANDARD.decode(code).ok());
     bytes.filter(|bytes| (24..=64).contains(&bytes.len())).ok_or_else(|| {
@@ -27,23 +40,23 @@ pub(super) fn read_key(text: &str) -> Result<Vec<u8>, String> {
 pub(super) struct To<'t> {
     pub(super) url: &'t str,
     pub(super) own: bool,
-    pub(super) key: &'t SecretString,
+    pub(super) key: &'t [u8],
     pub(super) id: &'t str,
+    pub(super) hidden: &'t Hidden,
 }
 
 pub(super) async fn send(app: &App, to: To<'_>, message: &Message) -> Result<Sent, NotifyError> {
-    let key = read_key(to.key.expose_secret()).map_err(NotifyError::Settings)?;
     let now = Timestamp::now();
     let body = json!({"type": message.kind, "timestamp": now.to_string(), "data": message.data}).to_string();
     let id = format!("msg_{}", to.id);
-    let signature = sign(&key, &id, now.as_second(), &body);
+    let signature = sign(to.key, &id, now.as_second(), &body);
     let headers = vec![
         ("webhook-id", id),
         ("webhook-timestamp", now.as_second().to_string()),
         ("webhook-signature", signature),
     ];
-    let request = Request { url: to.url, own: to.own, headers, body: body.clone() };
-    Ok(Sent { what: body, answer: app.web.post(request).await? })
+    let request = Request { url: to.url, own: to.own, headers, body: body.clone(), hidden: to.hidden };
+    Ok(Sent::new(body, app.web.post(request).await?))
 }
 
 fn sign(key: &[u8], id: &str, timestamp: i64, body: &str) -> String {
@@ -72,6 +85,12 @@ mod tests {
         let short = format!("whsec_{}", BASE64_STANDARD.encode([7; 23]));
         for bad in ["", "secret", "whsec_", "whsec_???", &short, &long[6..]] {
             assert!(read_key(bad).is_err(), "{bad}");
+        }
+        let with = |rest: &str| format!("{long}\n{rest}");
+        assert_eq!(read(&with("")).unwrap(), (vec![7; 64], None));
+        assert_eq!(read(&with(" https://me:pw@h/x \n")).unwrap(), (vec![7; 64], Some("https://me:pw@h/x")));
+        for bad in ["h/x", "https://h\nhttps://i"] {
+            assert!(read(&with(bad)).is_err(), "{bad}");
         }
     }
 }

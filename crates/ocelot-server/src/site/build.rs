@@ -18,6 +18,7 @@ use crate::builds::chain;
 use crate::builds::insight::{self, NewLines};
 use crate::http::auth::Caller;
 use crate::http::{Segments, build_number};
+use crate::notify::undelivered_for;
 
 #[derive(Template)]
 #[template(path = "build.html")]
@@ -105,6 +106,8 @@ async fn render(
     }
     let chain = chain::of(app, actor, build).await?;
     let paused = if build.status.is_terminal() { None } else { super::paused(app, actor).await? };
+    let (undelivered, administers) =
+        (app.store.undelivered(build.number).await?, allowed(actor, Action::AdminRepo, &build.repo));
     let page = Page {
         head: BuildRow::new(build, now),
         ended: build.status.is_terminal(),
@@ -122,7 +125,7 @@ async fn render(
             .filter_map(|view| Some((view.row.alias, view.fault?)))
             .collect(),
         problems: build.problems.clone(),
-        undelivered: app.store.undelivered(build.number).await?,
+        undelivered: undelivered.into_iter().map(|row| undelivered_for(administers, row)).collect(),
         new_lines: insight::new_lines(app, detail).await?,
         broken_since: insight::broken_since(app, build).await?,
         expected: insight::expected(app, detail).await?.map(super::view::expected),

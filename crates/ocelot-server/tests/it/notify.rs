@@ -5,10 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ocelot_model::access::Role;
 use ocelot_model::build::{Happening, Outcome};
+use ocelot_model::notify::{Occasion, Rule, Target};
 use ocelot_model::secret::{Kind, Limits};
 use ocelot_model::{Approvals, BuildNumber, EventKind, RepoId, Status, Trust};
 use ocelot_server::Config;
-use ocelot_store::{NewBuild, NewRepo, NewSecret, Plan};
+use ocelot_store::{Beside, FromFile, NewBuild, NewRepo, NewSecret, Plan};
 use ocelot_testkit::{Fault, Postgres, Receiver, SLACK_CANARY, WEBHOOK_KEY, wait_for};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -77,8 +78,12 @@ impl Told {
 
     /// A build of a small file with this `notify` that ends so.
     async fn ends(&self, notify: &str, status: &str) -> BuildNumber {
+        self.ends_in("git/example", notify, status).await
+    }
+
+    async fn ends_in(&self, repo: &str, notify: &str, status: &str) -> BuildNumber {
         let mut worker = self.world.worker("w1", 1).await;
-        let build = self.build(&format!("{SMALL}notify: {notify}\n")).await;
+        let build = self.world.build_in(repo, COMMIT, &format!("{SMALL}notify: {notify}\n")).await;
         let offer = worker.offer().await;
         worker.take(&offer).await;
         worker.finish(&offer, status).await.unwrap();
@@ -104,6 +109,15 @@ impl Told {
             .find_map(|line| line.strip_prefix(&format!("ocelot_notifications_total{{{labels}}} ")));
         line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {labels} in {text}"))
     }
+}
+
+/// What a mail to this server comes to.
+async fn mail_to(told: &Told, url: &str) -> String {
+    let fields = json!({"type": "email", "url": url, "from": "ci@example.org", "to": "ann@example.org"});
+    told.credential("mailer", "password", &fields).await;
+    let said =
+        told.must(Method::POST, "notifications/test", &json!({"credential": "mailer", "scope": ""})).await;
+    said["items"][0]["error"].as_str().unwrap_or_default().to_owned()
 }
 
 fn credential(scope: &str, name: &str, value: &str, fields: &Value) -> Value {
@@ -429,6 +443,182 @@ async fn a_credential_that_can_never_work_is_refused() {
         (StatusCode::BAD_REQUEST, true)
     );
     assert_eq!(told.get("credentials").await["items"], json!([]));
+}
+
+#[tokio::test]
+async fn only_who_administers_a_repository_sees_where_to_and_why() {
+    let told = Told::new(impatient).await;
+    let slack = Receiver::slack().await;
+    told.team(&slack).await;
+    let open = NewRepo {
+        name: "git/open".parse().unwrap(),
+        remote_id: "open".into(),
+        clone_url: "https://example.com/open.git".into(),
+        default_branch: "main".into(),
+        public: true,
+        approvals: Approvals::default(),
+    };
+    told.world.app().store.add_repo(&open).await.unwrap();
+    slack.misbehave(Fault::Status(429, vec![("retry-after", "3600".into())], ""));
+    let build = told.ends_in("git/open", "{slack: {identifier: team, channel: '#inner'}}", "failed").await;
+    let (error, all) = told.undelivered(build).await;
+    assert!(error.contains("wants no more") && all[0]["context"] == "team #inner", "{all}");
+    let read = told.world.token(Role::Read).await;
+    let address = told.world.server.address;
+    let look = async |path: &str, token: &str| {
+        let request = told.client.get(format!("http://{address}/{path}"));
+        let request = if token.is_empty() { request } else { request.bearer_auth(token) };
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.text().await.unwrap()
+    };
+    for path in
+        [format!("builds/{build}"), format!("api/v1/builds/{build}"), "api/v1/notifications".to_owned()]
+    {
+        let seen = look(&path, &told.admin).await;
+        assert!(seen.contains("team #inner") && seen.contains("wants no more"), "{path}: {seen}");
+        for token in ["", &read] {
+            let seen = look(&path, token).await;
+            assert!(
+                seen.contains("slack") && seen.contains("who administers the repository sees why"),
+                "{seen}"
+            );
+            assert!(!seen.contains("team #inner") && !seen.contains("wants no more"), "{path}: {seen}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_login_of_a_webhook_is_a_secret() {
+    let told = Told::new(impatient).await;
+    let hook = Receiver::webhook().await;
+    let with_login =
+        |path: &str| hook.url().replace("http://", "http://me:canary-of-login@").replace("/hook", path);
+    let fields = json!({"type": "webhook", "url": with_login("/hook")});
+    let body = credential("", "sign", WEBHOOK_KEY, &fields);
+    let (status, said) = told.ask_as(&told.admin, Method::POST, "credentials", &body).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(said["detail"].as_str().unwrap().contains("put the address into the value"), "{said}");
+    assert!(!said.to_string().contains("canary"), "{said}");
+    let value = format!("{WEBHOOK_KEY}\n{}\n", with_login("/hook/key-0123456789abcdef"));
+    told.credential("sign", &value, &json!({"type": "webhook", "on": "fail"})).await;
+    hook.misbehave(Fault::Status(
+        401,
+        Vec::new(),
+        "no me:canary-of-login, Basic bWU6Y2FuYXJ5LW9mLWxvZ2lu, at /hook/key-0123456789abcdef",
+    ));
+    hook.set_down(true);
+    let build = told.ends("{}", "failed").await;
+    let (error, _) = told.undelivered(build).await;
+    assert_eq!(error, "the far side refuses: no ***, Basic ***, at /hook/*** (status 401)");
+    let listed = told.get("credentials").await.to_string();
+    assert!(!listed.contains("canary") && !listed.contains("key-0123"), "{listed}");
+    hook.set_down(false);
+    titles(&hook, &["build.failed"]).await;
+}
+
+#[tokio::test]
+async fn a_test_goes_to_each_place_once_and_to_those_who_are_told() {
+    let told = Told::new(impatient).await;
+    let (slack, hook) = (Receiver::slack().await, Receiver::webhook().await);
+    told.credential("team", &slack.url(), &json!({"id": "the-team", "on": "skip", "channel": "#ci"})).await;
+    told.credential("sign", WEBHOOK_KEY, &json!({"type": "webhook", "url": hook.url()})).await;
+    let mut narrow = credential("", "release", &slack.url(), &json!({"on": "skip", "channel": "#release"}));
+    narrow["branches"] = json!(["release/.*"]);
+    told.must(Method::POST, "credentials", &narrow).await;
+    let rule =
+        |identifier: &str, to| Rule { identifier: identifier.to_owned(), to, on: vec![Occasion::Skip] };
+    let (ci, url) = (Target::Slack(Some("#ci".into())), |url: &str| Target::Webhook(Some(url.into())));
+    let rules = vec![
+        rule("team", ci.clone()),
+        rule("the-team", ci),
+        rule("sign", url("https://a.example")),
+        rule("sign", url("https://b.example")),
+    ];
+    let store = &told.world.app().store;
+    let repo = store.find_repo(&"git/example".parse().unwrap()).await.unwrap().unwrap().id;
+    let (seen, file) = (store.beside(repo).await.unwrap(), FromFile { notify: rules, ..FromFile::default() });
+    let newest = NewBuild { beside: Some(Beside { seen, file: Some(file) }), ..broken(repo) };
+    store.create_build(&newest).await.unwrap();
+    let said = told.must(Method::POST, "notifications/test", &json!({"repo": "git/example"})).await;
+    let items = said["items"].as_array().unwrap();
+    let places: Vec<&str> = items.iter().map(|one| one["place"].as_str().unwrap()).collect();
+    assert_eq!(places, ["team #ci", "sign https://a.example", "release #release"], "{said}");
+    assert_eq!((slack.requests(), hook.requests()), (1, 1), "{said}");
+    let words = |item: usize, name: &str| items[item][name].as_str().unwrap_or_default();
+    assert!(words(1, "note").contains("the credential sign has one, which wins"), "{said}");
+    assert!(words(2, "skipped").contains("is for branches release/.* only, this is main"), "{said}");
+    assert_eq!((words(2, "sent"), words(2, "error")), ("", ""));
+    told.must(Method::POST, "notifications/test", &json!({"credential": "team"})).await;
+    let audit = told.get("audit?action=notify_tested").await;
+    let rows: Vec<[&str; 2]> = audit["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| ["subject", "detail"].map(|name| row[name].as_str().unwrap()))
+        .collect();
+    assert_eq!(rows, [["team", "1 sent, 0 failed, of 1"], ["git/example", "2 sent, 0 failed, of 3"]]);
+}
+
+#[tokio::test]
+async fn a_place_that_is_not_there_is_told_in_words() {
+    let told = Told::new(restless).await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (silent_at, plain_at) = (silent.local_addr().unwrap(), plain.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt as _;
+        let mut all = Vec::new();
+        loop {
+            tokio::select! {
+                // It waits for TLS.
+                Ok(one) = silent.accept() => all.push(one.0),
+                Ok((mut one, _)) = plain.accept() => {
+                    let _ = one.write_all(b"220 mail.test ready\r\n").await;
+                    all.push(one);
+                }
+            }
+        }
+    });
+    for (url, want) in [
+        (format!("smtp://{silent_at}"), format!("the credential's url is smtps://{silent_at}")),
+        (format!("smtps://{plain_at}"), format!("the credential's url is smtp://{plain_at}")),
+        ("smtps://nowhere.invalid".to_owned(), "there is no host nowhere.invalid, as far".to_owned()),
+    ] {
+        let said = mail_to(&told, &url).await;
+        assert!(said.contains(&want), "{url}: {said}");
+    }
+    server.abort();
+    for (url, want) in [
+        ("https://nowhere.invalid/x".to_owned(), "there is no host nowhere.invalid, as far".to_owned()),
+        (format!("http://{plain_at}/x"), format!("{plain_at}: ")),
+    ] {
+        told.credential("sign", WEBHOOK_KEY, &json!({"type": "webhook", "url": url})).await;
+        let said = told.must(Method::POST, "notifications/test", &json!({"credential": "sign"})).await;
+        let error = said["items"][0]["error"].as_str().unwrap();
+        assert!(error.contains(&want) && !error.contains("error sending request"), "{url}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_when_a_server_stops_is_told_by_the_next_one() {
+    let mut told = Told::new(impatient).await;
+    let hook = Receiver::webhook().await;
+    told.credential("sign", WEBHOOK_KEY, &json!({"type": "webhook", "url": hook.url()})).await;
+    hook.set_down(true);
+    let rule = "{webhook: {identifier: sign}}";
+    let build = told.ends(rule, "failed").await;
+    told.undelivered(build).await;
+    let Told { world, admin, client } = told;
+    told = Told { world: world.restart().await, admin, client };
+    let (error, _) = told.undelivered(build).await;
+    assert!(error.contains("503"), "{error}");
+    hook.set_down(false);
+    wait_for("a clean list", async || (told.get("notifications").await["items"] == json!([])).then_some(()))
+        .await;
+    assert_eq!(hook.titles(), ["build.failed"]);
+    let ids = hook.ids();
+    assert!(ids.len() > 1 && ids.iter().all(|id| *id == ids[0]), "it is the same message: {ids:?}");
 }
 
 #[tokio::test]

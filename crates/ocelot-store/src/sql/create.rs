@@ -89,7 +89,9 @@ async fn insert_whole(
             queue::enter(tx, id, number, new.repo.0, spec, new.trust.origin).await?;
         }
         states.push(JobState { id, ..state });
-        stages.extend(new_stages(attempt, spec, below(begin)));
+        // What can never begin is nobody's fault below it.
+        let rest = if begin == Status::Error { Status::Skipped } else { below(begin) };
+        stages.extend(new_stages(attempt, spec, rest));
     }
     insert_stages(tx, number, &stages).await?;
     let before = BuildState {

@@ -58,7 +58,7 @@ pub(super) async fn note(tx: &mut Tx, build: BuildNumber, status: Status) -> Res
             continue;
         }
         let lane = lane(&rule, credential, repo.id);
-        noted += insert(tx, build, status, &repo, &lane, &Notice { rule, before }).await?;
+        noted += insert(tx, build, status, &repo, &lane, &Notice { rule, before, told: Vec::new() }).await?;
     }
     Ok(noted)
 }

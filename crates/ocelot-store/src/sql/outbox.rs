@@ -276,6 +276,7 @@ impl Core {
         let left: Option<Option<i64>> = sqlx::query_scalar(
             "UPDATE outbox SET busy_until = NULL, error = $3, failing_since = coalesce(failing_since, $4),
                                tries = CASE WHEN version = $2 THEN tries + 1 ELSE tries END,
+                               notice = CASE WHEN version = $2 THEN $7 ELSE notice END,
                                due_at = CASE WHEN version <> $2 THEN due_at
                                              WHEN coalesce(failing_since, $4) <= $5 THEN NULL ELSE $6 END
              WHERE id = $1 RETURNING due_at",
@@ -286,6 +287,7 @@ impl Core {
         .bind(now)
         .bind(now - us(give_up))
         .bind(now + us(again_in))
+        .bind(post.notice.as_ref().map(to_json).transpose()?)
         .fetch_optional(tx.conn())
         .await?;
         self.commit(tx).await?;

@@ -21,6 +21,7 @@ both!(
     a_credential_tells_of_all_in_its_scope,
     a_credential_that_is_not_there_is_missed,
     another_credential_is_tried_at_once,
+    who_was_told_is_kept,
     two_servers_tell_once
 );
 
@@ -202,6 +203,15 @@ async fn what_is_news_is_told_by_the_branch(bed: Bed) {
     store.advance(stopped, cancel()).await.unwrap();
     check(&new, Status::Passed, "fixed").await;
     check(&new, Status::Passed, "").await;
+    // A broken file and a lost worker are faults as a failure is, whatever was stopped in between.
+    check(&new, Status::Error, "broken").await;
+    let stopped = told.create(&new).await;
+    store.advance(stopped, cancel()).await.unwrap();
+    check(&new, Status::Failed, "still_failing").await;
+    check(&new, Status::Error, "still_failing").await;
+    let stopped = told.create(&new).await;
+    store.advance(stopped, cancel()).await.unwrap();
+    check(&new, Status::Passed, "fixed").await;
 }
 
 async fn nothing_newer_takes_the_place_of_what_was_not_told(bed: Bed) {
@@ -318,6 +328,25 @@ async fn another_credential_is_tried_at_once(bed: Bed) {
     let failing: Vec<_> =
         failing.iter().map(|one| (one.build, one.place.as_str(), one.again_at.is_some())).collect();
     assert_eq!(failing, [(number, "t", true), (given_up, "s", false)]);
+}
+
+async fn who_was_told_is_kept(bed: Bed) {
+    let told = Told::new(bed).await;
+    let store = &told.bed.store;
+    let people = rule("m", Target::Email(vec!["a@b".into(), "c@d".into()]), &[Occasion::Blocked]);
+    let held = Trust::new(Origin::Fork, None, Approvals::Forks);
+    let main = told.newest(&[people]).await;
+    told.create(&main).await;
+    let number = told.create(&NewBuild { trust: held, notify: None, ..told.with(&[]) }).await;
+    let mut post = take(store).await.remove(0);
+    let now = Duration::ZERO;
+    post.notice.as_mut().unwrap().told = vec!["a@b".to_owned()];
+    assert!(!store.post_failed(&post, "not taken for c@d", now, Duration::from_hours(24)).await.unwrap());
+    let again = take(store).await.remove(0);
+    assert_eq!((again.build, again.notice.clone().unwrap().told), (number, vec!["a@b".to_owned()]));
+    assert_eq!((again.mark.clone(), again.version), (post.mark.clone(), post.version), "the same message");
+    store.post_sent(&again).await.unwrap();
+    assert_eq!(store.undelivered(number).await.unwrap(), []);
 }
 
 async fn two_servers_tell_once(bed: Bed) {

@@ -121,6 +121,7 @@ const PROMISED: &[&str] = &[
     "ocelot_log_viewers == 0",
     "sum(ocelot_forge_requests_total{forge=\"codes\", outcome=\"ok\"}) >= 1",
     "ocelot_subscription_builds_total == 0",
+    "ocelot_notifications_total{kind=\"slack\", outcome=\"sent\"} == 0",
     "ocelot_http_request_duration_seconds_count{route=\"/api/v1/builds/{number}\", status=\"200\"} > 0",
     "ocelot_db_query_duration_seconds_count{query=\"find_build_detail\"} > 0",
     "process_resident_memory_bytes > 1000000",

@@ -194,6 +194,8 @@ async fn a_job_without_a_container_is_not_for_commits_of_others() {
     let here = &build["jobs"][0];
     assert_eq!(here["status"], "error");
     assert!(here["reason"].as_str().unwrap().contains("runs in containers only"), "{here}");
+    let stages: Vec<&Value> = here["stages"].as_array().unwrap().iter().map(|one| &one["status"]).collect();
+    assert_eq!(stages, ["skipped", "skipped"], "they never ran");
     let (_, approved) = approve(&room, &build).await;
     assert_eq!(approved["jobs"][1]["status"], "queued", "{approved}");
 }

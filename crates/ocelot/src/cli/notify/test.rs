@@ -45,12 +45,16 @@ pub(crate) async fn test(options: Options) -> anyhow::Result<u8> {
 
 fn print(one: &NotifyTest) -> anyhow::Result<()> {
     show::line(format_args!("{} {}", one.kind, show::plain(&one.place)))?;
-    if let Some(error) = &one.error {
-        return Ok(show::line(format_args!("  failed: {}", show::plain(error)))?);
+    if let Some(skipped) = &one.skipped {
+        return Ok(show::line(format_args!("  not told: {}", show::plain(skipped)))?);
     }
     for line in one.sent.iter().flat_map(|sent| sent.lines()) {
         show::line(format_args!("  sent:     {}", show::plain(line)))?;
     }
-    let answer = one.answer.as_deref().unwrap_or_default();
-    Ok(show::line(format_args!("  answered: {}", show::plain(answer)))?)
+    for (what, words) in [("answered:", &one.answer), ("failed:", &one.error), ("note:", &one.note)] {
+        if let Some(words) = words {
+            show::line(format_args!("  {what} {}", show::plain(words)))?;
+        }
+    }
+    Ok(())
 }
