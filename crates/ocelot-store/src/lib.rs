@@ -659,6 +659,11 @@ impl Store {
         each!(self, core => core.repo_rules(repo).await)
     }
 
+    /// By which rules a build is told of, beside those of credentials.
+    pub async fn build_rules(&self, build: BuildNumber) -> Result<Vec<Rule>, StoreError> {
+        each!(self, core => core.build_rules(build).await)
+    }
+
     /// Notifications that could not be sent so far, those of the newest builds first; at most 1000, of the repositories in
     /// `readable`.
     pub async fn failing_notices(

@@ -169,7 +169,7 @@ async fn what_a_request_carried_is_not_said_back() {
         }
         let (fake, forge) = start(kind).await;
         let secret = "canary-of-hooks".to_owned().into();
-        fake.misbehave(Fault::Status(200, Vec::new(), r#"[]"#));
+        fake.misbehave(Fault::Status(200, Vec::new(), "[]"));
         fake.misbehave(Fault::Status(422, Vec::new(), r#"{"message": "no hook with canary-of-hooks"}"#));
         let new = NewWebhook { url: "https://ci.example.org/hooks/1", secret: &secret };
         let error = forge.watch(REPO, new).await.unwrap_err().to_string();

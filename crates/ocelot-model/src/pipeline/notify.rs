@@ -141,7 +141,7 @@ pub(super) fn rules(notify: &Node, report: &mut Report) -> Vec<Rule> {
         match &place.value {
             Value::List(items) => items.iter().for_each(|item| wants_something(item, report)),
             Value::Map(_) | Value::Text { .. } | Value::Null | Value::Broken => {
-                wants_something(place, report)
+                wants_something(place, report);
             }
         }
     }

@@ -38,6 +38,7 @@ pub(super) fn build(row: store::Build) -> body::Build {
         approved_by: row.trust.approved_by,
         approved_at: row.approved_at,
         undelivered: Vec::new(),
+        notes: Vec::new(),
         pull_request: row.pull_request,
         tag: row.tag,
         jobs: None,

@@ -17,7 +17,7 @@ use super::extract::{self, MaybeJson, NoQuery, Query, Segments, build_number};
 use super::problem::{Answer, Refusal};
 use crate::App;
 use crate::builds::{approve, cancel, chain, retry, trigger};
-use crate::notify::undelivered_for;
+use crate::notify::{self, undelivered_for};
 
 /// Rows of a page when the request does not say.
 const LIMIT: u32 = 50;
@@ -177,11 +177,12 @@ pub(super) async fn show(
     let administers = caller.may(Action::AdminRepo, &detail.build.repo);
     let undelivered = app.store.undelivered(number).await?.into_iter();
     let undelivered = undelivered.map(|row| body::undelivered(undelivered_for(administers, row))).collect();
+    let notes = if administers { notify::notes(&app, &detail.build).await? } else { Vec::new() };
     let chain = chain::of(&app, &caller.0, &detail.build).await?;
     let downstream = chain.below.into_iter().map(body::downstream).collect();
     let subscriptions = chain.subscriptions.into_iter().map(body::subscription).collect();
     let build = body::follows(body::detail(detail), chain.above);
-    Ok(Json(api::Build { undelivered, downstream, subscriptions, ..build }))
+    Ok(Json(api::Build { undelivered, notes, downstream, subscriptions, ..build }))
 }
 
 /// Asks to cancel a build. Asking twice is fine.

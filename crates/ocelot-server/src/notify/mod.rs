@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use ocelot_model::hidden::Hidden;
 use ocelot_model::notify::{Medium, Rule, Target, mail_list};
 use ocelot_model::secret::{Kind, Limits};
-use ocelot_store::{Notice, Post, Repo, Secret, StoreError};
+use ocelot_store::{Build, Notice, Post, Repo, Secret, StoreError};
 use secrecy::{ExposeSecret as _, SecretString};
 
 pub use error::NotifyError;
@@ -198,6 +198,24 @@ pub fn unused_address(credential: &Secret, rule: &Rule) -> Option<String> {
         )),
         Target::Webhook(_) | Target::Slack(_) | Target::Email(_) => None,
     }
+}
+
+/// What whoever administers the repository should know of the rules of a build, as soon as it is made.
+pub async fn notes(app: &App, build: &Build) -> Result<Vec<String>, StoreError> {
+    let mut rules = app.store.build_rules(build.number).await?;
+    rules.retain(|rule| matches!(rule.to, Target::Webhook(Some(_))));
+    if rules.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut reach = app.store.secrets_in_reach(build.repo.id, &build.repo.name).await?;
+    reach.retain(|one| one.kind == Kind::Notify);
+    let mut notes: Vec<String> = rules
+        .iter()
+        .filter_map(|rule| unused_address(reach.iter().find(|one| one.is_called(&rule.identifier))?, rule))
+        .collect();
+    notes.sort_unstable();
+    notes.dedup();
+    Ok(notes)
 }
 
 /// What goes out with a message and must not be said back.

@@ -18,7 +18,7 @@ use crate::builds::chain;
 use crate::builds::insight::{self, NewLines};
 use crate::http::auth::Caller;
 use crate::http::{Segments, build_number};
-use crate::notify::undelivered_for;
+use crate::notify::{self, undelivered_for};
 
 #[derive(Template)]
 #[template(path = "build.html")]
@@ -36,6 +36,7 @@ struct Page {
     faults: Vec<(String, String)>,
     problems: Vec<ConfigProblem>,
     undelivered: Vec<Undelivered>,
+    notes: Vec<String>,
     new_lines: Vec<NewLines>,
     broken_since: Option<BrokenSince>,
     expected: Option<String>,
@@ -126,6 +127,7 @@ async fn render(
             .collect(),
         problems: build.problems.clone(),
         undelivered: undelivered.into_iter().map(|row| undelivered_for(administers, row)).collect(),
+        notes: if administers { notify::notes(app, build).await? } else { Vec::new() },
         new_lines: insight::new_lines(app, detail).await?,
         broken_since: insight::broken_since(app, build).await?,
         expected: insight::expected(app, detail).await?.map(super::view::expected),

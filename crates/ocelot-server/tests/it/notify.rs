@@ -550,6 +550,20 @@ async fn a_test_goes_to_each_place_once_and_to_those_who_are_told() {
     assert!(words(2, "skipped").contains("is for branches release/.* only, this is main"), "{said}");
     assert_eq!((words(2, "sent"), words(2, "error")), ("", ""));
     told.must(Method::POST, "notifications/test", &json!({"credential": "team"})).await;
+    // The page and `ocelot why` say so as soon as there is a build.
+    let build = told
+        .build(&format!("{SMALL}notify: {{webhook: {{identifier: sign, url: 'https://a.example'}}}}\n"))
+        .await;
+    let note = "the `url` in ocelot.yml is not used: the credential sign has one, which wins";
+    let path = format!("builds/{build}");
+    assert_eq!(told.get(&path).await["notes"], json!([note]));
+    let read = told.world.token(Role::Read).await;
+    assert_eq!(told.ask_as(&read, Method::GET, &path, &Value::Null).await.1["notes"], Value::Null);
+    let page = format!("http://{}/builds/{build}", told.world.server.address);
+    for (token, is_said) in [(&told.admin, true), (&read, false)] {
+        let page = told.client.get(&page).bearer_auth(token).send().await.unwrap().text().await.unwrap();
+        assert_eq!(page.contains("the credential sign has one"), is_said, "{page}");
+    }
     let audit = told.get("audit?action=notify_tested").await;
     let rows: Vec<[&str; 2]> = audit["items"]
         .as_array()

@@ -205,6 +205,17 @@ impl Core {
         rules.as_deref().map_or(Ok(Vec::new()), from_json)
     }
 
+    /// The rules by which a build is told of.
+    pub(crate) async fn build_rules(&self, build: BuildNumber) -> Result<Vec<Rule>, StoreError> {
+        let rules: Option<String> = sqlx::query_scalar(
+            "SELECT coalesce(b.notify, r.notify) FROM builds b JOIN repos r ON r.id = b.repo_id WHERE b.number = $1",
+        )
+        .bind(build.0)
+        .fetch_optional(&self.pools.read)
+        .await?;
+        rules.as_deref().map_or(Ok(Vec::new()), from_json)
+    }
+
     pub(crate) async fn failing_notices(
         &self,
         repo: Option<RepoId>,

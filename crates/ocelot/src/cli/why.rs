@@ -32,7 +32,7 @@ pub(crate) async fn why(options: Options) -> anyhow::Result<u8> {
         let stages: Vec<_> = show::culprits(&build).map(|(job, stage)| culprit(job, stage)).collect();
         let Build { number, status, reason, problems, .. } = &build;
         show::json(&json!({"number": number, "status": status, "reason": reason, "problems": problems,
-            "stages": stages, "waiting": waiting, "undelivered": build.undelivered, "insights": insights}))?;
+            "stages": stages, "waiting": waiting, "undelivered": build.undelivered, "notes": build.notes, "insights": insights}))?;
     } else {
         print(&build, &waiting)?;
         if let Some(insights) = &insights {
@@ -54,7 +54,11 @@ fn print(build: &Build, waiting: &[QueueItem]) -> std::io::Result<()> {
     }
     for Undelivered { kind, context, error, again_at } in &build.undelivered {
         let state = if again_at.is_some() { "not delivered yet" } else { "not delivered, and given up" };
-        line(format_args!("{} {}: {state}: {}", plain(kind), plain(context), plain(error)))?;
+        let to = format!("{} {}", plain(kind), plain(context));
+        line(format_args!("{}: {state}: {}", to.trim_end(), plain(error)))?;
+    }
+    for note in &build.notes {
+        line(plain(note))?;
     }
     for QueueItem { job, reason, position, .. } in waiting {
         let job = job.as_deref().map_or_else(|| "a job".to_owned(), |name| format!("job {name}"));
