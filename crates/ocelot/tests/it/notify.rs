@@ -119,6 +119,51 @@ async fn a_real_build_tells_slack_a_webhook_and_people() {
 }
 
 #[tokio::test]
+async fn what_is_news_is_told_past_errors_and_cancelled_builds() {
+    let site = Site::new(Setup::Up, &[]).await;
+    let hook = Receiver::webhook().await;
+    let fields = ["type=webhook", &format!("url={}", hook.url()), "on=pass, fail, cancelled"];
+    site.credential("sign", WEBHOOK_KEY, &fields).await;
+    let yml = |image: &str, script: &str| {
+        format!(
+            "image: {image}\nretry: {{infrastructure: 0}}\nstages:\n- {{name: t, script: ['{script}']}}\n"
+        )
+    };
+    let repo = GitRepo::with(&yml("ocelot-test/busybox", "exit 0"));
+    let handle = site.app.add_repo(&repo, "app").await;
+    // How each ends, and what that is an occasion of. Nobody listens at port 9.
+    for (image, script, status, want) in [
+        ("ocelot-test/busybox", "exit 0", Status::Passed, "pass"),
+        ("localhost:9/none", "exit 0", Status::Error, "fail error broken"),
+        ("ocelot-test/busybox", "echo begun; sleep 600", Status::Cancelled, "cancelled"),
+        ("ocelot-test/busybox", "exit 3", Status::Failed, "fail still_failing"),
+        ("ocelot-test/busybox", "exit 0", Status::Passed, "pass fixed"),
+    ] {
+        repo.commit(&[("ocelot.yml", &yml(image, script))]);
+        let number = site.app.start_build(&handle).await.number;
+        if status == Status::Cancelled {
+            site.app.logged(number, "begun").await;
+            site.app.cli(&["cancel", &number.to_string()]).await.expect(0);
+        }
+        let build = site.app.finished(number).await;
+        assert_eq!(build.status, status, "{build:#?}");
+        let body = wait_for("that it is told", async || {
+            hook.taken().into_iter().find(|body| body["data"]["number"] == number)
+        })
+        .await;
+        let occasions: Vec<&str> =
+            body["data"]["occasions"].as_array().unwrap().iter().filter_map(|one| one.as_str()).collect();
+        assert_eq!(occasions.join(" "), want, "{body}");
+        if status == Status::Error {
+            let stages = &body["data"]["jobs"][0]["stages"];
+            let of =
+                |at: usize| (stages[at]["name"].as_str().unwrap(), stages[at]["status"].as_str().unwrap());
+            assert_eq!([of(0), of(1)], [("setup", "error"), ("t", "skipped")], "{body}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn mail_goes_over_tls_and_in_no_other_way() {
     let site = Site::new(Setup::NoWorker, &[]).await;
     for mode in [Mode::StartTls, Mode::Implicit] {
