@@ -10,6 +10,7 @@ pub mod build;
 pub mod concurrency;
 pub mod cron;
 pub mod delivery;
+pub mod duration;
 pub mod event;
 pub mod expect;
 pub mod forge;

@@ -23,6 +23,14 @@ macro_rules! trust_columns {
         "b.origin, b.origin_account, b.needs_approval, b.approved_by"
     };
 }
+/// Since when a build waits for a worker. Before that it waited for a person, or for a place in its group: that is nobody's
+/// queue. The only place that says so; how long it waited is [`Build::waited_ms`]. Builds of versions that did not note it
+/// know only when their commit was approved of.
+macro_rules! free_at {
+    () => {
+        "coalesce(b.free_at, CASE WHEN b.approved_at > b.queued_at THEN b.approved_at ELSE b.queued_at END) AS free_at"
+    };
+}
 /// Columns for `raw::BuildRow`.
 macro_rules! build_columns {
     () => {
@@ -30,6 +38,8 @@ macro_rules! build_columns {
             "b.number, b.status, b.event, b.branch, b.commit_id, b.message, b.author, b.triggered_by, b.queued_at, \
              b.started_at, b.finished_at, b.reason, b.problems, b.retry_of, b.cancel_requested_at, \
              b.concurrency_group, b.concurrency_limit, b.cancel_running, b.approved_at, b.pull_request, b.tag, ",
+            free_at!(),
+            ", ",
             trust_columns!(),
             ", ",
             repo_columns!()
@@ -930,8 +940,9 @@ impl Store {
     }
 
     // stages.rs
-    /// A worker's word on a stage; the same twice is fine, a terminal stage never changes.
-    pub async fn set_stage(&self, lease: &Lease, update: &StageUpdate) -> Result<(), StoreError> {
+    /// A worker's word on a stage; the same twice is fine, a terminal stage never changes. Answers for how many
+    /// milliseconds the stage ran when it is this word that ended it.
+    pub async fn set_stage(&self, lease: &Lease, update: &StageUpdate) -> Result<Option<i64>, StoreError> {
         each_again!(self, core => core.set_stage(lease, update))
     }
 
@@ -1183,8 +1194,8 @@ impl Store {
         each!(self, core => core.find_badge_key(repo).await)
     }
 
-    /// Nobody sees the badge with it any more.
-    pub async fn remove_badge_key(&self, repo: RepoId) -> Result<(), StoreError> {
+    /// Nobody sees the badge with it any more; false when there was none.
+    pub async fn remove_badge_key(&self, repo: RepoId) -> Result<bool, StoreError> {
         each!(self, core => core.remove_badge_key(repo).await)
     }
 

@@ -12,7 +12,7 @@ use ocelot_model::secret::{Kind, Limits, Scope};
 use ocelot_model::turns::Ticket;
 use ocelot_model::{
     Approvals, AttemptId, BuildNumber, EventKind, ForgeId, ForgeKind, JobId, RepoId, RepoName, StageId,
-    Status, TokenId, Trust, WorkerId,
+    Status, TokenId, Trust, WorkerId, duration,
 };
 use secrecy::{SecretSlice, SecretString};
 
@@ -222,6 +222,8 @@ pub struct Build {
     pub triggered_by: Option<String>,
     /// When it was queued.
     pub queued_at: Timestamp,
+    /// When the first of its jobs could be claimed; before that, it waited for a person or for a place in its group.
+    pub free_at: Timestamp,
     /// When its first job was claimed.
     pub started_at: Option<Timestamp>,
     /// When it became terminal.
@@ -247,6 +249,16 @@ pub struct Build {
 }
 
 impl Build {
+    /// Milliseconds for which it waited for a worker, once one has it.
+    pub fn waited_ms(&self) -> Option<i64> {
+        self.started_at.map(|at| duration::between(self.free_at, at))
+    }
+
+    /// Milliseconds from its start to its end.
+    pub fn took_ms(&self) -> Option<i64> {
+        self.started_at.zip(self.finished_at).map(|(from, to)| duration::between(from, to))
+    }
+
     /// Its concurrency group, of which trusted builds and others have one each.
     pub fn group(&self) -> Option<GroupKey> {
         let name = self.concurrency.as_ref()?.group.clone();

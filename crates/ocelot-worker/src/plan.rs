@@ -208,17 +208,6 @@ pub(crate) fn outcome<'a>(stages: impl IntoIterator<Item = (&'a str, &'a Ended)>
     Outcome { status: bad.status, reason, infrastructure: bad.infrastructure }
 }
 
-/// A length of time as people write it: `90 s` is `1 m 30 s`.
-pub(crate) fn words(ms: u64) -> String {
-    if ms < 1000 {
-        return format!("{ms} ms");
-    }
-    let seconds = ms / 1000;
-    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    let words: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n} {unit}")).collect();
-    words.join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -381,15 +370,5 @@ mod tests {
             (Status::Cancelled, "a: is cancelled"),
         );
         check(&[("setup", Status::Error, false), ("b", Status::Skipped, false)], (Status::Error, "is error"));
-    }
-
-    #[test]
-    fn lengths_of_time() {
-        let check = |ms: u64, want: &str| assert_eq!(words(ms), want);
-        check(5, "5 ms");
-        check(600_000, "10 m");
-        check(90_000, "1 m 30 s");
-        check(3_600_000, "1 h");
-        check(86_400_000, "24 h");
     }
 }

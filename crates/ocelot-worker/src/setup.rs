@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ocelot_model::Status;
+use ocelot_model::duration::exact;
 use ocelot_model::pipeline::spec::Pull;
 use tokio::sync::mpsc;
 
@@ -15,7 +16,7 @@ use crate::executor::{Executor, ExecutorError, Room, RoomSpec, SetupLog, User};
 use crate::folder::{Ended, boot_ms, left};
 use crate::git::{Access, GitError};
 use crate::mirror::Wanted;
-use crate::plan::{RoomPlan, later_images, shared_rooms, words};
+use crate::plan::{RoomPlan, later_images, shared_rooms};
 use crate::pump::{SetupSource, Source};
 use crate::workspace;
 
@@ -95,9 +96,11 @@ impl Attempt {
                 (Status::Error, failure.reason, infrastructure)
             }
             End::Cancelled => (Status::Cancelled, String::new(), false),
-            End::TimedOut => {
-                (Status::TimedOut, format!("the job timed out after {}", words(self.job.timeout_ms)), false)
-            }
+            End::TimedOut => (
+                Status::TimedOut,
+                format!("the job timed out after {}", exact(Duration::from_millis(self.job.timeout_ms))),
+                false,
+            ),
         };
         self.unsure = status != Status::Passed;
         if !reason.is_empty() {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ocelot_model::Status;
+use ocelot_model::duration::exact;
 use ocelot_model::pipeline::AllowFailure;
 use ocelot_model::pipeline::spec::Pull;
 use tokio::sync::mpsc;
@@ -12,7 +13,7 @@ use crate::board::{Stop, at_least};
 use crate::env::{self, Known};
 use crate::executor::{ExecutorError, Exit, Order, Room, StageHandle, User};
 use crate::folder::{Ended, boot_ms, left};
-use crate::plan::{Planned, forced, verdict, words};
+use crate::plan::{Planned, forced, verdict};
 use crate::pump::Source;
 use crate::secrets;
 use crate::setup::Failure;
@@ -77,8 +78,13 @@ impl Attempt {
         let exit = self.kill(planned, room, handle).await;
         let forgiven = matches!((&cut, &planned.stage.allow_failure), (Cut::Stage(_), AllowFailure::Yes));
         let (status, reason) = match cut {
-            Cut::Stage(limit_ms) => (Status::TimedOut, format!("timed out after {}", words(limit_ms))),
-            Cut::Job => (Status::TimedOut, format!("the job timed out after {}", words(self.job.timeout_ms))),
+            Cut::Stage(limit_ms) => {
+                (Status::TimedOut, format!("timed out after {}", exact(Duration::from_millis(limit_ms))))
+            }
+            Cut::Job => (
+                Status::TimedOut,
+                format!("the job timed out after {}", exact(Duration::from_millis(self.job.timeout_ms))),
+            ),
             Cut::Cancelled => {
                 let again = forced(*self.stop.borrow()).filter(|_| planned.stage.always);
                 (Status::Cancelled, again.unwrap_or_default().to_owned())

@@ -12,7 +12,7 @@ use anyhow::bail;
 use futures_util::StreamExt as _;
 use ocelot_api::body::{Build, Event};
 use ocelot_api::client::{Client, Happened, LogQuery};
-use ocelot_model::Status;
+use ocelot_model::{Status, duration};
 use owo_colors::OwoColorize as _;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -200,7 +200,7 @@ impl<'a> Watch<'a> {
         if let Some(reason) = show::reason(build) {
             show::line(reason)?;
         }
-        let after = build.duration_ms.map_or_else(String::new, |ms| format!(" after {}", show::duration(ms)));
+        let after = build.duration_ms.map_or_else(String::new, |ms| format!(" after {}", duration::took(ms)));
         let status = show::status(build.status);
         show::line(format_args!(
             "Build {}: {status}{after}  {}",

@@ -3,7 +3,7 @@
 //! Sent from the outbox only, never where a build begins or goes on.
 
 use ocelot_forge::{ApiError, CommitStatus, Forge};
-use ocelot_model::Status;
+use ocelot_model::{Status, duration};
 use ocelot_store::{Post, PostKind};
 
 use super::{ForgeError, follow, full_name};
@@ -66,7 +66,7 @@ fn sentence(post: &Post) -> String {
     let reason = post.reason.as_deref().filter(|_| post.status.is_terminal());
     match (reason, post.duration_ms.filter(|_| post.status.is_terminal())) {
         (Some(reason), _) => format!("{words}: {reason}"),
-        (None, Some(took)) => format!("{words} after {}", duration(took)),
+        (None, Some(took)) => format!("{words} after {}", duration::took(took)),
         (None, None) => words.to_owned(),
     }
 }
@@ -80,23 +80,9 @@ fn plain(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '@' | '[' | ']' | '<' | '>' | '`' | '#' | '!' | '|')).collect()
 }
 
-/// `41 s`, `1 min 3 s`, `2 h 5 min`.
-pub(crate) fn duration(ms: i64) -> String {
-    match ms / 1000 {
-        seconds @ ..60 => format!("{seconds} s"),
-        seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations() {
-        assert_eq!([999, 61_000, 7_500_000].map(duration), ["0 s", "1 min 1 s", "2 h 5 min"]);
-    }
 
     #[test]
     fn a_comment_calls_nobody() {

@@ -1,6 +1,5 @@
 //! From the store's rows to the JSON bodies. No I/O.
 
-use jiff::Timestamp;
 use ocelot_api::body;
 use ocelot_store as store;
 
@@ -9,6 +8,8 @@ use crate::builds::chain;
 /// A build without its jobs, as lists show it.
 pub(super) fn build(row: store::Build) -> body::Build {
     body::Build {
+        queue_ms: row.waited_ms(),
+        duration_ms: row.took_ms(),
         number: row.number.0,
         repo: row.repo.name.to_string(),
         status: row.status,
@@ -20,8 +21,6 @@ pub(super) fn build(row: store::Build) -> body::Build {
         queued_at: row.queued_at,
         started_at: row.started_at,
         finished_at: row.finished_at,
-        queue_ms: row.started_at.map(|at| between(row.queued_at, at)),
-        duration_ms: row.started_at.zip(row.finished_at).map(|(from, to)| between(from, to)),
         reason: row.reason,
         problems: row.problems.into_iter().map(problem).collect(),
         upstream: None,
@@ -55,10 +54,6 @@ pub(super) fn detail(row: store::BuildDetail) -> body::Build {
 pub(super) fn undelivered(row: store::Undelivered) -> body::Undelivered {
     let kind = row.kind.as_str().to_owned();
     body::Undelivered { kind, context: row.context, error: row.error, again_at: row.again_at }
-}
-
-pub(super) fn between(from: Timestamp, to: Timestamp) -> i64 {
-    (to.as_millisecond() - from.as_millisecond()).max(0)
 }
 
 fn problem(row: store::ConfigProblem) -> body::ConfigProblem {

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
-use ocelot_model::BuildNumber;
 use ocelot_model::access::Action;
+use ocelot_model::{BuildNumber, duration};
 use ocelot_store::{Build, Exported, Looked, StoreError};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -238,7 +238,8 @@ impl Reader {
             What::Jobs => {
                 let jobs = store.past_jobs(&numbers).await?;
                 let row = |job: ocelot_store::PastJob| {
-                    let took = job.started_at.zip(job.finished_at).map(|(from, to)| body::between(from, to));
+                    let took =
+                        job.started_at.zip(job.finished_at).map(|(from, to)| duration::between(from, to));
                     let at = place(job.build);
                     let row = json!({"build": job.build.0, "repo": repos[at], "job": job.job, "attempt": job.attempt,
                         "status": job.status, "worker": job.worker, "started_at": job.started_at,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ocelot_model::duration;
 use ocelot_store::{Lost, StoreError};
 use tokio::time::MissedTickBehavior;
 
@@ -39,18 +40,16 @@ pub(super) async fn leases(app: App) -> anyhow::Result<()> {
 fn reason(silent: Option<Duration>, limit: Duration) -> String {
     match silent {
         Some(silent) if silent >= limit => {
-            format!("its worker was silent for {} and is taken as lost", words(silent))
+            format!(
+                "its worker was silent for {} and is taken as lost",
+                duration::took(silent.as_millis() as i64)
+            )
         }
-        Some(_) => format!("its worker is there, but did not say for {} that it still has it", words(limit)),
+        Some(_) => format!(
+            "its worker is there, but did not say for {} that it still has it",
+            duration::exact(limit)
+        ),
         None => "its worker is not known any more and is taken as lost".to_owned(),
-    }
-}
-
-fn words(time: Duration) -> String {
-    if time < Duration::from_secs(10) {
-        format!("{:.1} s", time.as_secs_f64())
-    } else {
-        format!("{} s", time.as_secs())
     }
 }
 
@@ -84,11 +83,11 @@ mod tests {
             let said = reason(silent.map(Duration::from_millis), Duration::from_mins(3));
             assert!(said.contains(want), "{said}");
         };
-        check(Some(194_800), "silent for 194 s");
-        check(Some(3_000), "is there, but did not say for 180 s");
+        check(Some(194_800), "silent for 3 min 15 s");
+        check(Some(3_000), "is there, but did not say for 3 min");
         check(None, "not known any more");
         assert!(
-            reason(Some(Duration::from_millis(1_250)), Duration::from_secs(1)).contains("silent for 1.2 s")
+            reason(Some(Duration::from_millis(1_250)), Duration::from_secs(1)).contains("silent for 1.3 s")
         );
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ocelot_model::build::Happening;
+use ocelot_model::duration::exact;
 use ocelot_store::{Overdue, StoreError};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -56,7 +57,7 @@ async fn look(app: &App, every: Duration, limit: Duration) -> Result<(), StoreEr
         let Some(at) = picture.queue.iter().position(|waiting| waiting.job_id == job.job_id) else {
             continue;
         };
-        let reason = format!("waited {}: {}", words(limit), picture.reason(at));
+        let reason = format!("waited {}: {}", exact(limit), picture.reason(at));
         expire(app, job, reason).await?;
     }
     Ok(())
@@ -65,7 +66,7 @@ async fn look(app: &App, every: Duration, limit: Duration) -> Result<(), StoreEr
 async fn unapproved(app: &App) -> Result<(), StoreError> {
     let limit = app.config.approval_timeout;
     for build in app.store.unapproved_builds(limit, BATCH).await? {
-        let reason = format!("nobody approved of it within {}", words(limit));
+        let reason = format!("nobody approved of it within {}", exact(limit));
         match app.store.advance(build, Happening::Unapproved { reason }).await {
             Ok(changes) => advance::after(app, build, &changes).await,
             // A person was faster.
@@ -87,28 +88,5 @@ async fn expire(app: &App, job: Overdue, reason: String) -> Result<(), StoreErro
         // It was taken in the same moment.
         Err(StoreError::Stale) => Ok(()),
         Err(error) => Err(error),
-    }
-}
-
-/// `30 days`, `24 h`, `90 min`, `5 s`: the largest unit that it is a whole number of.
-fn words(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0 => format!("{} ms", time.as_millis()),
-        _ if seconds.is_multiple_of(2 * 86_400) => format!("{} days", seconds / 86_400),
-        _ if seconds.is_multiple_of(3_600) => format!("{} h", seconds / 3_600),
-        _ if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
-        _ => format!("{seconds} s"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_in_words() {
-        let words = [30 * 86_400, 86_400, 5_400, 61].map(|seconds| words(Duration::from_secs(seconds)));
-        assert_eq!(words, ["30 days", "24 h", "90 min", "61 s"]);
     }
 }

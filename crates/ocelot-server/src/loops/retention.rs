@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use ocelot_model::duration::exact;
 use ocelot_store::StoreError;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -53,7 +54,7 @@ async fn remove(app: &App, until: Instant) -> Result<(), StoreError> {
     if let Some((before, age)) = limit(now, keep.workers) {
         let gone = app.store.expire_workers(before).await?;
         if gone > 0 {
-            tracing::info!(gone, "{gone} workers were not seen for {} and are forgotten", words(age));
+            tracing::info!(gone, "{gone} workers were not seen for {} and are forgotten", exact(age));
         }
     }
     if let Some((before, _)) = limit(now, Some(DELIVERIES)) {
@@ -65,7 +66,7 @@ async fn remove(app: &App, until: Instant) -> Result<(), StoreError> {
         while app.store.expire_audit(before, DELIVERY_BATCH).await? == DELIVERY_BATCH as usize && goes_on() {}
     }
     if let Some((before, age)) = limit(now, keep.logs) {
-        let note = format!("[log removed after {}]", words(age));
+        let note = format!("[log removed after {}]", exact(age));
         while app.store.expire_logs(before, &note, BATCH).await? == BATCH as usize && goes_on() {}
     }
     if let Some((before, _)) = limit(now, keep.builds) {
@@ -87,25 +88,9 @@ fn limit(now: Timestamp, age: Option<Duration>) -> Option<(Timestamp, Duration)>
     Some((before, age))
 }
 
-/// `90 days`, `1 day`, `36 hours`, `5 seconds`: the largest unit that it is a whole number of.
-fn words(age: Duration) -> String {
-    let seconds = age.as_secs();
-    let units = [(86_400, "day"), (3_600, "hour"), (1, "second")];
-    let (size, unit) =
-        units.into_iter().find(|(size, _)| seconds.is_multiple_of(*size)).unwrap_or((1, "second"));
-    let count = seconds / size;
-    if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ages_in_words() {
-        let words = [90 * 86_400, 86_400, 36 * 3_600, 61].map(|seconds| words(Duration::from_secs(seconds)));
-        assert_eq!(words, ["90 days", "1 day", "36 hours", "61 seconds"]);
-    }
 
     #[test]
     fn what_is_kept_for_ever_has_no_limit() {

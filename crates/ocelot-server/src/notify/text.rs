@@ -2,14 +2,12 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
-use ocelot_model::Status;
 use ocelot_model::notify::{Occasion, occasions};
+use ocelot_model::{Status, duration};
 use ocelot_store::{Build, BuildDetail, Job, Stage};
 use serde_json::{Value, json};
 
 use crate::builds::insight::NewLines;
-use crate::forges::send::duration;
 
 /// Most stages that are listed.
 const STAGES_MAX: usize = 30;
@@ -129,8 +127,7 @@ fn title(build: &Build, status: Status, before: Option<Status>) -> String {
 }
 
 fn facts(build: &Build, status: Status) -> Vec<(&'static str, String)> {
-    let took = build.started_at.zip(build.finished_at).filter(|_| status.is_terminal());
-    let took = took.map(|(from, to)| duration(between(from, to)));
+    let took = build.took_ms().filter(|_| status.is_terminal()).map(duration::took);
     let short: String = build.commit.chars().take(7).collect();
     let first = line(build.message.lines().next().unwrap_or_default(), LINE_MAX);
     let facts = [
@@ -235,7 +232,7 @@ fn data(
         "queued_at": build.queued_at,
         "started_at": build.started_at,
         "finished_at": build.finished_at,
-        "duration_ms": build.started_at.zip(build.finished_at).map(|(from, to)| between(from, to)),
+        "duration_ms": build.took_ms(),
         "jobs": jobs,
     })
 }
@@ -254,10 +251,6 @@ fn job_data(job: &Job, news: &[NewLines]) -> Value {
         .collect();
     json!({"name": job.spec.name, "status": job.status, "reason": job.reason, "stages": stages,
            "stages_left_out": left_out})
-}
-
-fn between(from: Timestamp, to: Timestamp) -> i64 {
-    (to.as_millisecond() - from.as_millisecond()).max(0)
 }
 
 fn words(status: Status) -> String {

@@ -6,13 +6,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use jiff::{SignedDuration, Timestamp};
 use ocelot_api::body::{Counts, Stats, StatsItem};
-use ocelot_model::Bucket;
 use ocelot_model::access::Actor;
+use ocelot_model::{Bucket, duration};
 use ocelot_store::{Apart, Repo, StoreError};
 use serde::Deserialize;
 
 use super::builds::{readable, unavailable};
-use super::view::{duration, shown};
+use super::view::shown;
 use crate::App;
 use crate::builds::stats::{By, Question, StatsError, answer};
 use crate::http::auth::Caller;
@@ -195,7 +195,7 @@ fn part(item: &StatsItem, form: &Form) -> Row {
 }
 
 fn row(name: String, link: Option<String>, counts: &Counts) -> Row {
-    let words = |ms: Option<i64>| ms.map_or_else(|| "–".to_owned(), duration);
+    let words = |ms: Option<i64>| ms.map_or_else(|| "–".to_owned(), duration::took);
     Row {
         name,
         link,
@@ -224,7 +224,8 @@ fn bars(stats: &Stats) -> Vec<Bar> {
             from.strftime(if stats.by == "hour" { "%Y-%m-%d %H:00" } else { "%Y-%m-%d" }).to_string()
         });
         let rate = pass_rate.map_or_else(String::new, |rate| format!(", {:.1} % passed", rate * 100.0));
-        let took = duration_ms.p50.map_or_else(String::new, |ms| format!(", half within {}", duration(ms)));
+        let took =
+            duration_ms.p50.map_or_else(String::new, |ms| format!(", half within {}", duration::took(ms)));
         Bar {
             x: at as u64 * step,
             width: (step * 4 / 5).max(1),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
-use ocelot_model::Status;
+use ocelot_model::{Status, duration};
 use ocelot_store::{Attempt, Build, Job, Stage};
 
 use super::ansi::changes_direction;
@@ -53,7 +53,7 @@ impl BuildRow {
             queued: build.queued_at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
             queued_at: build.queued_at.to_string(),
             ago: ago(build.queued_at, now),
-            waited: build.started_at.map(|at| took(Some(build.queued_at), Some(at), now)).unwrap_or_default(),
+            waited: build.waited_ms().map(duration::took).unwrap_or_default(),
             took: took(build.started_at, build.finished_at, now),
             since: running_since(build.status, build.started_at),
         }
@@ -210,7 +210,7 @@ impl StageView {
             reason: stage.reason.as_deref().map(shown),
             took: match stage.duration_ms {
                 Some(_) if matches!(stage.status, Status::Skipped | Status::Cancelled) => String::new(),
-                Some(ms) => duration(ms),
+                Some(ms) => duration::took(ms),
                 None if running => took(stage.started_at, None, now),
                 None => String::new(),
             },
@@ -241,22 +241,7 @@ fn running_since(status: Status, started: Option<Timestamp>) -> Option<i64> {
 }
 
 fn took(started: Option<Timestamp>, finished: Option<Timestamp>, now: Timestamp) -> String {
-    started.map_or_else(String::new, |from| {
-        duration(finished.unwrap_or(now).duration_since(from).as_millis() as i64)
-    })
-}
-
-/// `40 ms`, `1.4 s`, `12 s`, `3 m 5 s`, `1 h 2 m`.
-pub(crate) fn duration(ms: i64) -> String {
-    let ms = ms.max(0);
-    let s = ms / 1000;
-    match s {
-        0 => format!("{ms} ms"),
-        1..10 => format!("{}.{} s", s, ms % 1000 / 100),
-        10..60 => format!("{s} s"),
-        60..3600 => format!("{} m {} s", s / 60, s % 60),
-        _ => format!("{} h {} m", s / 3600, s / 60 % 60),
-    }
+    started.map_or_else(String::new, |from| duration::took(duration::between(from, finished.unwrap_or(now))))
 }
 
 /// A commit id as people write it.
@@ -264,21 +249,21 @@ pub(crate) fn short(commit: &str) -> String {
     commit.chars().take(7).collect()
 }
 
-/// `usually 3 m 5 s, may be over at 14:03 UTC`.
+/// `usually 3 min 5 s, may be over at 14:03 UTC`.
 pub(crate) fn expected(expected: Expected) -> String {
-    let usual = duration(expected.ms);
+    let usual = duration::took(expected.ms);
     match expected.at {
         Some(at) => format!("usually {usual}, may be over at {}", at.strftime("%H:%M UTC")),
         None => format!("usually {usual}"),
     }
 }
 
-/// `just now`, `5 m ago`, `3 h ago`; older than a day: the date.
+/// `just now`, `5 min ago`, `3 h ago`; older than a day: the date.
 fn ago(then: Timestamp, now: Timestamp) -> String {
     let gone = now.duration_since(then);
     match gone {
         g if g < SignedDuration::from_secs(45) => "just now".to_owned(),
-        g if g < SignedDuration::from_mins(60) => format!("{} m ago", (g.as_secs() / 60).max(1)),
+        g if g < SignedDuration::from_mins(60) => format!("{} min ago", (g.as_secs() / 60).max(1)),
         g if g < SignedDuration::from_hours(24) => format!("{} h ago", g.as_secs() / 3600),
         _ => then.strftime("%Y-%m-%d %H:%M").to_string(),
     }
@@ -302,17 +287,6 @@ pub(crate) fn words(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_read_well() {
-        let check = |ms, want| assert_eq!(duration(ms), want);
-        check(-5, "0 ms");
-        check(40, "40 ms");
-        check(1_449, "1.4 s");
-        check(59_999, "59 s");
-        check(185_000, "3 m 5 s");
-        check(3_720_000, "1 h 2 m");
-    }
 
     #[test]
     fn hidden_characters_are_named() {

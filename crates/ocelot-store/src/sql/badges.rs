@@ -39,12 +39,12 @@ impl Core {
         }
     }
 
-    pub(crate) async fn remove_badge_key(&self, repo: RepoId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM badge_keys WHERE repo_id = $1")
+    pub(crate) async fn remove_badge_key(&self, repo: RepoId) -> Result<bool, StoreError> {
+        let gone = sqlx::query("DELETE FROM badge_keys WHERE repo_id = $1")
             .bind(repo.0)
             .execute(&self.pools.write)
             .await?;
-        Ok(())
+        Ok(gone.rows_affected() > 0)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Everything that ended, a page after the other.
 
-use ocelot_model::BuildNumber;
+use ocelot_model::{BuildNumber, duration};
 use sqlx::QueryBuilder;
 
 use super::{Core, Db};
@@ -103,7 +103,7 @@ fn numbers(builds: &[BuildNumber]) -> Result<String, StoreError> {
 
 impl JobRow {
     fn into_job(self) -> Result<PastJob, StoreError> {
-        let waited = self.started_at.zip(self.ready_at).map(|(at, ready)| ((at - ready) / 1000).max(0));
+        let waited = self.started_at.zip(self.ready_at).map(|(at, ready)| duration::ms(ready, at));
         Ok(PastJob {
             build: BuildNumber(self.build),
             job: self.job,

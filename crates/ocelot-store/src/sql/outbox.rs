@@ -235,7 +235,7 @@ impl Core {
         let rows: Vec<PostRow> = sqlx::query_as(concat!(
             "SELECT o.id, o.version, o.kind, o.subject, o.context, o.build, o.status, o.mark, o.tries, o.notice,
                     CASE WHEN j.id IS NULL THEN b.reason ELSE j.reason END AS reason,
-                    CASE WHEN j.id IS NULL THEN (b.finished_at - b.started_at) / 1000 END AS duration_ms, ",
+                    CASE WHEN j.id IS NULL THEN (b.finished_at - b.started_at + 500) / 1000 END AS duration_ms, ",
             repo_columns!(),
             " FROM outbox o JOIN builds b ON b.number = o.build
               JOIN repos r ON r.id = o.repo_id JOIN forges f ON f.id = r.forge_id

@@ -15,10 +15,15 @@ struct Standing {
     build: i64,
     job_id: i64,
     repo_id: i64,
+    started_at: Option<i64>,
 }
 
 impl Core {
-    pub(crate) async fn set_stage(&self, lease: &Lease, update: &StageUpdate) -> Result<(), StoreError> {
+    pub(crate) async fn set_stage(
+        &self,
+        lease: &Lease,
+        update: &StageUpdate,
+    ) -> Result<Option<i64>, StoreError> {
         let mut tx = self.begin().await?;
         // The attempt is locked, so that it cannot end while its stage changes.
         let held: Option<i64> = sqlx::query_scalar(concat!(
@@ -32,7 +37,7 @@ impl Core {
         .await?;
         held.ok_or(StoreError::Stale)?;
         let row: Option<Standing> = sqlx::query_as(
-            "SELECT s.name, s.status, s.reason, s.build, a.job_id, b.repo_id FROM stages s
+            "SELECT s.name, s.status, s.reason, s.started_at, s.build, a.job_id, b.repo_id FROM stages s
              JOIN attempts a ON a.id = s.attempt_id JOIN builds b ON b.number = s.build
              WHERE s.id = $1 AND s.attempt_id = $2",
         )
@@ -44,17 +49,23 @@ impl Core {
             row.ok_or_else(|| StoreError::NotFound(format!("stage {} of this attempt", update.id)))?;
         let from: Status = read(&standing.status)?;
         // The same word again, or an earlier one that arrives late, changes nothing.
-        if from.may_become(update.status) && update.status != Status::Queued {
-            write(&mut tx, standing, update).await?;
-            self.commit(tx).await?;
+        if !from.may_become(update.status) || update.status == Status::Queued {
+            return Ok(None);
         }
-        Ok(())
+        let ran = began(update.status) || standing.started_at.is_some();
+        write(&mut tx, standing, update).await?;
+        self.commit(tx).await?;
+        Ok(update.duration_ms.filter(|_| ran && update.status.is_terminal()))
     }
 }
 
+/// True when a stage that is so has begun at some time; of a cancelled one its status does not say.
+fn began(status: Status) -> bool {
+    !matches!(status, Status::Skipped | Status::Cancelled)
+}
+
 async fn write(tx: &mut Tx, standing: Standing, update: &StageUpdate) -> Result<(), StoreError> {
-    let began = !matches!(update.status, Status::Skipped | Status::Cancelled);
-    let started = began.then_some(tx.now);
+    let started = began(update.status).then_some(tx.now);
     // Why a stage runs stays, unless its worker has something to say.
     let reason = update.reason.as_deref().map(clean).or(standing.reason);
     sqlx::query(

@@ -145,6 +145,13 @@ impl<'a> Writer<'a> {
         for change in changes {
             self.write_one(change).await?;
         }
+        if changes.iter().any(|change| matches!(change, Change::Enqueue { .. })) {
+            sqlx::query("UPDATE builds SET free_at = $1 WHERE number = $2 AND free_at IS NULL")
+                .bind(self.tx.now)
+                .bind(locked.number.0)
+                .execute(self.tx.conn())
+                .await?;
+        }
         // A claim may have passed over rows that were locked for this change: let it look again.
         if locked.state.jobs.iter().any(|job| job.ready && job.status == Status::Queued) {
             self.tx.wake(Wake::Queue);

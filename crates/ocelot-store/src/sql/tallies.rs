@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use ocelot_model::duration::ms;
 use ocelot_model::tally::Tally;
 use ocelot_model::{Bucket, Status};
 use sqlx::QueryBuilder;
@@ -68,9 +69,9 @@ impl Core {
         // Whoever changes tallies reads them first.
         tx.one_after_the_other("tallies").await?;
         let mut builds: Vec<Ended> = sqlx::query_as(concat!(
-            "SELECT b.number, b.repo_id, b.branch, b.status, b.started_at, b.finished_at,
-                    CASE WHEN b.approved_at > b.queued_at THEN b.approved_at ELSE b.queued_at END AS free_at
-             FROM builds b WHERE b.counted = false AND b.finished_at IS NOT NULL ORDER BY b.number LIMIT $1",
+            "SELECT b.number, b.repo_id, b.branch, b.status, b.started_at, b.finished_at, ",
+            free_at!(),
+            " FROM builds b WHERE b.counted = false AND b.finished_at IS NOT NULL ORDER BY b.number LIMIT $1",
             for_no_key_update_of_build!()
         ))
         .bind(i64::from(limit))
@@ -205,10 +206,6 @@ async fn add_up(tx: &mut Tx, builds: &[Ended], numbers: &str) -> Result<Tallies,
         sum.job(build, job, stages.get(&job.attempt_id).map_or(&[], Vec::as_slice))?;
     }
     Ok(sum.tallies)
-}
-
-fn ms(from: i64, to: i64) -> i64 {
-    ((to - from) / 1000).max(0)
 }
 
 struct Sum {

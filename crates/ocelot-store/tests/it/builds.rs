@@ -47,12 +47,13 @@ async fn a_build_runs_to_its_end(bed: Bed) {
     bed.store.accept(&claimed.lease).await.unwrap();
 
     let (setup, compile) = (claimed.stages[0].0, claimed.stages[1].0);
-    bed.store.set_stage(&claimed.lease, &update(setup, Status::Running)).await.unwrap();
-    bed.store.set_stage(&claimed.lease, &update(setup, Status::Passed)).await.unwrap();
+    assert_eq!(bed.store.set_stage(&claimed.lease, &update(setup, Status::Running)).await.unwrap(), None);
+    assert_eq!(bed.store.set_stage(&claimed.lease, &update(setup, Status::Passed)).await.unwrap(), Some(12));
     let before = bed.store.last_event().await.unwrap();
     // The same word twice, and an old one that comes late.
-    bed.store.set_stage(&claimed.lease, &update(setup, Status::Passed)).await.unwrap();
-    bed.store.set_stage(&claimed.lease, &update(setup, Status::Running)).await.unwrap();
+    for again in [Status::Passed, Status::Running] {
+        assert_eq!(bed.store.set_stage(&claimed.lease, &update(setup, again)).await.unwrap(), None);
+    }
     assert_eq!(bed.store.last_event().await.unwrap(), before);
     bed.store.set_stage(&claimed.lease, &update(compile, Status::Running)).await.unwrap();
     bed.store.advance(number, finished(&claimed, Status::Failed)).await.unwrap();

@@ -7,7 +7,7 @@ use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ocelot_api::body::{Attempt, Build, ConfigProblem, Insights, Job, Stage};
-use ocelot_model::Status;
+use ocelot_model::{Status, duration};
 use owo_colors::{OwoColorize as _, Style};
 use serde::Serialize;
 
@@ -62,17 +62,6 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if odd(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// `0.9 s`, `42 s`, `2 min 37 s`, `1 h 4 min`.
-pub(crate) fn duration(ms: i64) -> String {
-    let seconds = ms.max(0) / 1000;
-    match seconds {
-        0..10 => format!("{}.{} s", seconds, ms.max(0) % 1000 / 100),
-        10..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-    }
-}
-
 /// In the time zone of this machine.
 pub(crate) fn time(at: Timestamp) -> String {
     at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
@@ -97,7 +86,7 @@ pub(crate) fn style(status: Status) -> Style {
 /// How long a build took, or that it is not over.
 pub(crate) fn build_duration(build: &Build) -> String {
     match (build.duration_ms, build.status) {
-        (Some(ms), _) => duration(ms),
+        (Some(ms), _) => duration::took(ms),
         (None, Status::Running) => "running".to_owned(),
         (None, Status::Queued) => "waiting".to_owned(),
         (None, Status::Blocked) => "waiting for approval".to_owned(),
@@ -121,7 +110,7 @@ pub(crate) fn attempt(attempt: &Attempt) -> String {
 
 /// When a build may be over.
 pub(crate) fn expected(insights: &Insights) -> Option<String> {
-    let usual = duration(insights.expected_ms?);
+    let usual = duration::took(insights.expected_ms?);
     let at = insights.expected_at.map(|at| at.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string());
     Some(match at {
         Some(at) => format!("takes {usual} as a rule, may be over at {at}"),
@@ -175,7 +164,7 @@ pub(crate) fn label(jobs: &[Job], job: &Job, stage: &Stage) -> String {
 
 /// What became of a stage, in words.
 pub(crate) fn how(stage: &Stage) -> String {
-    let took = stage.duration_ms.map_or_else(|| "some time".to_owned(), duration);
+    let took = stage.duration_ms.map_or_else(|| "some time".to_owned(), duration::took);
     let allowed = if stage.allowed { " (allowed)" } else { "" };
     match stage.status {
         Status::Passed => format!("took {took} to pass"),
@@ -205,17 +194,6 @@ fn problem(problem: &ConfigProblem) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations() {
-        let check = |ms, want: &str| assert_eq!(duration(ms), want, "{ms} ms");
-        check(-5, "0.0 s");
-        check(940, "0.9 s");
-        check(9_999, "9.9 s");
-        check(42_000, "42 s");
-        check(157_000, "2 min 37 s");
-        check(3_840_000, "1 h 4 min");
-    }
 
     #[test]
     fn attempts() {

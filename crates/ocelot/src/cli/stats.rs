@@ -4,6 +4,7 @@ use clap::Args;
 use jiff::Timestamp;
 use ocelot_api::body::{Counts, Percentiles, Stats, StatsItem};
 use ocelot_api::client::StatsQuery;
+use ocelot_model::duration;
 
 use super::account::Remote;
 use super::checkout::Checkout;
@@ -117,5 +118,5 @@ fn rate(counts: &Counts) -> String {
 }
 
 fn times(percentiles: Percentiles) -> [String; 2] {
-    [percentiles.p50, percentiles.p95].map(|ms| ms.map_or_else(|| "–".to_owned(), show::duration))
+    [percentiles.p50, percentiles.p95].map(|ms| ms.map_or_else(|| "–".to_owned(), duration::took))
 }

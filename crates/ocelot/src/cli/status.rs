@@ -2,6 +2,7 @@
 
 use clap::Args;
 use ocelot_api::body::Build;
+use ocelot_model::duration;
 
 use super::account::Remote;
 use super::show::{how, label, line, notes, plain, says};
@@ -46,10 +47,10 @@ fn print(build: &Build) -> std::io::Result<()> {
     let by = build.triggered_by.as_ref().filter(|who| !who.is_empty()).unwrap_or(&build.author);
     line(format_args!("by: {} ({})", plain(by), build.event))?;
     if let Some(ms) = build.queue_ms {
-        line(format_args!("waited: {}", show::duration(ms)))?;
+        line(format_args!("waited: {}", duration::took(ms)))?;
     }
     if let Some(ms) = build.duration_ms {
-        line(format_args!("took: {}", show::duration(ms)))?;
+        line(format_args!("took: {}", duration::took(ms)))?;
     }
     if let Some(number) = build.retry_of {
         line(format_args!("retry of: {number}"))?;

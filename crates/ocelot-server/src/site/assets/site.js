@@ -2,12 +2,13 @@
 // only asks for the changed parts again when the event stream says that something happened.
 "use strict";
 
+// In the server's words (`ocelot_model::duration::took`), for what goes on.
 const seconds = (ms) => {
-  const s = Math.max(0, ms / 1000);
-  if (s < 10) return s.toFixed(1) + " s";
-  if (s < 60) return Math.floor(s) + " s";
-  if (s < 3600) return Math.floor(s / 60) + " m " + (Math.floor(s) % 60) + " s";
-  return Math.floor(s / 3600) + " h " + (Math.floor(s / 60) % 60) + " m";
+  const s = Math.max(0, ms / 1000), whole = Math.round(s), minutes = Math.round(s / 60);
+  if (s < 9.95) return s.toFixed(1) + " s";
+  if (whole < 60) return whole + " s";
+  if (whole < 3600) return Math.floor(whole / 60) + " min " + (whole % 60) + " s";
+  return Math.floor(minutes / 60) + " h " + (minutes % 60) + " min";
 };
 
 // The server's clock, so that a wrong clock here does not show.
