@@ -23,6 +23,9 @@ const REDIRECTS_MAX: usize = 3;
 /// Most pages of a listing.
 pub(crate) const PAGES_MAX: usize = 30;
 
+/// What may come of a request, in the numbers for Prometheus.
+pub const OUTCOMES: [&str; 5] = ["ok", "limited", "refused", "failed", "unreachable"];
+
 /// One forge, and who asks. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Client(Arc<Inner>);
@@ -204,6 +207,7 @@ impl Client {
         Err(from_answer(answer.status, &answer.headers, &answer.body, what, &answer.hidden()))
     }
 
+    /// Counts a request, as one of [`OUTCOMES`].
     fn count(&self, status: Option<StatusCode>) {
         let outcome = match status.map(|status| status.as_u16()) {
             Some(200..=399) => "ok",

@@ -25,6 +25,7 @@ pub use api::{
     Webhook, public_url,
 };
 pub use api_error::ApiError;
+pub use client::OUTCOMES;
 pub use error::GitError;
 pub use git::{Git, Snapshot};
 pub use hook::{Unverified, Verified, verify};

@@ -1,15 +1,19 @@
 //! Numbers for Prometheus. Counters are counted where things happen; gauges are read from the
 //! database when someone asks, so that they are right whichever server answers.
 
+use std::fmt::Write as _;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use ocelot_model::ForgeKind;
+use ocelot_forge::OUTCOMES;
 use ocelot_model::notify::Medium;
+use ocelot_model::tally::ENDS;
+use ocelot_model::{DeliveryState, EventKind, ForgeKind};
 use ocelot_store::{Build, StoreError};
 
 use crate::App;
+use crate::builds::inbox::CLASSES;
 use crate::builds::waiting::{STATES, is_draining, is_there, state};
 
 /// Seconds from a blink to a long build.
@@ -42,7 +46,10 @@ pub fn begin() {
     metrics::describe_counter!("ocelot_builds_total", "Builds that ended, by status and event");
     metrics::describe_histogram!("ocelot_build_duration_seconds", "From started to finished");
     metrics::describe_histogram!("ocelot_stage_duration_seconds", "From a stage's start to its end");
-    metrics::describe_histogram!("ocelot_queue_wait_seconds", "From queued to started");
+    metrics::describe_histogram!(
+        "ocelot_queue_wait_seconds",
+        "How long a build waited for a worker; not for a person, nor for a place in its group"
+    );
     metrics::describe_gauge!("ocelot_queue_depth", "Jobs that wait");
     metrics::describe_gauge!("ocelot_jobs_running", "Jobs that a worker has");
     metrics::describe_gauge!("ocelot_workers", "Workers, by state");
@@ -90,7 +97,13 @@ pub fn begin() {
                 .increment(0);
         }
     }
-    // Zero is a number, too: what never happened is there to be drawn.
+    for status in ENDS {
+        for event in EventKind::ALL {
+            let (status, event) = (status.as_str(), event.as_str());
+            metrics::counter!("ocelot_builds_total", "status" => status, "event" => event).increment(0);
+        }
+    }
+    // Zero is a number, too: what never happened is there to be drawn, and the first time is a change.
     metrics::counter!("ocelot_leases_lost_total").increment(0);
     metrics::counter!("ocelot_log_bytes_total").increment(0);
     metrics::counter!("ocelot_subscription_builds_total").increment(0);
@@ -102,16 +115,21 @@ pub fn begin() {
 pub fn build_ended(build: &Build) {
     let (status, event) = (build.status.as_str(), build.event.as_str());
     metrics::counter!("ocelot_builds_total", "status" => status, "event" => event).increment(1);
-    if let (Some(started), Some(finished)) = (build.started_at, build.finished_at) {
-        let seconds = |from: jiff::Timestamp, to: jiff::Timestamp| to.duration_since(from).as_secs_f64();
-        metrics::histogram!("ocelot_build_duration_seconds").record(seconds(started, finished));
-        metrics::histogram!("ocelot_queue_wait_seconds").record(seconds(build.queued_at, started));
+    if let Some(took) = build.took_ms() {
+        metrics::histogram!("ocelot_build_duration_seconds").record(seconds(took));
+    }
+    if let Some(waited) = build.waited_ms() {
+        metrics::histogram!("ocelot_queue_wait_seconds").record(seconds(waited));
     }
 }
 
-/// A stage ended after this time.
-pub fn stage_ended(took: Duration) {
-    metrics::histogram!("ocelot_stage_duration_seconds").record(took.as_secs_f64());
+/// A stage ended after so many milliseconds.
+pub fn stage_ended(ran: i64) {
+    metrics::histogram!("ocelot_stage_duration_seconds").record(seconds(ran));
+}
+
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1000.0
 }
 
 /// A webhook was answered, this long after it had come whole. `forge` is one that is there.
@@ -141,9 +159,10 @@ pub async fn render(app: &App) -> Result<String, StoreError> {
     fleet(app).await?;
     forges(app).await?;
     disk(app).await;
-    process();
     recorder.run_upkeep();
-    Ok(recorder.render())
+    let mut text = recorder.render();
+    process(&mut text);
+    Ok(text)
 }
 
 async fn fleet(app: &App) -> Result<(), StoreError> {
@@ -177,11 +196,20 @@ async fn fleet(app: &App) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What has not gone wrong yet is there to be compared with, for each forge that sends webhooks.
+/// What has not happened yet is there to be compared with, for each forge that sends webhooks and is asked.
 async fn forges(app: &App) -> Result<(), StoreError> {
     for forge in app.store.list_forges().await?.into_iter().filter(|forge| forge.kind != ForgeKind::Git) {
-        for outcome in ["unauthorized", "malformed", "error"] {
-            metrics::counter!("ocelot_webhooks_total", "forge" => forge.name.clone(), "event" => "none", "outcome" => outcome)
+        let webhook = |event: &'static str, outcome: &'static str| {
+            metrics::counter!("ocelot_webhooks_total", "forge" => forge.name.clone(), "event" => event, "outcome" => outcome)
+                .increment(0);
+        };
+        ["unauthorized", "malformed", "error"].into_iter().for_each(|outcome| webhook("none", outcome));
+        for event in CLASSES {
+            DeliveryState::ALL.into_iter().for_each(|state| webhook(event, state.as_str()));
+        }
+        for outcome in OUTCOMES {
+            let name = forge.name.clone();
+            metrics::counter!("ocelot_forge_requests_total", "forge" => name, "outcome" => outcome)
                 .increment(0);
         }
     }
@@ -198,23 +226,28 @@ async fn disk(app: &App) {
     }
 }
 
-/// What the kernel says about this process. Elsewhere than on Linux it says nothing.
-fn process() {
+/// What the kernel says about this process. Elsewhere than on Linux it says nothing. Written here, as a counter of the recorder
+/// counts whole numbers only.
+fn process(text: &mut String) {
     const PAGE: f64 = 4096.0;
     const TICKS: f64 = 100.0;
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    if let Some(pages) = read("/proc/self/statm").split(' ').nth(1).and_then(|text| text.parse::<f64>().ok())
-    {
-        metrics::gauge!("process_resident_memory_bytes").set(pages * PAGE);
+    let mut put = |name: &str, kind: &str, help: &str, value: f64| {
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n\n");
+    };
+    let memory = read("/proc/self/statm");
+    if let Some(pages) = memory.split(' ').nth(1).and_then(|text| text.parse::<f64>().ok()) {
+        put("process_resident_memory_bytes", "gauge", "Memory that this server has", pages * PAGE);
     }
     // Fields are counted after the name of the program, which may hold anything.
     let stat = read("/proc/self/stat");
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     if let (Some(user), Some(system)) = (field(&fields, 11), field(&fields, 12)) {
-        metrics::gauge!("process_cpu_seconds_total").set((user + system) / TICKS);
+        let used = (user + system) / TICKS;
+        put("process_cpu_seconds_total", "counter", "Processor time that this server used", used);
     }
     if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
-        metrics::gauge!("process_open_fds").set(open.count() as f64);
+        put("process_open_fds", "gauge", "Files that this server has open", open.count() as f64);
     }
 }
 

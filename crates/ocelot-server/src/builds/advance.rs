@@ -20,13 +20,22 @@ pub async fn finish(
         other => other?,
     };
     for stage in stages {
-        app.store.set_stage(lease, stage).await?;
+        set_stage(app, lease, stage).await?;
     }
     let what = Happening::Finished { job: held.job_id, attempt: held.attempt, outcome };
     let changes = app.store.advance(held.build, what).await?;
     app.fleet.forget(held.worker, held.attempt_id);
     app.insights.tell(stages.iter().map(|stage| stage.id));
     after(app, held.build, &changes).await;
+    Ok(())
+}
+
+/// A worker's word on a stage.
+pub(crate) async fn set_stage(app: &App, lease: &Lease, stage: &StageUpdate) -> Result<(), StoreError> {
+    // Said again, or when the attempt ends, it is counted once.
+    if let Some(ran) = app.store.set_stage(lease, stage).await? {
+        crate::metrics::stage_ended(ran);
+    }
     Ok(())
 }
 

@@ -54,11 +54,7 @@ pub(crate) async fn understand(
         // A forge that has changed must not be told that its webhook is broken: it would stop to send any.
         Err(BadBody::Strange(words)) => {
             let words = format!("the body is not what this forge sends: {words}");
-            return Ok(Understood {
-                repo: only,
-                told: Err((DeliveryState::Failed, words)),
-                class: "unknown",
-            });
+            return Ok(Understood { repo: only, told: Err((DeliveryState::Failed, words)), class: UNKNOWN });
         }
         Err(error) => return Err(Unheard::Malformed(error)),
     };
@@ -90,6 +86,10 @@ pub(crate) async fn understand(
 pub(crate) fn only_ends(told: &Told) -> bool {
     told.as_ref().is_ok_and(|parts| parts.iter().all(delivery::Part::is_end))
 }
+
+/// What [`Understood::class`] may be.
+pub(crate) const CLASSES: [&str; 6] = ["push", "pull_request", "merge_group", "ping", "other", UNKNOWN];
+const UNKNOWN: &str = "unknown";
 
 fn class(event: &Event) -> &'static str {
     match event {

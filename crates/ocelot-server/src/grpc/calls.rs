@@ -1,7 +1,5 @@
 //! The calls of the worker protocol.
 
-use std::time::Duration;
-
 use ocelot_api::proto::worker_api_server::WorkerApi;
 use ocelot_api::proto::{
     Ack, AttemptResult, Enrolled, Enrolment, FromServer, FromWorker, LogAck, LogChunk, StageReport,
@@ -65,15 +63,12 @@ impl WorkerApi for Calls {
         let lease = report::lease(request.lease.as_ref())?;
         auth::check_own(&self.app, caller, &lease).await?;
         let update = report::stage(&request)?;
-        self.app.store.set_stage(&lease, &update).await.map_err(|e| refusal(&e))?;
+        advance::set_stage(&self.app, &lease, &update).await.map_err(|e| refusal(&e))?;
         // A word that cannot follow changed nothing; the worker should know.
         let stands = self.app.store.find_stage(update.id).await.map_err(|e| refusal(&e))?;
         if let Some((_, stage)) = stands.filter(|(_, stage)| stage.status != update.status) {
             let words = format!("the stage is {} and cannot become {}", stage.status, update.status);
             return Err(Status::failed_precondition(words));
-        }
-        if update.status.is_terminal() {
-            crate::metrics::stage_ended(Duration::from_millis(request.duration_ms));
         }
         Ok(Response::new(Ack {}))
     }

@@ -84,7 +84,11 @@ impl Core {
     }
 
     pub(crate) async fn longest_wait(&self) -> Result<Duration, StoreError> {
-        let now = self.now().await?;
+        // During a pause nothing could be claimed: as if time stood still, and afterwards it did (`pause::forget_waiting`).
+        let now = match self.paused().await? {
+            Some(pause) => pause.since.as_microsecond(),
+            None => self.now().await?,
+        };
         let since: Option<i64> = sqlx::query_scalar(
             "SELECT min(coalesce(ready_at, queued_at)) FROM queue WHERE ready AND not_before <= $1",
         )

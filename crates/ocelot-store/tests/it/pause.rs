@@ -42,6 +42,7 @@ async fn the_time_of_a_pause_is_no_waiting(bed: Bed) {
     ocelot_testkit::wait_for("a second", async || (begin.elapsed() > Duration::from_secs(1)).then_some(()))
         .await;
     bed.build("b").await;
+    assert!(store.longest_wait().await.unwrap() < Duration::from_secs(1), "time stands still");
     let again = store.pause("ann", Some("still")).await.unwrap();
     assert_eq!(again.since, pause.since);
     let half = begin.elapsed() / 2;

@@ -1,5 +1,6 @@
 //! What workers say about stages and attempts.
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use ocelot_api::proto::Offer;
 use ocelot_model::Status;
 use tonic::Code;
@@ -20,6 +21,34 @@ async fn a_job_from_offer_to_end() {
     worker.finish(&offer, "failed").await.unwrap();
     let detail = world.until(build, |it| it.build.status == Status::Failed).await;
     assert_eq!(detail.jobs[0].attempts[0].worker.as_deref(), Some("w1"));
+}
+
+#[tokio::test]
+async fn a_stage_that_ran_is_measured_once() {
+    // How the stages of one attempt are reported, and how it ends.
+    for (reports, want) in [
+        (&[(0, "passed"), (0, "passed"), (1, "running")][..], 2),
+        (&[(0, "passed"), (1, "skipped"), (1, "skipped")], 1),
+        // Word of the stages comes with the end only.
+        (&[], 2),
+        (&[(0, "cancelled"), (1, "cancelled")], 1),
+    ] {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let numbers = recorder.handle();
+        // All of this server is in this thread.
+        let _guard = metrics::set_default_local_recorder(&recorder);
+        let world = World::new().await;
+        let (mut worker, offer, _) = world.working("w1").await;
+        for (stage, status) in reports {
+            worker.report(&offer, *stage, status, None).await.unwrap();
+        }
+        worker.finish(&offer, "passed").await.unwrap();
+        // Once more; whatever the answer, nothing ends a second time.
+        let _ = worker.finish(&offer, "passed").await;
+        let text = numbers.render();
+        let count = text.lines().find_map(|line| line.strip_prefix("ocelot_stage_duration_seconds_count "));
+        assert_eq!(count, Some(want.to_string().as_str()), "{reports:?}");
+    }
 }
 
 #[tokio::test]
