@@ -214,7 +214,7 @@ impl Client {
         ];
         let client = self.clone();
         let answer = self.ask("export", &pairs, None).await?;
-        Ok(answer.bytes_stream().map(move |piece| piece.map_err(|error| client.broken(&error))))
+        Ok(answer.bytes_stream().map(move |piece| piece.map_err(|error| client.cut_off(&error))))
     }
 
     /// The badge of a repository.

@@ -19,6 +19,7 @@ mod init;
 mod login;
 mod logs;
 mod notify;
+mod number;
 mod pause;
 mod poll;
 mod queue;
@@ -52,7 +53,7 @@ use clap::{Parser, Subcommand};
 /// Options come from flags, then from OCELOT_* variables, then from ocelot.toml (each key named as its flag,
 /// with `_` for `-`).
 #[derive(Debug, Parser)]
-#[command(name = "ocelot", disable_version_flag = true, max_term_width = 100)]
+#[command(name = "ocelot", version, max_term_width = 100)]
 pub(crate) struct Cli {
     /// Read options from this file [default for up, server and worker: ./ocelot.toml, else
     /// /etc/ocelot/ocelot.toml].

@@ -83,8 +83,12 @@ pub(crate) fn from_result(result: anyhow::Result<u8>) -> ExitCode {
 }
 
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
-    let unreachable =
-        |e: &ClientError| matches!(e, ClientError::Unreachable { .. } | ClientError::Strange { .. });
+    let unreachable = |e: &ClientError| {
+        matches!(
+            e,
+            ClientError::Unreachable { .. } | ClientError::CutOff { .. } | ClientError::Strange { .. }
+        )
+    };
     if error.is::<Usage>()
         || error.is::<clap::Error>()
         || matches!(

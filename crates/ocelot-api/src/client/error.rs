@@ -13,6 +13,14 @@ pub enum ClientError {
         /// What the network said.
         cause: String,
     },
+    /// The answer had begun and is not whole: the server stopped or met a fault in the middle of it, or the network is away.
+    #[error("the answer of {url} broke off in the middle; ask again: {cause}")]
+    CutOff {
+        /// Address of the server.
+        url: String,
+        /// What the network said.
+        cause: String,
+    },
     /// The server refused, and said why.
     #[error("{0}")]
     Refused(Problem),
@@ -41,6 +49,7 @@ impl ClientError {
         match self {
             ClientError::Refused(problem) => Some(problem.status),
             ClientError::Unreachable { .. }
+            | ClientError::CutOff { .. }
             | ClientError::Strange { .. }
             | ClientError::BadUrl(_)
             | ClientError::BadToken(_)
@@ -51,7 +60,7 @@ impl ClientError {
     /// True when the same question may get an answer later.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            ClientError::Unreachable { .. } => true,
+            ClientError::Unreachable { .. } | ClientError::CutOff { .. } => true,
             ClientError::Refused(problem) => problem.status >= 500 || problem.status == 429,
             ClientError::Strange { .. }
             | ClientError::BadUrl(_)

@@ -168,6 +168,11 @@ impl Client {
         ClientError::Unreachable { url: self.url().to_owned(), cause }
     }
 
+    /// An answer that had begun.
+    pub(super) fn cut_off(&self, error: &reqwest::Error) -> ClientError {
+        ClientError::CutOff { url: self.url().to_owned(), cause: error.without_url_words() }
+    }
+
     fn strange(&self, cause: &str) -> ClientError {
         ClientError::Strange { url: self.url().to_owned(), cause: cause.to_owned() }
     }

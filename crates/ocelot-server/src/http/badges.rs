@@ -154,7 +154,7 @@ pub(crate) async fn key_for(
     app.store.find_badge_key(repo.id).await
 }
 
-/// Makes the key with which everyone sees the badge of a repository that is not public. Doing it twice is fine.
+/// Makes the key with which everyone sees the badges of all branches of a repository that is not public. Doing it twice is fine.
 #[utoipa::path(post, path = "/api/v1/badges/{handle}", tag = "badges", request_body = Option<api::NewBadge>,
     params(("handle" = String, Path, description = "Handle, with its slashes: `github/acme/app`")),
     responses((status = 200, body = api::Badge), (status = 422, description = "The body cannot be understood")))]
@@ -190,9 +190,10 @@ pub(super) async fn remove(
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Answer<StatusCode> {
     let repo = caller.repo(&app, &handle, Action::WriteRepo).await?;
-    app.store.remove_badge_key(repo.id).await?;
-    let name = repo.name.to_string();
-    audit::note(&app, &caller.name(), AuditAction::RepoChanged, &name, "its badge has no key any more").await;
+    if app.store.remove_badge_key(repo.id).await? {
+        let (name, what) = (repo.name.to_string(), "its badge has no key any more");
+        audit::note(&app, &caller.name(), AuditAction::RepoChanged, &name, what).await;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,11 +4,12 @@ use clap::Args;
 use ocelot_api::body::ApproveBuild;
 
 use super::account::Remote;
-use super::{show, which};
+use super::{number, show, which};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Number of the build.
+    #[arg(value_parser = number::build)]
     build: i64,
     /// Name of one of its jobs, which its ocelot.yml wants a person to let start [default: all of them, where the commit waits
     /// for nobody].

@@ -4,7 +4,7 @@ use clap::Args;
 use ocelot_model::AuditAction;
 
 use super::account::Remote;
-use super::show;
+use super::{number, show, when};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -17,14 +17,14 @@ pub(crate) struct Options {
     /// Only what was done to this: a name, a handle, `build 7`.
     #[arg(long, value_name = "NAME")]
     subject: Option<String>,
-    /// Only from this time on, such as 2026-01-31T12:00:00Z.
-    #[arg(long, value_name = "TIME")]
+    /// Only from this time on: 2026-01-31, 2026-01-31T12:00:00Z, or 7d, 12h, 4w for so long ago.
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
     since: Option<jiff::Timestamp>,
     /// Only before this time.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
     until: Option<jiff::Timestamp>,
     /// At most so many.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+    #[arg(long, default_value_t = 20, value_parser = number::rows)]
     limit: u32,
     /// Print JSON.
     #[arg(long)]

@@ -115,7 +115,7 @@ fn check_target(file: &Path) -> anyhow::Result<()> {
 }
 
 /// Where the file grows: under its own name it is whole or the earlier one.
-fn beside(file: &Path) -> PathBuf {
+pub(super) fn beside(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".part");
     name.into()

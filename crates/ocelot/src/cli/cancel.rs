@@ -3,11 +3,12 @@
 use clap::Args;
 
 use super::account::Remote;
-use super::{show, which};
+use super::{number, show, which};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Number of the build.
+    #[arg(value_parser = number::build)]
     build: i64,
     /// Print the build as JSON.
     #[arg(long)]

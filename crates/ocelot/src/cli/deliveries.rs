@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use ocelot_model::DeliveryState;
 
 use super::account::Remote;
-use super::{show, which};
+use super::{number, show, which};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -29,7 +29,7 @@ struct List {
     #[arg(long)]
     state: Option<DeliveryState>,
     /// At most so many.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+    #[arg(long, default_value_t = 20, value_parser = number::rows)]
     limit: u32,
     /// Print JSON.
     #[arg(long)]
@@ -41,6 +41,7 @@ struct List {
 #[derive(Debug, Args)]
 struct Replay {
     /// Its number in `ocelot deliveries`.
+    #[arg(value_parser = number::id)]
     id: i64,
     /// Print JSON.
     #[arg(long)]

@@ -1,16 +1,17 @@
 //! `ocelot export`: all history as rows.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use jiff::Timestamp;
-use ocelot_api::client::ExportQuery;
+use ocelot_api::client::{ClientError, ExportQuery};
 use tokio::io::AsyncWriteExt as _;
 
 use super::account::Remote;
+use super::backup::beside;
 use super::{when, which};
 
 #[derive(Debug, Args)]
@@ -51,14 +52,7 @@ pub(crate) async fn export(options: Options) -> anyhow::Result<u8> {
     };
     let mut rows = Box::pin(which::named(repo.as_deref().unwrap_or("export"), client.export(&query).await)?);
     match &options.output {
-        Some(path) => {
-            let words = || format!("cannot write {}", path.display());
-            let mut file = tokio::fs::File::create(path).await.with_context(words)?;
-            while let Some(piece) = rows.next().await {
-                file.write_all(&piece?).await.with_context(words)?;
-            }
-            file.sync_all().await.with_context(words)?;
-        }
+        Some(path) => write(path, rows).await?,
         None => {
             while let Some(piece) = rows.next().await {
                 std::io::stdout().lock().write_all(&piece?)?;
@@ -67,4 +61,48 @@ pub(crate) async fn export(options: Options) -> anyhow::Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// Under its own name the file is whole, or the earlier one. A pipe or a device has nothing that could be kept.
+async fn write(
+    path: &Path,
+    rows: impl Stream<Item = Result<impl AsRef<[u8]>, ClientError>> + Unpin,
+) -> anyhow::Result<()> {
+    let cannot = || format!("cannot write {}", path.display());
+    // Of a link, the file that it leads to.
+    let path = tokio::fs::canonicalize(path).await.unwrap_or_else(|_| path.to_owned());
+    let earlier = tokio::fs::metadata(&path).await.ok();
+    if earlier.as_ref().is_some_and(|earlier| !earlier.is_file()) {
+        return fill(&path, rows, cannot).await;
+    }
+    let beside = beside(&path);
+    let done = async {
+        fill(&beside, rows, cannot).await?;
+        if let Some(earlier) = earlier {
+            tokio::fs::set_permissions(&beside, earlier.permissions()).await.with_context(cannot)?;
+        }
+        tokio::fs::rename(&beside, &path).await.with_context(cannot)
+    };
+    let done = done.await;
+    if done.is_err() {
+        let _ = tokio::fs::remove_file(&beside).await;
+    }
+    done
+}
+
+async fn fill(
+    path: &Path,
+    mut rows: impl Stream<Item = Result<impl AsRef<[u8]>, ClientError>> + Unpin,
+    cannot: impl Fn() -> String,
+) -> anyhow::Result<()> {
+    let mut file = tokio::fs::File::create(path).await.with_context(&cannot)?;
+    while let Some(piece) = rows.next().await {
+        file.write_all(piece?.as_ref()).await.with_context(&cannot)?;
+    }
+    file.flush().await.with_context(&cannot)?;
+    // What is no file cannot be synchronised.
+    if file.metadata().await.with_context(&cannot)?.is_file() {
+        file.sync_all().await.with_context(&cannot)?;
+    }
+    Ok(())
 }

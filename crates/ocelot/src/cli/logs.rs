@@ -8,7 +8,7 @@ use ocelot_api::body::Build;
 use ocelot_api::client::Client;
 
 use super::account::Remote;
-use super::{ask, show, which};
+use super::{ask, number, show, which};
 use crate::exit::usage;
 use crate::follow::{self, Look, stored};
 
@@ -28,10 +28,10 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with = "follow")]
     timestamps: bool,
     /// Only the last N lines.
-    #[arg(long, value_name = "N", conflicts_with = "follow")]
+    #[arg(long, value_name = "N", conflicts_with = "follow", value_parser = number::lines)]
     tail: Option<u32>,
     /// The log of attempt N [default: the newest attempt of each job].
-    #[arg(long, value_name = "N", conflicts_with = "follow")]
+    #[arg(long, value_name = "N", conflicts_with = "follow", value_parser = number::count)]
     attempt: Option<u32>,
     /// Delete the log of STAGE for good, because a secret stands in it; a note stays.
     #[arg(long, requires = "stage", conflicts_with_all = ["follow", "raw", "timestamps", "tail"])]

@@ -4,13 +4,14 @@ use clap::Args;
 use ocelot_api::body::RetryBuild;
 
 use super::account::Remote;
-use super::{show, which};
+use super::{number, show, which};
 use crate::exit;
 use crate::follow::{self, Look};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Number of the build.
+    #[arg(value_parser = number::build)]
     build: i64,
     /// Do again only what did not pass.
     #[arg(long)]

@@ -6,7 +6,7 @@ use ocelot_api::client::BuildQuery;
 
 use super::account::Remote;
 use super::checkout::Checkout;
-use super::{show, when, which};
+use super::{number, show, when, which};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -40,7 +40,7 @@ pub(crate) struct Options {
     #[arg(short = 'q', long = "query", value_name = "TEXT")]
     q: Option<String>,
     /// At most so many.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+    #[arg(long, default_value_t = 20, value_parser = number::rows)]
     limit: u32,
     /// Print JSON.
     #[arg(long)]

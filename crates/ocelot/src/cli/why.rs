@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::account::Remote;
 use super::show::{self, line, plain};
-use super::which;
+use super::{number, which};
 
 /// New lines of one log that are shown; `--json` has more.
 const LINES: usize = 5;
@@ -14,6 +14,7 @@ const LINES: usize = 5;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Number of the build.
+    #[arg(value_parser = number::build)]
     build: i64,
     /// Print JSON.
     #[arg(long)]

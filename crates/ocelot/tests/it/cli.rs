@@ -37,7 +37,10 @@ fn help_and_version_are_no_errors() {
     for word in ["up", "server", "worker", "build", "status", "logs", "validate", "init"] {
         assert!(help.contains(word), "{word} in {help}");
     }
-    assert_eq!(check(&["version"], 0).stdout, format!("ocelot {}\n", env!("CARGO_PKG_VERSION")));
+    for words in ["version", "--version", "-V"] {
+        let want = format!("ocelot {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(check(&[words], 0).stdout, want, "{words}");
+    }
     assert_eq!(check(&["version", "--json"], 0).json()["version"], env!("CARGO_PKG_VERSION"));
     assert!(check(&["completions", "bash"], 0).stdout.contains("_ocelot"));
 }

@@ -11,6 +11,8 @@ pub(crate) enum Answer {
     Json(Value),
     /// The whole text, or the part of it that the request asks for.
     Text(&'static str),
+    /// The beginning of a text, of which more was promised.
+    Cut(&'static str),
     /// A stream of events that ends with them.
     Events(Vec<Value>),
     /// A stream of events that goes on in silence.
@@ -49,7 +51,9 @@ fn serve(mut connection: TcpStream, answer: &dyn Fn(&str) -> Answer) -> std::io:
         let frame = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["kind"].as_str().unwrap());
         events.iter().map(frame).collect::<String>()
     };
-    let (status, kind, body, stays) = match answer(request) {
+    let answer = answer(request);
+    let missing = usize::from(matches!(answer, Answer::Cut(_)));
+    let (status, kind, body, stays) = match answer {
         Answer::Json(value) => ("200 OK", "application/json", value.to_string(), false),
         Answer::Text(text) => match text.get(begin(&head)..) {
             Some("") if begin(&head) > 0 => {
@@ -57,11 +61,12 @@ fn serve(mut connection: TcpStream, answer: &dyn Fn(&str) -> Answer) -> std::io:
             }
             part => ("200 OK", "text/plain", part.unwrap_or_default().to_owned(), false),
         },
+        Answer::Cut(text) => ("200 OK", "text/plain", text.to_owned(), false),
         Answer::Events(list) => ("200 OK", "text/event-stream", events(list), false),
         Answer::Silence(list) => ("200 OK", "text/event-stream", events(list), true),
         Answer::Missing => ("404 Not Found", "application/problem+json", refused(404), false),
     };
-    let length = if stays { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+    let length = if stays { String::new() } else { format!("content-length: {}\r\n", body.len() + missing) };
     write!(
         connection,
         "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\n{length}connection: close\r\n\r\n{body}"

@@ -57,11 +57,15 @@ fn server() -> Fake {
                 )
             }
             "GET /api/v1/export" => Answer::Text("{\"number\":1}\n{\"number\":2}\n"),
-            "POST /api/v1/badges/git/app" => {
+            "POST /api/v1/badges/git/app" | "GET /api/v1/badges/git/app" => {
                 Answer::Json(json!({"repo": "git/app", "image": "http://h/b.svg?key=k",
                 "markdown": "[![build](http://h/b.svg?key=k)](http://h/)", "visible": true, "key": "k"}))
             }
-            "DELETE /api/v1/badges/git/app" => Answer::Json(json!(null)),
+            "GET /api/v1/badges/git/bare" => {
+                Answer::Json(json!({"repo": "git/bare", "image": "http://h/b.svg",
+                "markdown": "", "visible": false, "key": null}))
+            }
+            "DELETE /api/v1/badges/git/app" | "DELETE /api/v1/badges/git/bare" => Answer::Json(json!(null)),
             "GET /api/v1/builds" => page(json!([build("failed", &json!([])), build("passed", &json!([]))])),
             "GET /api/v1/builds/1" => {
                 let stages =
@@ -274,7 +278,23 @@ fn an_export_is_what_the_server_says() {
     let (url, file) = (server().url, folder.path().join("out"));
     let args = ["export", "git/app", "--since", "7d", "--output", file.to_str().unwrap()];
     ocelot(Path::new(OCELOT), folder.path(), &[("OCELOT_URL", &url)], &args, "").expect(0);
-    assert_eq!(std::fs::read_to_string(file).unwrap(), want);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), want);
+    // What breaks off leaves what was there, and nothing else.
+    let cut = Fake::start(|request| match request.split('?').next().unwrap_or_default() {
+        "GET /api/v1/export" => Answer::Cut("{\"number\":3}\n"),
+        _ => Answer::Missing,
+    });
+    for output in [file.as_path(), &folder.path().join("new")] {
+        let args = ["export", "--output", output.to_str().unwrap()];
+        let said = ocelot(Path::new(OCELOT), folder.path(), &[("OCELOT_URL", &cut.url)], &args, "")
+            .expect(69)
+            .stderr;
+        assert!(said.contains("broke off in the middle") && !said.contains("running"), "{said}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), want);
+    let left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["out"]);
     let args = ["export", "--since", "yesterday"];
     let said = ocelot(Path::new(OCELOT), folder.path(), &[("OCELOT_URL", &url)], &args, "").expect(64).stderr;
     assert!(said.contains("`yesterday` is no time"), "{said}");
@@ -285,7 +305,11 @@ fn a_badge_is_what_goes_into_a_readme() {
     let said = call(&["repo", "badge", "git/app", "--branch", "main"]);
     assert_eq!(said.stdout, "[![build](http://h/b.svg?key=k)](http://h/)\n");
     assert!(said.stderr.contains("Whoever has this address"), "{}", said.stderr);
-    assert!(call(&["repo", "badge", "git/app", "--remove"]).stdout.is_empty());
+    assert!(said.stderr.contains("of any branch"), "the key is for all of them: {}", said.stderr);
+    for (handle, words) in [("git/app", "has no key any more"), ("git/bare", "had no key")] {
+        let said = call(&["repo", "badge", handle, "--remove"]);
+        assert!(said.stdout.is_empty() && said.stderr.contains(words), "{}", said.stderr);
+    }
 }
 
 #[test]

@@ -113,6 +113,10 @@ async fn a_badge_that_is_not_public_needs_its_key() {
     assert_ne!(new["key"], badge["key"]);
     hidden(&path).await;
     let (status, _) = answer(room.request(Method::DELETE, "/api/v1/badges/git/app")).await;
+    let (again, _) = answer(room.request(Method::DELETE, "/api/v1/badges/git/app")).await;
+    let (_, audit) = room.get("/api/v1/audit?subject=git/app").await;
+    let told = audit.to_string().matches("its badge has no key any more").count();
+    assert_eq!((again, told), (status, 1), "{audit}");
     assert_eq!(status, StatusCode::NO_CONTENT);
     hidden(new["image"].as_str().unwrap().strip_prefix(&room.url).unwrap()).await;
 }

@@ -17,7 +17,7 @@ pub(crate) struct Options {
     /// Make another key: the address with the one before shows nothing any more.
     #[arg(long, conflicts_with = "remove")]
     renew: bool,
-    /// End the key: nobody sees the badge any more, unless the repository is public.
+    /// End the key: nobody sees the badge of any branch any more, unless the repository is public.
     #[arg(long)]
     remove: bool,
     /// Print JSON.
@@ -31,8 +31,10 @@ pub(crate) async fn badge(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
     let handle = which::repo_or_here(&client, options.repo.as_deref()).await?;
     if options.remove {
+        let badge = which::named(&handle, client.badge(&handle).await)?;
         which::named(&handle, client.remove_badge(&handle).await)?;
-        note(format_args!("The badge of {} has no key any more.", plain(&handle)));
+        let words = if badge.key.is_some() { "has no key any more" } else { "had no key" };
+        note(format_args!("The badge of {} {words}.", plain(&handle)));
         return Ok(0);
     }
     let new = NewBadge { branch: options.branch, renew: options.renew };
@@ -43,7 +45,9 @@ pub(crate) async fn badge(options: Options) -> anyhow::Result<u8> {
         line(&badge.markdown)?;
     }
     if badge.key.is_some() {
-        note("Whoever has this address sees how the builds of this branch end, and nothing else.");
+        note(
+            "Whoever has this address sees how the builds of any branch of this repository end, and nothing else.",
+        );
     }
     Ok(0)
 }

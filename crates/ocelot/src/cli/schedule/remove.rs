@@ -3,11 +3,12 @@
 use clap::Args;
 
 use crate::cli::account::Remote;
-use crate::cli::{show, which};
+use crate::cli::{number, show, which};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Its number in `ocelot schedule list`.
+    #[arg(value_parser = number::id)]
     id: i64,
     #[command(flatten)]
     remote: Remote,

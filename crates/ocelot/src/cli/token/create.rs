@@ -5,7 +5,7 @@ use ocelot_api::body::NewToken;
 use ocelot_model::access::Role;
 
 use crate::cli::account::Remote;
-use crate::cli::show;
+use crate::cli::{number, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -18,7 +18,7 @@ pub(crate) struct Options {
     #[arg(long = "repo", value_name = "REPO")]
     repos: Vec<String>,
     /// Days until it ends [default: never].
-    #[arg(long, value_name = "DAYS")]
+    #[arg(long, value_name = "DAYS", value_parser = number::count)]
     expires_days: Option<u32>,
     /// Print JSON.
     #[arg(long)]

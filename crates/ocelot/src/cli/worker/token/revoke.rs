@@ -3,11 +3,12 @@
 use clap::Args;
 
 use crate::cli::account::Remote;
-use crate::cli::show;
+use crate::cli::{number, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Id, as `ocelot worker token list` shows it.
+    #[arg(value_parser = number::id)]
     id: i64,
     #[command(flatten)]
     remote: Remote,
