@@ -65,7 +65,8 @@ pub struct Build {
     /// When it became terminal.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
-    /// Time from queued to started.
+    /// How long it waited for a worker: from when the first of its jobs could be claimed to when one was. Time in which it waited
+    /// for a person who approves, or for a place in its concurrency group, is not in it.
     pub queue_ms: Option<i64>,
     /// Time from started to finished.
     pub duration_ms: Option<i64>,

@@ -35,6 +35,8 @@ pub struct PastJob {
     pub queue_ms: Option<i64>,
     /// Why.
     pub reason: Option<String>,
+    /// Who let the job start, when its file wants a person to.
+    pub approved_by: Option<String>,
 }
 
 /// A stage of an attempt.

@@ -1216,14 +1216,14 @@ impl Store {
         each!(self, core => core.count_by_period(what, periods).await)
     }
 
-    /// How those of whole days ended, one by one.
+    /// How those of whole days ended, one by one; at most about a thousand.
     pub async fn count_apart(
         &self,
         what: &Counted,
         apart: Apart,
         from_day: i64,
         to_day: i64,
-    ) -> Result<Vec<Part>, StoreError> {
+    ) -> Result<Parts, StoreError> {
         each!(self, core => core.count_apart(what, apart, from_day, to_day).await)
     }
 

@@ -44,6 +44,15 @@ pub struct Part {
     pub tally: Tally,
 }
 
+/// What was told apart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parts {
+    /// Of each that ended in this time, its tally; those that ended last, when there are very many.
+    pub parts: Vec<Part>,
+    /// There are others.
+    pub more: bool,
+}
+
 /// Periods of one length, from the first one to the one behind the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Periods {

@@ -27,6 +27,9 @@ pub struct Stats {
     pub total: Counts,
     /// Period by period, from the first; or one by one, those that ended most often first.
     pub items: Vec<StatsItem>,
+    /// True when there are more than these: than `limit`, or than the 1,000 that ended last, which are looked at.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// One period, or one repository, branch, job or stage.

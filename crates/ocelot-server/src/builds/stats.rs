@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use ocelot_api::body::{ByStatus, Counts, Percentiles, Stats, StatsItem};
 use ocelot_model::tally::Tally;
 use ocelot_model::{Bucket, RepoId, Status};
-use ocelot_store::{Apart, Counted, Part, Periods, Repo, Store, StoreError};
+use ocelot_store::{Apart, Counted, Part, Parts, Periods, Repo, Store, StoreError};
 
 /// Periods of one answer at most.
 const PERIODS: i64 = 1000;
@@ -86,7 +86,7 @@ pub(crate) async fn answer(store: &Store, question: &Question, repos: &[Repo]) -
         job: question.job.clone(),
         stage: question.stage.clone(),
     };
-    let mut total = Tally::default();
+    let (mut total, mut more) = (Tally::default(), false);
     let items = match question.by {
         By::Period(_) => {
             let tallies = store.count_by_period(&counted, periods).await?;
@@ -96,8 +96,16 @@ pub(crate) async fn answer(store: &Store, question: &Question, repos: &[Repo]) -
             (periods.from..periods.to).map(item).collect::<Result<_, _>>()?
         }
         By::Part(apart) => {
-            let mut parts = store.count_apart(&counted, apart, periods.from, periods.to).await?;
-            parts.iter().for_each(|part| total.merge(&part.tally));
+            let Parts { mut parts, more: others } =
+                store.count_apart(&counted, apart, periods.from, periods.to).await?;
+            more = others || parts.len() > question.limit;
+            if matches!(apart, Apart::Repo | Apart::Branch) {
+                // Of all of them, however many are told.
+                let whole = store.count_by_period(&counted, periods).await?;
+                whole.values().for_each(|tally| total.merge(tally));
+            } else {
+                parts.iter().for_each(|part| total.merge(&part.tally));
+            }
             parts.sort_by_key(|part| std::cmp::Reverse(part.tally.total()));
             let names: HashMap<RepoId, String> =
                 repos.iter().map(|repo| (repo.id, repo.name.to_string())).collect();
@@ -114,6 +122,7 @@ pub(crate) async fn answer(store: &Store, question: &Question, repos: &[Repo]) -
         to: time(bucket.begin(periods.to))?,
         total: counts(&total),
         items,
+        more,
     })
 }
 

@@ -8,8 +8,8 @@ use ocelot_store::{AuditFilter, AuditRow};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::builds::{limit, parse, time};
-use super::extract::Query;
+use super::builds::{parse, time};
+use super::extract::{Query, limit};
 use super::problem::{Answer, Refusal};
 use crate::App;
 
@@ -29,7 +29,8 @@ pub(super) struct Filter {
     /// Done before this time (RFC 3339).
     until: Option<String>,
     /// Rows, 1 to 500; default 50.
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>)]
+    limit: Option<String>,
     /// `next` of the page before.
     cursor: Option<String>,
 }
@@ -41,7 +42,7 @@ pub(super) async fn list(
     State(app): State<App>,
     Query(asked): Query<Filter>,
 ) -> Answer<Json<api::Page<api::AuditRow>>> {
-    let limit = limit(asked.limit)?;
+    let limit = limit(asked.limit.as_deref())?;
     let filter = AuditFilter {
         action: parse::<AuditAction>("action", asked.action.as_ref())?,
         since: time("since", asked.since.as_ref())?,

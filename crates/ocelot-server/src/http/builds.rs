@@ -13,16 +13,11 @@ use utoipa::IntoParams;
 
 use super::auth::Caller;
 use super::body;
-use super::extract::{self, MaybeJson, NoQuery, Query, Segments, build_number};
+use super::extract::{self, MaybeJson, NoQuery, Query, Segments, build_number, limit};
 use super::problem::{Answer, Refusal};
 use crate::App;
 use crate::builds::{approve, cancel, chain, retry, trigger};
 use crate::notify::{self, undelivered_for};
-
-/// Rows of a page when the request does not say.
-const LIMIT: u32 = 50;
-/// Rows of a page at most.
-const LIMIT_MAX: u32 = 500;
 
 /// Which builds to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -48,7 +43,8 @@ pub(super) struct Filter {
     /// Text anywhere in message, author or branch, or at the beginning of the commit.
     q: Option<String>,
     /// Rows, 1 to 500; default 50.
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>)]
+    limit: Option<String>,
     /// `next` of the page before.
     cursor: Option<String>,
 }
@@ -63,7 +59,7 @@ pub(super) async fn list(
     Query(asked): Query<Filter>,
 ) -> Answer<Json<api::Page<api::Build>>> {
     let readable = caller.readable_ids(&app).await?;
-    let limit = limit(asked.limit)?;
+    let limit = limit(asked.limit.as_deref())?;
     let mut filter = BuildFilter { readable, ..filter(&asked)? };
     if let Some(handle) = &asked.repo {
         let repo = match handle.parse::<RepoName>() {
@@ -83,15 +79,6 @@ pub(super) async fn list(
         body::follows(body::build(row), upstream)
     });
     Ok(Json(api::Page { items: items.collect(), next: page.next.map(cursor) }))
-}
-
-/// How many rows.
-pub(super) fn limit(asked: Option<u32>) -> Answer<u32> {
-    match asked {
-        None => Ok(LIMIT),
-        Some(n) if (1..=LIMIT_MAX).contains(&n) => Ok(n),
-        Some(n) => Err(Refusal::bad_request(format!("limit: {n} is not between 1 and {LIMIT_MAX}"))),
-    }
 }
 
 /// All that was asked for but the repository.

@@ -12,8 +12,8 @@ use utoipa::IntoParams;
 
 use super::auth::Caller;
 use super::body;
-use super::builds::{limit, parse};
-use super::extract::{NoQuery, Query, Segments, number};
+use super::builds::parse;
+use super::extract::{NoQuery, Query, Segments, limit, number};
 use super::problem::{Answer, Refusal};
 use crate::App;
 use crate::builds::inbox::{self, Unheard};
@@ -30,7 +30,8 @@ pub(super) struct Filter {
     /// A state, for example `failed`.
     state: Option<String>,
     /// Rows, 1 to 500; default 50.
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>)]
+    limit: Option<String>,
     /// `next` of the page before.
     cursor: Option<String>,
 }
@@ -44,7 +45,7 @@ pub(super) async fn list(
     Query(asked): Query<Filter>,
 ) -> Answer<Json<api::Page<api::Delivery>>> {
     let readable = caller.readable(&app).await?;
-    let limit = limit(asked.limit)?;
+    let limit = limit(asked.limit.as_deref())?;
     let repo = asked
         .repo
         .as_ref()

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
-use ocelot_model::access::Action;
+use ocelot_model::access::{Action, Actor};
 use ocelot_model::{BuildNumber, duration};
 use ocelot_store::{Build, Exported, Looked, StoreError};
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use super::builds::{parse, time};
 use super::extract::Query;
 use super::problem::Answer;
 use crate::App;
+use crate::builds::chain;
 
 /// Builds that are read at once.
 const PAGE: u32 = 200;
@@ -42,6 +43,10 @@ const BUILDS: &[&str] = &[
     "pull_request",
     "tag",
     "trusted",
+    "upstream",
+    "upstream_repo",
+    "approved_by",
+    "approved_at",
 ];
 const JOBS: &[&str] = &[
     "build",
@@ -55,6 +60,7 @@ const JOBS: &[&str] = &[
     "queue_ms",
     "duration_ms",
     "reason",
+    "approved_by",
 ];
 const STAGES: &[&str] = &[
     "build",
@@ -160,6 +166,7 @@ pub(super) async fn export(
     let what = parse::<What>("what", asked.what.as_ref())?.unwrap_or(What::Builds);
     let reader = Reader {
         app,
+        actor: caller.0,
         exported: Exported {
             repos: repo.map(|repo| vec![repo.id]).or(readable),
             since: time("since", asked.since.as_ref())?,
@@ -193,6 +200,8 @@ enum At {
 
 struct Reader {
     app: App,
+    /// Who reads: what they may not see is not in it.
+    actor: Actor,
     exported: Exported,
     what: What,
     format: Format,
@@ -232,7 +241,14 @@ impl Reader {
         let place = |number: BuildNumber| numbers.iter().position(|own| *own == number).unwrap_or_default();
         let mut rows: Vec<(usize, Value)> = match self.what {
             What::Builds => {
-                let row = |build| serde_json::to_value(body::build(build)).unwrap_or_default();
+                let mut above = chain::above(&self.app, &self.actor, &numbers).await?;
+                let row = |build: Build| {
+                    let above = above.remove(&build.number);
+                    let mut row =
+                        serde_json::to_value(body::follows(body::build(build), above)).unwrap_or_default();
+                    row["upstream_repo"] = row["upstream_build"]["repo"].clone();
+                    row
+                };
                 builds.into_iter().map(row).enumerate().collect()
             }
             What::Jobs => {
@@ -243,7 +259,8 @@ impl Reader {
                     let at = place(job.build);
                     let row = json!({"build": job.build.0, "repo": repos[at], "job": job.job, "attempt": job.attempt,
                         "status": job.status, "worker": job.worker, "started_at": job.started_at,
-                        "finished_at": job.finished_at, "queue_ms": job.queue_ms, "duration_ms": took, "reason": job.reason});
+                        "finished_at": job.finished_at, "queue_ms": job.queue_ms, "duration_ms": took, "reason": job.reason,
+                        "approved_by": job.approved_by});
                     (at, row)
                 };
                 jobs.into_iter().map(row).collect()

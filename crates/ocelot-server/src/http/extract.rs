@@ -132,12 +132,24 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
         let query = axum::extract::Query::try_from_uri(&parts.uri).map_err(|error| {
             let text = error.body_text();
             let (_, tail) = text.split_once(": ").unwrap_or(("", &text));
+            if let Some(words) = no_number(tail, parts.uri.query().unwrap_or_default()) {
+                return Refusal::bad_request(words);
+            }
             Refusal::bad_request(
                 tail.replace("unknown field", "unknown query parameter").replace("expected", "known:"),
             )
         })?;
         Ok(Query(query.0))
     }
+}
+
+/// What a parser says of a parameter that is no number (`tail: invalid digit found in string`), in our words.
+fn no_number(said: &str, query: &str) -> Option<String> {
+    let (name, fault) = said.split_once(": ")?;
+    let fault = fault.contains("digit") || fault.contains("integer") || fault.contains("number too");
+    let (_, value) =
+        form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).filter(|_| fault)?;
+    Some(format!("{name}: it is a whole number, not `{value}`"))
 }
 
 /// No query parameters at all.
@@ -157,14 +169,17 @@ pub(super) struct PageQuery {
     pub(super) cursor: Option<String>,
 }
 
+/// Rows of a page.
+pub(super) fn limit(asked: Option<&str>) -> Answer<u32> {
+    let Some(text) = asked else { return Ok(50) };
+    let bad = || Refusal::bad_request(format!("limit: it is a number from 1 to 500, not `{text}`"));
+    text.parse().ok().filter(|rows| (1..=500).contains(rows)).ok_or_else(bad)
+}
+
 impl PageQuery {
     /// Cuts the page out of all rows. The cursor is the number of rows before it.
     pub(super) fn page<T>(&self, rows: Vec<T>) -> Answer<ocelot_api::body::Page<T>> {
-        let limit = match self.limit.as_deref().map(str::parse::<usize>) {
-            None => 50,
-            Some(Ok(limit @ 1..=500)) => limit,
-            Some(_) => return Err(Refusal::bad_request("limit is a number from 1 to 500")),
-        };
+        let limit = limit(self.limit.as_deref())? as usize;
         let from = match self.cursor.as_deref() {
             None => 0,
             Some(text) => text

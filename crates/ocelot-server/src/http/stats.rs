@@ -9,8 +9,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::auth::Caller;
-use super::builds::{limit, parse, time};
-use super::extract::Query;
+use super::builds::{parse, time};
+use super::extract::{Query, limit};
 use super::problem::{Answer, Refusal};
 use crate::App;
 use crate::builds::stats::{By, Question, StatsError, answer};
@@ -36,8 +36,9 @@ pub(super) struct Asked {
     bucket: Option<String>,
     /// Instead of periods: `repo`, `branch`, `job` or `stage`, one by one.
     by: Option<String>,
-    /// With `by`: rows at most, 1 to 500; default 50.
-    limit: Option<u32>,
+    /// With `by`: rows at most, 1 to 500; default 50. `more` says whether there are more.
+    #[param(value_type = Option<u32>)]
+    limit: Option<String>,
 }
 
 /// How builds, jobs or stages ended, how long they took and how long they waited. Each counts in the period in which its build
@@ -61,6 +62,11 @@ pub(super) async fn show(
     if bucket.is_some() && matches!(by, Some(By::Part(_))) {
         return Err(Refusal::bad_request("bucket: with `by` there are no periods"));
     }
+    if asked.limit.is_some() && !matches!(by, Some(By::Part(_))) {
+        return Err(Refusal::bad_request(
+            "limit: it is for `by`; of periods all are told, from `from` to `to`",
+        ));
+    }
     let question = Question {
         repo,
         readable,
@@ -70,7 +76,7 @@ pub(super) async fn show(
         by: by.unwrap_or(By::Period(bucket.unwrap_or(Bucket::Day))),
         from: time("from", asked.from.as_ref())?,
         to: time("to", asked.to.as_ref())?,
-        limit: limit(asked.limit)? as usize,
+        limit: limit(asked.limit.as_deref())? as usize,
     };
     match answer(&app.store, &question, &repos).await {
         Ok(stats) => Ok(Json(stats)),

@@ -8,13 +8,14 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use ocelot_model::access::{Action, Actor, RepoView, may};
-use ocelot_model::{BuildNumber, EventKind, RepoId, Status};
+use ocelot_model::{EventKind, RepoId, Status};
 use ocelot_store::{BuildFilter, BuildPage, Repo, StoreError};
 use serde::Deserialize;
 
 use super::view::{BuildRow, shown};
 use crate::App;
 use crate::http::auth::Caller;
+use crate::http::build_number;
 
 const ROWS: u32 = 50;
 /// Pages of the store that are put together to one.
@@ -35,6 +36,8 @@ pub(crate) struct Form {
     since: String,
     until: String,
     before: String,
+    /// The API's; this page has none.
+    cursor: String,
 }
 
 impl Form {
@@ -78,6 +81,8 @@ struct Page {
     next: Option<String>,
     /// It was not looked further back than to this build.
     looked: Option<i64>,
+    /// What is wrong with what was asked for.
+    fault: Option<String>,
 }
 
 /// `GET /`
@@ -93,7 +98,11 @@ pub(crate) async fn list(
     if repos.0.is_empty() && actor == Actor::Anonymous {
         return Redirect::to("/login").into_response();
     }
-    let found = match filter(&form, &repos) {
+    let (status, asked, fault) = match filter(&form, &repos) {
+        Ok(asked) => (StatusCode::OK, asked, None),
+        Err(words) => (StatusCode::BAD_REQUEST, None, Some(shown(&words))),
+    };
+    let found = match asked {
         Some(filter) => find(&app, filter).await,
         None => Ok(BuildPage { builds: Vec::new(), next: None }),
     };
@@ -120,9 +129,10 @@ pub(crate) async fn list(
         rows,
         next: found.next.map(|before| link(&form, Some(before.0))),
         looked: found.next.filter(|_| short).map(|before| before.0),
+        fault,
         form,
     };
-    super::page(StatusCode::OK, &page)
+    super::page(status, &page)
 }
 
 /// A page that is as full as can be within a moment.
@@ -139,50 +149,58 @@ async fn find(app: &App, mut filter: BuildFilter) -> Result<BuildPage, StoreErro
     Ok(BuildPage { builds, next: filter.before })
 }
 
-/// `None` when no build can fit: another repository than one may read, or a status that does not exist.
-fn filter(form: &Form, (repos, readable): &(Vec<Repo>, Option<Vec<RepoId>>)) -> Option<BuildFilter> {
-    let repo = match form.repo.as_str() {
-        "" => None,
-        handle => Some(repos.iter().find(|repo| repo.name.to_string() == handle)?.id),
-    };
+/// `None` when no build can fit: it is another repository than one may read. An error, in words, for what is no filter.
+fn filter(
+    form: &Form,
+    (repos, readable): &(Vec<Repo>, Option<Vec<RepoId>>),
+) -> Result<Option<BuildFilter>, String> {
     let commit = form.commit.trim().to_ascii_lowercase();
-    let is_commit = commit.len() >= 7 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_commit = (7..=64).contains(&commit.len()) && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !commit.is_empty() && !is_commit {
-        return None;
+        return Err(format!("commit: `{}` is not 7 to 64 hexadecimal digits", form.commit));
     }
+    if !form.cursor.is_empty() {
+        return Err(
+            "cursor: it is one of the API; this page goes on with `before`, a number of a build".to_owned()
+        );
+    }
+    let number =
+        |text: &str| build_number(text).ok_or_else(|| format!("before: `{text}` is no number of a build"));
     let some = |text: &String| (!text.is_empty()).then(|| text.clone());
-    Some(BuildFilter {
+    let repo = repos.iter().find(|repo| repo.name.to_string() == form.repo).map(|repo| repo.id);
+    let found = BuildFilter {
         repo,
         readable: readable.clone(),
-        status: word(&form.status)?,
-        event: word(&form.event)?,
+        status: word("status", &form.status)?,
+        event: word("event", &form.event)?,
         branch: some(&form.branch),
         commit: some(&commit),
         worker: some(&form.worker),
-        since: day(&form.since, 0)?,
+        since: day("since", &form.since, 0)?,
         // The day itself belongs to it.
-        until: day(&form.until, 1)?,
+        until: day("until", &form.until, 1)?,
         text: some(&form.q),
-        before: form.before.parse().ok().map(BuildNumber),
+        before: some(&form.before).map(|text| number(&text)).transpose()?,
         ..BuildFilter::default()
-    })
+    };
+    Ok((repo.is_some() || form.repo.is_empty()).then_some(found))
 }
 
-/// The outer `None`: it is no such word.
-#[expect(clippy::option_option, reason = "no word, and one that does not exist, are two things")]
-fn word<T: std::str::FromStr>(text: &str) -> Option<Option<T>> {
-    if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+fn word<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str, text: &str) -> Result<Option<T>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error| format!("{name}: {error}"))
 }
 
 /// The beginning of a day, or of one so much later.
-#[expect(clippy::option_option, reason = "no day, and what is none, are two things")]
-fn day(text: &str, later: i64) -> Option<Option<Timestamp>> {
+fn day(name: &str, text: &str, later: i64) -> Result<Option<Timestamp>, String> {
     if text.is_empty() {
-        return Some(None);
+        return Ok(None);
     }
-    let day: Date = text.parse().ok()?;
-    let day = day.checked_add(SignedDuration::from_hours(24 * later)).ok()?;
-    Some(Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp()))
+    let day = text.parse::<Date>().and_then(|day| day.checked_add(SignedDuration::from_hours(24 * later)));
+    let begin = day.and_then(|day| day.to_zoned(TimeZone::UTC)).map(|day| day.timestamp());
+    begin.map(Some).map_err(|_| format!("{name}: `{text}` is no day; write it like 2026-01-31"))
 }
 
 /// The same list before this build, or from its beginning.

@@ -68,6 +68,8 @@ struct Row {
 struct Table {
     heading: &'static str,
     rows: Vec<Row>,
+    /// Others are left out.
+    more: bool,
 }
 
 #[derive(Template)]
@@ -81,7 +83,11 @@ struct Page {
     spans: [(&'static str, &'static str, i64, Bucket); 4],
     total: Row,
     bars: Vec<Bar>,
+    /// So many are the tallest bar, of which each is an hour, a day or a week.
+    most: u64,
+    step: &'static str,
     begin: String,
+    end: String,
     tables: Vec<Table>,
     /// What to put into a README, and whether others see it.
     badge: Option<(String, bool)>,
@@ -133,7 +139,14 @@ async fn gather(app: &App, caller: &Caller, form: Form) -> Result<Option<Page>, 
         spans: SPANS,
         total: row(String::new(), None, &stats.total),
         bars: bars(&stats),
+        most: most(&stats),
+        step: match span.3 {
+            Bucket::Hour => "an hour",
+            Bucket::Day => "a day",
+            Bucket::Week => "a week",
+        },
         begin: stats.from.strftime("%Y-%m-%d").to_string(),
+        end: stats.to.strftime("%Y-%m-%d").to_string(),
         tables,
         badge,
         form,
@@ -171,7 +184,7 @@ async fn tables(
         let one = Question { by: By::Part(*apart), ..question.clone() };
         let stats = answer(&app.store, &one, repos).await?;
         let rows = stats.items.iter().map(|item| part(item, form)).collect();
-        tables.push(Table { heading, rows });
+        tables.push(Table { heading, rows, more: stats.more });
     }
     Ok(tables)
 }
@@ -211,9 +224,13 @@ fn bad(counts: &Counts) -> u64 {
     counts.counts.failed + counts.counts.error + counts.counts.timed_out
 }
 
+/// What the tallest bar stands for.
+fn most(stats: &Stats) -> u64 {
+    stats.items.iter().map(|item| item.counts.counts.passed + bad(&item.counts)).max().unwrap_or_default()
+}
+
 fn bars(stats: &Stats) -> Vec<Bar> {
-    let most = stats.items.iter().map(|item| item.counts.counts.passed + bad(&item.counts)).max();
-    let most = most.unwrap_or_default().max(1);
+    let most = most(stats).max(1);
     let step = WIDTH / stats.items.len().max(1) as u64;
     let bar = |(at, item): (usize, &StatsItem)| {
         let Counts { counts, pass_rate, duration_ms, .. } = &item.counts;

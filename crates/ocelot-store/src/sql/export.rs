@@ -18,6 +18,7 @@ struct JobRow {
     finished_at: Option<i64>,
     ready_at: Option<i64>,
     reason: Option<String>,
+    approved_by: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -69,7 +70,7 @@ impl Core {
 
     pub(crate) async fn past_jobs(&self, builds: &[BuildNumber]) -> Result<Vec<PastJob>, StoreError> {
         let rows: Vec<JobRow> = sqlx::query_as(concat!(
-            "SELECT j.build, j.name AS job, a.number AS attempt, a.status, a.worker, a.finished_at, a.reason,
+            "SELECT j.build, j.name AS job, a.number AS attempt, a.status, a.worker, a.finished_at, a.reason, j.approved_by,
                     coalesce(a.started_at, (SELECT min(s.started_at) FROM stages s WHERE s.attempt_id = a.id)) AS started_at,
                     CASE WHEN a.number = j.attempt THEN j.ready_at END AS ready_at
              FROM jobs j JOIN attempts a ON a.job_id = j.id WHERE j.build IN ",
@@ -114,6 +115,7 @@ impl JobRow {
             finished_at: maybe_time(self.finished_at)?,
             queue_ms: waited,
             reason: self.reason,
+            approved_by: self.approved_by,
         })
     }
 }

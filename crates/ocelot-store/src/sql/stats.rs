@@ -10,7 +10,10 @@ use sqlx::QueryBuilder;
 
 use super::tallies::open;
 use super::{Core, Db};
-use crate::{Apart, Counted, Part, Periods, StoreError};
+use crate::{Apart, Counted, Part, Parts, Periods, StoreError};
+
+/// Branches, jobs or stages that are looked at for one answer.
+const PARTS: usize = 1000;
 
 impl Core {
     pub(crate) async fn count_by_period(
@@ -50,11 +53,14 @@ impl Core {
         apart: Apart,
         from_day: i64,
         to_day: i64,
-    ) -> Result<Vec<Part>, StoreError> {
+    ) -> Result<Parts, StoreError> {
+        // Each of them has its days.
         let mut sql = QueryBuilder::<Db>::new(
-            "SELECT s.id, s.repo_id, s.branch, s.job, s.stage, t.tally
-             FROM series s JOIN tallies t ON t.series_id = s.id WHERE s.repo_id > 0",
+            "SELECT s.id, s.repo_id, s.branch, s.job, s.stage, t.tally FROM
+             (SELECT * FROM (SELECT s.id, s.repo_id, s.branch, s.job, s.stage,
+                 (SELECT max(d.period) FROM tallies d WHERE d.series_id = s.id AND d.hours = 24 AND d.period < ",
         );
+        sql.push_bind(to_day).push(") AS last FROM series s WHERE s.repo_id > 0");
         if what.repos.is_some() {
             sql.push(" AND ");
             push_repos(&mut sql, what);
@@ -73,7 +79,9 @@ impl Core {
         } else {
             push_name(&mut sql, "s.stage", what.stage.as_ref());
         }
-        sql.push(" AND (1 = 0");
+        sql.push(") AS known WHERE last >= ").push_bind(from_day);
+        sql.push(" ORDER BY last DESC, id LIMIT ").push_bind(PARTS as i64 + 1);
+        sql.push(") AS s JOIN tallies t ON t.series_id = s.id WHERE (1 = 0");
         let of_branch = apart == Apart::Branch || what.branch.is_some();
         let parts = if of_branch { vec![(Bucket::Day, from_day, to_day)] } else { cover(from_day, to_day) };
         for (bucket, from, to) in parts {
@@ -89,7 +97,7 @@ impl Core {
             let new = || Part { repo: RepoId(repo), branch, job, stage, tally: Tally::default() };
             parts.entry(id).or_insert_with(new).tally.merge(&open(&tally)?);
         }
-        Ok(parts.into_values().collect())
+        Ok(Parts { more: parts.len() > PARTS, parts: parts.into_values().collect() })
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use ocelot_model::concurrency::Concurrency;
 use ocelot_model::tally::{ENDS, ERROR, Histogram, Tally};
 use ocelot_model::{Approvals, Bucket, Origin, RepoId, Status, Trust};
-use ocelot_store::{Apart, Counted, NewBuild, Periods, Plan, Store};
+use ocelot_store::{Apart, Counted, NewBuild, Parts, Periods, Plan, Store};
 use sqlx::Connection as _;
 
 use crate::bed::{Bed, cancel, finished, new_build};
@@ -18,6 +18,7 @@ both!(
     a_removed_repository_is_in_no_tally,
     a_build_that_ran_is_counted_with_its_jobs_and_stages,
     waiting_for_a_person_or_a_place_is_not_waiting_for_a_worker,
+    of_very_many_branches_the_newest_are_told_apart,
     hours_are_kept_for_a_while,
     large_builds_are_counted_one_by_one,
 );
@@ -283,7 +284,8 @@ async fn check_apart(bed: &Bed, fakes: &[Fake], repo: i64) {
     let one = Counted { repos: Some(vec![RepoId(repo)]), ..Counted::default() };
     for apart in [Apart::Repo, Apart::Branch, Apart::Job, Apart::Stage] {
         let what = if apart == Apart::Repo { Counted::default() } else { one.clone() };
-        let parts = bed.store.count_apart(&what, apart, from, to).await.unwrap();
+        let Parts { parts, more } = bed.store.count_apart(&what, apart, from, to).await.unwrap();
+        assert!(!more);
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let names: BTreeSet<_> = parts.iter().map(|p| (p.repo, &p.branch, &p.job, &p.stage)).collect();
         let want = match apart {
@@ -324,7 +326,8 @@ async fn a_removed_repository_is_in_no_tally(bed: Bed) {
             .await
             .is_empty()
     );
-    assert_eq!(bed.store.count_apart(&Counted::default(), Apart::Repo, 0, 100_000).await.unwrap().len(), 1);
+    let left = bed.store.count_apart(&Counted::default(), Apart::Repo, 0, 100_000).await.unwrap();
+    assert_eq!(left.parts.len(), 1);
 }
 
 async fn a_build_that_ran_is_counted_with_its_jobs_and_stages(bed: Bed) {
@@ -407,6 +410,37 @@ async fn waiting_for_a_person_or_a_place_is_not_waiting_for_a_worker(bed: Bed) {
             );
         }
     }
+}
+
+/// So many branches that nobody reads of them all: those that were built last.
+async fn of_very_many_branches_the_newest_are_told_apart(bed: Bed) {
+    let repo = bed.build("a").await.build.repo.id;
+    bed.run(format!(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
+         INSERT INTO series (repo_id, branch, job, stage) SELECT {}, 'b' || i, '', '' FROM n;",
+        repo.0
+    ))
+    .await;
+    // Each was built on a day of its own, the first one again on the last day of all.
+    let mut tally = Tally::default();
+    tally.add(Status::Passed, Some(1), Some(1));
+    let mut bytes = String::new();
+    tally.to_bytes().iter().for_each(|byte| write!(bytes, "{byte:02x}").unwrap());
+    let bytes = if bed.is_shared() { format!("'\\x{bytes}'::bytea") } else { format!("x'{bytes}'") };
+    bed.run(format!(
+        "INSERT INTO tallies (series_id, hours, period, tally)
+         SELECT id, 24, 1000 + CAST(substr(branch, 2) AS BIGINT), {bytes} FROM series WHERE branch LIKE 'b%';
+         INSERT INTO tallies (series_id, hours, period, tally) SELECT id, 24, 2600, {bytes} FROM series WHERE branch = 'b1';"
+    ))
+    .await;
+    let one = Counted { repos: Some(vec![repo]), ..Counted::default() };
+    let told = async |from, to| bed.store.count_apart(&one, Apart::Branch, from, to).await.unwrap();
+    let all = told(0, 3000).await;
+    let has = |name: &str| all.parts.iter().find(|part| part.branch == name).map(|part| part.tally.total());
+    assert_eq!((all.more, has("b1"), has("b2"), has("b1500")), (true, Some(2), None, Some(1)));
+    // Of less time there are less.
+    let some = told(1000, 1100).await;
+    assert_eq!((some.more, some.parts.len()), (false, 99));
 }
 
 async fn hours_are_kept_for_a_while(bed: Bed) {

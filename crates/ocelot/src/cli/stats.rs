@@ -89,6 +89,9 @@ fn print(stats: &Stats) -> std::io::Result<()> {
         [&first, "ALL", "PASSED", "FAILED", "ERROR", "STOPPED", "TOOK p50", "p95", "WAITED p50", "p95"];
     let (from, to) = (show::time(stats.from), show::time(stats.to));
     show::table(headings, rows, &format!("Nothing ended between {from} and {to}."))?;
+    if stats.more {
+        line("These ended most often; there are more.")?;
+    }
     let what = [&stats.repo, &stats.branch, &stats.job, &stats.stage];
     let what: Vec<String> = what.into_iter().flatten().map(|name| plain(name)).collect();
     let what = if what.is_empty() { String::new() } else { format!("{}: ", what.join(", ")) };

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use ocelot_model::Status;
-use ocelot_testkit::{GitRepo, Setup, TestApp};
+use ocelot_testkit::{GitRepo, Setup, TestApp, wait_for};
 use thirtyfour::prelude::*;
 
 use super::OCELOT;
@@ -157,5 +157,18 @@ async fn signing_in_and_watching_a_build() {
     browser.shows(".actions button", "Cancel").await;
     browser.press(".actions button").await;
     browser.shows("#head .badge", "cancelled").await;
+
+    // Numbers have their headings on a telephone, too; what ended is counted some seconds later.
+    page.set_window_rect(0, 0, 390, 844).await.unwrap();
+    let drawn = "return String(document.querySelector(arguments[0])?.getClientRects().length ?? 0)";
+    wait_for("statistics", async || {
+        page.goto(format!("{}/stats", app.url())).await.unwrap();
+        (browser.ask(drawn, "table.stats tbody td").await == "1").then_some(())
+    })
+    .await;
+    assert_eq!(browser.ask(drawn, "table.stats thead th").await, "1");
+    browser.shows("#scale", "the tallest bar is").await;
+    let wide = "return String(document.documentElement.scrollWidth <= window.innerWidth)";
+    assert_eq!(browser.ask(wide, "").await, "true", "the page moves as a whole");
     browser.close().await;
 }

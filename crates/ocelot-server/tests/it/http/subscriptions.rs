@@ -161,6 +161,16 @@ async fn a_passed_build_starts_one_of_the_mapped_branch() {
     assert_eq!(graph["nodes"].as_array().unwrap().len(), 4);
     // A retry follows the same build.
     world.ends(BuildNumber(made["number"].as_i64().unwrap()), Status::Failed).await;
+    // What ended says so in the export, but not to who may not see the other one.
+    let token = world.room.token(Role::Read, &["git/task-service"]).await;
+    for (token, want) in
+        [(&world.room.admin, (json!(upstream), json!("git/pogo"))), (&token, (Value::Null, Value::Null))]
+    {
+        let (_, text) = answer(world.room.plain(Method::GET, "/api/v1/export").bearer_auth(token)).await;
+        let rows = text.as_str().unwrap().lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let row = rows.into_iter().find(|row| row["number"] == made["number"]).unwrap();
+        assert_eq!((row["upstream"].clone(), row["upstream_repo"].clone()), want, "{row}");
+    }
     let (_, again) = world.room.post(&format!("/api/v1/builds/{}/retry", made["number"]), &json!({})).await;
     assert_eq!((&again["event"], &again["upstream_build"]), (&json!("retry"), &follows));
     assert_eq!(stages(&again), "always queued, old queued, new queued, other skipped");

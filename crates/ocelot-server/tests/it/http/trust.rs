@@ -74,6 +74,12 @@ async fn what_nothing_reaches_waits_for_a_person() {
     let job = room.claim(worker).await;
     assert!(!job.build.trust.may_have_secrets());
     room.finish(&job, Status::Passed).await;
+    let (_, row) = room.get("/api/v1/export").await;
+    assert_eq!(
+        (&row["approved_by"], &row["approved_at"]),
+        (&json!("root"), &approved["approved_at"]),
+        "{row}"
+    );
     let (status, over) = approve(&room, &build).await;
     assert_eq!((status, look(&over)), (StatusCode::OK, "passed waits not, not trusted, root".to_owned()));
 }
@@ -176,6 +182,10 @@ async fn a_job_that_a_person_must_let_start() {
     assert!(!room.get(&page).await.1.to_string().contains("/approve"));
     // Done again, it waits again.
     act(&room, &room.admin, &build, "cancel").await;
+    let (_, rows) = room.get("/api/v1/export?what=jobs").await;
+    let rows = rows.as_str().unwrap().lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let rows: Vec<Value> = rows.map(|row| row["approved_by"].clone()).collect();
+    assert_eq!(rows, [Value::Null, json!("root")]);
     let (_, again) = act(&room, &room.admin, &build, "retry").await;
     assert_eq!(again["jobs"][1]["status"], "blocked", "{again}");
     // Without a name, all of them.
