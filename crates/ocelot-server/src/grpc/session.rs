@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ocelot_api::proto::from_server::Message as Down;
 use ocelot_api::proto::from_worker::Message as Up;
 use ocelot_api::proto::{Beat, FromServer, FromWorker, Heartbeat, Lease as ProtoLease, Welcome};
-use ocelot_model::{AttemptId, WorkerId};
+use ocelot_model::{AttemptId, WorkerId, duration};
 use ocelot_store::{Held, Identity, Lease, Standing, StoreError};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Duration, timeout};
@@ -189,7 +189,7 @@ impl Session {
                 Ok(Ok(None)) => return End::Left("it ended its stream".to_owned()),
                 Ok(Err(status)) => return End::Left(status.message().to_owned()),
                 Err(_) => {
-                    let why = format!("it was silent for {} s", silence.as_secs());
+                    let why = format!("it was silent for {}", duration::exact(silence));
                     let _ = self.outbox.try_send(Box::new(Err(Status::deadline_exceeded(why.clone()))));
                     return End::Back(why);
                 }
