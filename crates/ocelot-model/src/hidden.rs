@@ -9,7 +9,7 @@ use crate::forms;
 const STARS: &str = "***";
 
 /// What must not be said again.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Hidden {
     forms: Vec<Vec<u8>>,
 }

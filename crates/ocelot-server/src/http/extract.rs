@@ -169,11 +169,16 @@ pub(super) struct PageQuery {
     pub(super) cursor: Option<String>,
 }
 
+/// Rows of a page when the request does not say.
+const LIMIT: u32 = 50;
+/// Rows of a page at most.
+const LIMIT_MAX: u32 = 500;
+
 /// Rows of a page.
 pub(super) fn limit(asked: Option<&str>) -> Answer<u32> {
-    let Some(text) = asked else { return Ok(50) };
-    let bad = || Refusal::bad_request(format!("limit: it is a number from 1 to 500, not `{text}`"));
-    text.parse().ok().filter(|rows| (1..=500).contains(rows)).ok_or_else(bad)
+    let Some(text) = asked else { return Ok(LIMIT) };
+    let bad = || Refusal::bad_request(format!("limit: it is a number from 1 to {LIMIT_MAX}, not `{text}`"));
+    text.parse().ok().filter(|rows| (1..=LIMIT_MAX).contains(rows)).ok_or_else(bad)
 }
 
 impl PageQuery {

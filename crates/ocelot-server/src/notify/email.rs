@@ -5,40 +5,23 @@ use lettre::address::{Address, Envelope};
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use ocelot_model::hidden::Hidden;
-use ocelot_store::Secret;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::error::NotifyError;
 use super::smtp::{MailHost, Session};
 use super::text::{Message, line};
-use super::{App, Partly, Sent};
+use super::{App, Letter, Partly, Sent};
 
 const SUBJECT_MAX: usize = 200;
 
-/// Through which server.
-pub(super) struct Through<'t> {
-    pub(super) credential: &'t Secret,
-    pub(super) password: &'t SecretString,
-    /// It may stand in our own network.
-    pub(super) own: bool,
-}
-
-/// What is sent, and what far sides may not say back.
-pub(super) struct Letter<'l> {
-    pub(super) message: &'l Message,
-    pub(super) id: &'l str,
-    pub(super) hidden: &'l Hidden,
-    /// Those who have it already.
-    pub(super) told: &'l [String],
-}
-
 pub(super) async fn send(
     app: &App,
-    through: &Through<'_>,
-    to: &[String],
     letter: &Letter<'_>,
+    to: &[String],
+    password: &SecretString,
+    hidden: &Hidden,
 ) -> Result<Sent, NotifyError> {
-    let fields = &through.credential.fields;
+    let fields = &letter.credential.fields;
     let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
     let host = MailHost::read(field("url")).map_err(NotifyError::Settings)?;
     let people = people(to).map_err(NotifyError::Settings)?;
@@ -49,9 +32,9 @@ pub(super) async fn send(
     }
     let message = letter.message;
     let (mail, envelope) = mail(field("from"), &rest, message, letter.id).map_err(NotifyError::Settings)?;
-    let mut session = Session::open(app, &host, through.own, letter.hidden).await?;
+    let mut session = Session::open(app, &host, letter.credential.by_admin, hidden).await?;
     if let Some(user) = fields.get("username") {
-        session.sign_in(user, through.password.expose_secret()).await?;
+        session.sign_in(user, password.expose_secret()).await?;
     }
     let taken = session.hand_over(&envelope, &mail.formatted()).await?;
     let names: Vec<String> = rest.iter().map(Mailbox::to_string).collect();

@@ -149,19 +149,18 @@ async fn deliver(app: &App, letter: &Letter<'_>) -> Result<Sent, NotifyError> {
         return Err(NotifyError::Settings(words));
     }
     let value = open(app, credential).await?;
-    let hidden = carried(credential, value.expose_secret());
+    let hidden = carried(letter, value.expose_secret());
     // Only an address that a whole server's admin keeps may be one of its own network.
     let own = credential.by_admin;
     let sent = match &rule.to {
         Target::Slack(channel) => {
             slack::send(app, (&value, own), channel.as_deref(), (message, &hidden)).await
         }
-        Target::Webhook(url) => post_webhook(app, letter, url.as_deref(), (&value, hidden.clone())).await,
+        Target::Webhook(url) => post_webhook(app, letter, url.as_deref(), (&value, &hidden)).await,
         Target::Email(to) => {
             let usual = credential.fields.get("to").map(|to| mail_list(to)).unwrap_or_default();
             let to = if to.is_empty() { &usual } else { to };
-            let mail = email::Letter { message, id: letter.id, hidden: &hidden, told: letter.told };
-            email::send(app, &email::Through { credential, password: &value, own }, to, &mail).await
+            email::send(app, letter, to, &value, &hidden).await
         }
     };
     sent.map_err(|error| error.hide(&hidden))
@@ -171,7 +170,7 @@ async fn post_webhook(
     app: &App,
     letter: &Letter<'_>,
     asked: Option<&str>,
-    (value, hidden): (&SecretString, Hidden),
+    (value, hidden): (&SecretString, &Hidden),
 ) -> Result<Sent, NotifyError> {
     let Letter { credential, message, id, .. } = letter;
     let (key, secret) = webhook::read(value.expose_secret()).map_err(NotifyError::Settings)?;
@@ -184,9 +183,7 @@ async fn post_webhook(
             return Err(NotifyError::Settings(words));
         }
     };
-    let hidden = web::hide_address(hidden, url, secret.is_some());
-    let sent = webhook::send(app, webhook::To { url, own, key: &key, id, hidden: &hidden }, message).await;
-    sent.map_err(|error| error.hide(&hidden))
+    webhook::send(app, webhook::To { url, own, key: &key, id, hidden }, message).await
 }
 
 /// Why the address in a rule is not the one that is used; `None` when it is, or there is none.
@@ -219,12 +216,19 @@ pub async fn notes(app: &App, build: &Build) -> Result<Vec<String>, StoreError> 
 }
 
 /// What goes out with a message and must not be said back.
-fn carried(credential: &Secret, value: &str) -> Hidden {
-    let user = credential.fields.get("username").map(String::as_str).unwrap_or_default();
-    match Medium::of(&credential.fields) {
-        Some(Medium::Slack) | None => web::hide_address(Hidden::default(), value, true),
-        Some(Medium::Webhook) => value.lines().fold(Hidden::default(), Hidden::value),
-        Some(Medium::Email) => Hidden::default().login(user, value),
+fn carried(letter: &Letter<'_>, value: &str) -> Hidden {
+    let Letter { credential, rule, .. } = letter;
+    let field = |name: &str| credential.fields.get(name).map(String::as_str);
+    match &rule.to {
+        Target::Slack(_) => web::hide_address(Hidden::default(), value, true),
+        Target::Webhook(asked) => {
+            // The key, and perhaps an address.
+            let hidden =
+                value.lines().fold(Hidden::default(), |all, one| web::hide_address(all, one.trim(), true));
+            let shown = [field("url"), asked.as_deref()].into_iter().flatten();
+            shown.fold(hidden, |all, one| web::hide_address(all, one, false))
+        }
+        Target::Email(_) => Hidden::default().login(field("username").unwrap_or_default(), value),
     }
 }
 

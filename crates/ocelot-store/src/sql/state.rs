@@ -146,11 +146,14 @@ impl<'a> Writer<'a> {
             self.write_one(change).await?;
         }
         if changes.iter().any(|change| matches!(change, Change::Enqueue { .. })) {
-            sqlx::query("UPDATE builds SET free_at = $1 WHERE number = $2 AND free_at IS NULL")
-                .bind(self.tx.now)
-                .bind(locked.number.0)
-                .execute(self.tx.conn())
-                .await?;
+            // Not of a build that an older version made and that runs: it has waited already.
+            sqlx::query(
+                "UPDATE builds SET free_at = $1 WHERE number = $2 AND free_at IS NULL AND started_at IS NULL",
+            )
+            .bind(self.tx.now)
+            .bind(locked.number.0)
+            .execute(self.tx.conn())
+            .await?;
         }
         // A claim may have passed over rows that were locked for this change: let it look again.
         if locked.state.jobs.iter().any(|job| job.ready && job.status == Status::Queued) {

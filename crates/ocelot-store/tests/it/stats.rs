@@ -18,6 +18,7 @@ both!(
     a_removed_repository_is_in_no_tally,
     a_build_that_ran_is_counted_with_its_jobs_and_stages,
     waiting_for_a_person_or_a_place_is_not_waiting_for_a_worker,
+    a_later_job_does_not_shorten_the_wait_of_an_older_version_s_build,
     of_very_many_branches_the_newest_are_told_apart,
     hours_are_kept_for_a_while,
     large_builds_are_counted_one_by_one,
@@ -410,6 +411,20 @@ async fn waiting_for_a_person_or_a_place_is_not_waiting_for_a_worker(bed: Bed) {
             );
         }
     }
+}
+
+/// An older version did not note since when it could be claimed.
+async fn a_later_job_does_not_shorten_the_wait_of_an_older_version_s_build(bed: Bed) {
+    let worker = bed.worker("w", "executor=docker").await;
+    let number = bed.build("a b<a").await.build.number;
+    bed.run(format!(
+        "UPDATE builds SET queued_at = queued_at - {HOUR}, free_at = NULL WHERE number = {number};"
+    ))
+    .await;
+    let first = bed.claim(worker).await.unwrap();
+    bed.store.advance(number, finished(&first, Status::Passed)).await.unwrap();
+    let waited = bed.store.find_build(number).await.unwrap().unwrap().waited_ms();
+    assert!(waited > Some(30 * 60_000), "{waited:?}");
 }
 
 /// So many branches that nobody reads of them all: those that were built last.
