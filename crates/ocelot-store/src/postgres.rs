@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions};
-use sqlx::{Executor as _, PgPool};
+use sqlx::{Connection as _, Executor as _, PgPool};
 
 use crate::wake::Wakes;
 use crate::{Options, StoreError, Wake, migrations};
@@ -21,9 +21,10 @@ pub(crate) const CLAIM: &str = "BEGIN; SELECT pg_advisory_xact_lock(7954774)";
 pub(crate) const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 const CHANNEL: &str = "ocelot_wake";
-/// A server that vanished in the middle of a transaction, without a word, must not keep its locks for hours.
-const SESSION: &str = "SET idle_in_transaction_session_timeout = '60s'; SET tcp_keepalives_idle = 30; \
-                       SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
+/// A server that vanished in the middle of a transaction, without a word, must not keep its locks for hours; nor may a query go on
+/// for which nobody waits any more (`calls::SHORT`).
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '60s'; SET statement_timeout = '60s'; \
+                       SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
 /// A listener that has heard nothing for so long asks whether its connection is still one.
 const QUIET: Duration = Duration::from_secs(30);
 /// Longest time for the answer.
@@ -120,6 +121,11 @@ pub(crate) const OF_EACH_REPO: [&str; 3] = [
     ") AS c ORDER BY 1 DESC LIMIT ",
 ];
 
+/// Each build (`b`) of the numbers `c`, found by its number. `OFFSET 0` says that nothing else may find it: a planner that does not
+/// know the values would walk a whole index for each number.
+pub(crate) const EACH_BUILD: &str =
+    " CROSS JOIN LATERAL (SELECT * FROM builds WHERE number = c.number OFFSET 0) AS b";
+
 #[path = "postgres/catalogue.rs"]
 pub(crate) mod catalogue;
 #[path = "sql/mod.rs"]
@@ -141,7 +147,11 @@ pub(crate) async fn probe_logs(_: &PgPool) -> Result<(), sqlx::Error> {
 
 /// Frees the space of deleted bytes.
 pub(crate) async fn scrub_logs(pool: &PgPool) -> Result<bool, StoreError> {
-    sqlx::query("VACUUM log_chunks").execute(pool).await?;
+    // Takes as long as it takes, on a connection that nobody has afterwards.
+    let mut conn = pool.acquire().await?.detach();
+    conn.execute("SET statement_timeout = 0").await?;
+    conn.execute("VACUUM log_chunks").await?;
+    conn.close().await?;
     Ok(true)
 }
 
@@ -160,8 +170,10 @@ pub(crate) async fn open(options: &Options) -> Result<sql::Core, StoreError> {
         .after_connect(|conn, _| Box::pin(async move { conn.execute(SESSION).await.map(drop) }))
         .connect_with(connect.clone())
         .await?;
-    // Under a lock of the database: servers that start together wait for the first one.
-    migrations::bring_up_to_date(sqlx::migrate!("migrations/postgres"), &pool).await?;
+    // Under a lock of the database: servers that start together wait for the first one, as long as it takes.
+    let migrates = PgPoolOptions::new().max_connections(1).connect_with(connect.clone()).await?;
+    migrations::bring_up_to_date(sqlx::migrate!("migrations/postgres"), &migrates).await?;
+    migrates.close().await;
     let wakes = Wakes::new();
     let listener = listen(&connect).await?;
     let task = tokio::spawn(pass_on(listener, connect, wakes.clone()));

@@ -89,6 +89,9 @@ pub(crate) const OF_EACH_REPO: [&str; 3] = [
     ") ORDER BY 1 DESC LIMIT ",
 ];
 
+/// Each build (`b`) of the numbers `c`, found by its number: the order of the tables is the order in which they are read.
+pub(crate) const EACH_BUILD: &str = " CROSS JOIN builds b";
+
 #[path = "sqlite/catalogue.rs"]
 pub(crate) mod catalogue;
 #[path = "sql/mod.rs"]

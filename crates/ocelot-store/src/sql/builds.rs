@@ -1,14 +1,15 @@
 //! Lists of builds.
 //!
-//! Every page is read along one index, by whatever narrows the builds most, and what else was asked for is looked at build by
-//! build. So that no question takes long, only so many are looked at for one page: it may be short, or empty, and still say
-//! where to go on. Times and texts leave whole blocks of builds out at once (`sql/blocks`).
+//! Every page is read along one index, by whatever narrows the builds most (which of several that is, the indexes are asked),
+//! and what else was asked for is looked at build by build. So that no question takes long, only so many are looked at for one
+//! page: it may be short, or empty, and still say where to go on. Times and texts leave whole blocks of builds out at once
+//! (`sql/blocks`).
 
-use ocelot_model::{BuildNumber, RepoId, Status};
+use ocelot_model::{BuildNumber, RepoId};
 use sqlx::QueryBuilder;
 
 use super::blocks::{Range, Ranges};
-use super::{Core, Db, OF_EACH_REPO};
+use super::{Core, Db, EACH_BUILD, OF_EACH_REPO};
 use crate::raw::{BuildRow, clean};
 use crate::{Build, BuildFilter, BuildPage, StoreError};
 
@@ -22,6 +23,8 @@ const QUESTIONS: u32 = 24;
 const SMALL: u32 = 1024;
 /// So many repositories are each read along an index of its own.
 const SCOPE: usize = 100;
+/// How sparse an index is, is told by where its build of this rank lies.
+const PROBE: u32 = 256;
 
 impl Core {
     /// As many as there are: a page after the other.
@@ -50,6 +53,7 @@ impl Core {
         let before = filter.before.map_or(i64::MAX, |number| number.0);
         let Ranges { ranges, floor } = self.ranges(filter, before).await?;
         let mut search = Search::new(filter, limit + 1);
+        search.choose(self, &ranges).await?;
         for range in ranges {
             search.look(self, range).await?;
             if search.is_over() {
@@ -78,18 +82,23 @@ enum Along {
 }
 
 impl Along {
-    /// What leaves the fewest. Few builds have another status than passed.
-    fn choose(filter: &BuildFilter) -> Along {
-        let rare = filter.status.is_some_and(|status| status != Status::Passed);
-        match filter {
-            BuildFilter { commit: Some(_), .. } => Along::Commit,
-            BuildFilter { worker: Some(_), .. } => Along::Worker,
-            _ if rare => Along::Status,
-            BuildFilter { branch: Some(_), .. } => Along::Branch,
-            BuildFilter { status: Some(_), .. } => Along::Status,
-            BuildFilter { event: Some(_), .. } => Along::Event,
-            _ => Along::Number,
+    /// All that narrow what is asked for.
+    fn all(filter: &BuildFilter) -> Vec<Along> {
+        if filter.commit.is_some() {
+            return vec![Along::Commit];
         }
+        let given = [
+            (filter.worker.is_some(), Along::Worker),
+            (filter.status.is_some(), Along::Status),
+            (filter.branch.is_some(), Along::Branch),
+            (filter.event.is_some(), Along::Event),
+        ];
+        let mut all: Vec<Along> = given.into_iter().filter(|(given, _)| *given).map(|(_, by)| by).collect();
+        // A repository may have fewer builds than a worker, whose index does not know it; all others do.
+        if all.is_empty() || all == [Along::Worker] && filter.repo.is_some() {
+            all.push(Along::Number);
+        }
+        all
     }
 
     /// Whether it knows the repository, too.
@@ -101,10 +110,8 @@ impl Along {
 struct Search<'f> {
     filter: &'f BuildFilter,
     along: Along,
-    /// Repositories that are read one by one; `None`: all at once.
+    /// Repositories that are read one by one, if the index knows them; `None`: all at once.
     repos: Option<Vec<RepoId>>,
-    /// The index alone does not answer the question.
-    looks: bool,
     want: u32,
     builds: Vec<Build>,
     left: u32,
@@ -115,7 +122,6 @@ struct Search<'f> {
 
 impl<'f> Search<'f> {
     fn new(filter: &'f BuildFilter, want: u32) -> Search<'f> {
-        let along = Along::choose(filter);
         let repos = match (&filter.repo, &filter.readable) {
             (Some(repo), readable) => {
                 Some(vec![*repo].into_iter().filter(|repo| may(readable.as_ref(), *repo)).collect())
@@ -123,33 +129,67 @@ impl<'f> Search<'f> {
             (None, Some(readable)) if readable.len() <= SCOPE => Some(readable.clone()),
             (None, _) => None,
         };
-        let scoped = along.has_repo() && repos.is_some();
-        let unscoped = !scoped && (filter.repo.is_some() || filter.readable.is_some());
-        let given = [
-            (filter.commit.is_some(), Along::Commit),
-            (filter.worker.is_some(), Along::Worker),
-            (filter.status.is_some(), Along::Status),
-            (filter.branch.is_some(), Along::Branch),
-            (filter.event.is_some(), Along::Event),
-        ];
-        let more = given.into_iter().any(|(given, by)| given && by != along);
-        let rest = filter.trusted.is_some()
-            || filter.text.is_some()
-            || filter.since.is_some()
-            || filter.until.is_some();
-        let repos = repos.filter(|_| along.has_repo());
-        let looks = unscoped || more || rest;
         Search {
             filter,
-            along,
+            along: Along::Number,
             repos,
-            looks,
             want,
             builds: Vec::new(),
             left: BUDGET,
             questions: QUESTIONS,
             at: None,
         }
+    }
+
+    /// Takes the index that leaves the fewest: the one whose builds lie farthest apart, among the newest ones.
+    async fn choose(&mut self, core: &Core, ranges: &[Range]) -> Result<(), StoreError> {
+        let all = Along::all(self.filter);
+        self.along = all[0];
+        let (Some(newest), Some(oldest), true) = (ranges.first(), ranges.last(), all.len() > 1) else {
+            return Ok(());
+        };
+        let range = Range { from: oldest.from, to: newest.to };
+        // Many repositories would make many questions, and the answer would be about the same.
+        let repos = self.repos.as_deref().filter(|repos| repos.len() <= 1);
+        let mut least = i64::MAX;
+        for along in all {
+            let mut sql = self.end(along, repos, range, PROBE);
+            let at: Option<i64> = sql.build_query_scalar().fetch_optional(&core.pools.read).await?;
+            // There are not even so many: it cannot get better.
+            let Some(at) = at else {
+                self.along = along;
+                return Ok(());
+            };
+            if at < least {
+                (self.along, least) = (along, at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the index alone does not answer the question.
+    fn looks(&self) -> bool {
+        let filter = self.filter;
+        let scoped = self.scope(self.along).is_some();
+        let given = [
+            filter.commit.is_some(),
+            filter.worker.is_some(),
+            filter.status.is_some(),
+            filter.branch.is_some(),
+            filter.event.is_some(),
+        ];
+        let given = given.into_iter().filter(|given| *given).count();
+        !scoped && (filter.repo.is_some() || filter.readable.is_some())
+            || given > usize::from(self.along != Along::Number)
+            || filter.trusted.is_some()
+            || filter.text.is_some()
+            || filter.since.is_some()
+            || filter.until.is_some()
+    }
+
+    /// The repositories of which an index is read one by one.
+    fn scope(&self, along: Along) -> Option<&[RepoId]> {
+        self.repos.as_deref().filter(|_| along.has_repo())
     }
 
     fn is_over(&self) -> bool {
@@ -159,7 +199,7 @@ impl<'f> Search<'f> {
     /// Looks at a range from its end, a part at a time: first a small one, since most questions are answered by it.
     async fn look(&mut self, core: &Core, range: Range) -> Result<(), StoreError> {
         let mut range = range;
-        let mut part = if self.looks { self.want * 4 } else { self.want };
+        let mut part = if self.looks() { self.want * 4 } else { self.want };
         while range.from < range.to {
             if self.left == 0 || self.questions == 0 {
                 self.at = Some(range.to);
@@ -177,7 +217,7 @@ impl<'f> Search<'f> {
             if self.builds.len() >= self.want as usize || part >= whole {
                 return Ok(());
             }
-            let mut sql = self.end(range, part);
+            let mut sql = self.end(self.along, self.scope(self.along), range, part);
             let last: Option<i64> = sql.build_query_scalar().fetch_optional(&core.pools.read).await?;
             let Some(last) = last else { return Ok(()) };
             range.to = last;
@@ -188,10 +228,9 @@ impl<'f> Search<'f> {
 
     fn question(&self, range: Range, part: u32) -> QueryBuilder<Db> {
         let mut sql = QueryBuilder::<Db>::new(concat!("SELECT ", build_columns!(), " FROM ("));
-        self.push_candidates(&mut sql, range, part);
-        // The order of the tables is the order in which they are read.
-        sql.push(
-            ") AS c CROSS JOIN builds b JOIN repos r ON r.id = b.repo_id JOIN forges f ON f.id = r.forge_id
+        self.push_candidates(&mut sql, self.along, self.scope(self.along), range, part);
+        sql.push(") AS c").push(EACH_BUILD).push(
+            " JOIN repos r ON r.id = b.repo_id JOIN forges f ON f.id = r.forge_id
              WHERE b.number = c.number AND NOT r.removing AND b.number >= ",
         );
         sql.push_bind(range.from).push(" AND b.number < ").push_bind(range.to);
@@ -203,23 +242,30 @@ impl<'f> Search<'f> {
     }
 
     /// The last one of a part; none when the range ends with it.
-    fn end(&self, range: Range, part: u32) -> QueryBuilder<Db> {
+    fn end(&self, along: Along, repos: Option<&[RepoId]>, range: Range, part: u32) -> QueryBuilder<Db> {
         let mut sql = QueryBuilder::<Db>::new("SELECT number FROM (");
-        self.push_candidates(&mut sql, range, part);
+        self.push_candidates(&mut sql, along, repos, range, part);
         sql.push(") AS c ORDER BY number DESC LIMIT 1 OFFSET ").push_bind(i64::from(part) - 1);
         sql
     }
 
-    fn push_candidates(&self, sql: &mut QueryBuilder<Db>, range: Range, part: u32) {
-        match self.repos.as_deref() {
-            None if self.along == Along::Worker => {
+    fn push_candidates(
+        &self,
+        sql: &mut QueryBuilder<Db>,
+        along: Along,
+        repos: Option<&[RepoId]>,
+        range: Range,
+        part: u32,
+    ) {
+        match repos.filter(|_| along.has_repo()) {
+            None if along == Along::Worker => {
                 sql.push("SELECT DISTINCT build AS number FROM attempts WHERE build >= ")
                     .push_bind(range.from);
                 sql.push(" AND build < ").push_bind(range.to);
                 push_is(sql, "worker", self.filter.worker.as_deref().map(clean));
                 sql.push(" ORDER BY number DESC LIMIT ").push_bind(i64::from(part));
             }
-            None if self.along == Along::Commit => {
+            None if along == Along::Commit => {
                 // A plus hides the number from both databases' planners, which would rather read all builds in its order.
                 sql.push("SELECT number FROM builds WHERE +number >= ").push_bind(range.from);
                 sql.push(" AND +number < ").push_bind(range.to);
@@ -228,29 +274,29 @@ impl<'f> Search<'f> {
             }
             None => {
                 sql.push("SELECT number FROM builds WHERE number >= ").push_bind(range.from);
-                self.push_rest(sql, range, part);
+                self.push_rest(sql, along, range, part);
             }
             Some([]) => drop(sql.push("SELECT number FROM builds WHERE 1 = 0")),
             Some([repo]) => {
                 sql.push("SELECT number FROM builds WHERE repo_id = ").push_bind(repo.0);
                 sql.push(" AND number >= ").push_bind(range.from);
-                self.push_rest(sql, range, part);
+                self.push_rest(sql, along, range, part);
             }
             Some(several) => {
                 let ids: Vec<String> = several.iter().map(ToString::to_string).collect();
                 sql.push(OF_EACH_REPO[0]).push_bind(format!("[{}]", ids.join(",")));
                 sql.push(OF_EACH_REPO[1]).push_bind(range.from);
-                self.push_rest(sql, range, part);
+                self.push_rest(sql, along, range, part);
                 sql.push(OF_EACH_REPO[2]).push_bind(i64::from(part));
             }
         }
     }
 
     /// The end of the range, and what the index knows beside number and repository.
-    fn push_rest(&self, sql: &mut QueryBuilder<Db>, range: Range, part: u32) {
+    fn push_rest(&self, sql: &mut QueryBuilder<Db>, along: Along, range: Range, part: u32) {
         sql.push(" AND number < ").push_bind(range.to);
         let filter = self.filter;
-        match self.along {
+        match along {
             Along::Status => push_is(sql, "status", filter.status.map(|status| status.as_str().to_owned())),
             Along::Branch => push_is(sql, "branch", filter.branch.as_deref().map(clean)),
             Along::Event => push_is(sql, "event", filter.event.map(|event| event.as_str().to_owned())),

@@ -64,7 +64,7 @@ use sqlx::{Pool, Transaction};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use super::{Db, OF_EACH_REPO, READ, WRITE, notify, now};
+use super::{Db, EACH_BUILD, OF_EACH_REPO, READ, WRITE, notify, now};
 use crate::log_store::LogStore;
 use crate::wake::Wakes;
 use crate::wanted::LabelSet;
