@@ -55,7 +55,7 @@ impl std::str::FromStr for Role {
 }
 
 /// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Actor {
     /// No token and no session.
     Anonymous,

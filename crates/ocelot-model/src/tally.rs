@@ -3,14 +3,14 @@
 //! Times are counted in a [`Histogram`] whose steps grow with the time, so that tallies can be added to and taken from
 //! each other, and a percentile is within [`ERROR`] of the exact one however many there are.
 
-use std::collections::BTreeMap;
-
 use crate::Status;
 
 /// A percentile is off by at most this share of itself, and half a millisecond.
 pub const ERROR: f64 = 0.02;
 /// Each step of a histogram ends so many times later than the one before.
 const GROWTH: f64 = (1.0 + ERROR) / (1.0 - ERROR);
+/// No time is longer than what this step holds.
+const STEPS: usize = 1100;
 /// The form in which tallies are stored, for another one some day.
 const FORM: u8 = 1;
 
@@ -18,19 +18,33 @@ const FORM: u8 = 1;
 pub const ENDS: [Status; 6] =
     [Status::Passed, Status::Failed, Status::Error, Status::TimedOut, Status::Cancelled, Status::Skipped];
 
-/// How many times of each length.
+/// How many times of each length: the count of each step. The last one is not 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Histogram(BTreeMap<u32, u64>);
+pub struct Histogram(Vec<u64>);
 
 impl Histogram {
     /// Counts a time in milliseconds; one below zero is none.
     pub fn add(&mut self, ms: i64) {
-        *self.0.entry(step(ms)).or_default() += 1;
+        self.count(step(ms) as usize, 1);
+    }
+
+    fn count(&mut self, step: usize, more: u64) {
+        if self.0.len() <= step && more > 0 {
+            self.0.resize(step + 1, 0);
+        }
+        if let Some(own) = self.0.get_mut(step) {
+            *own = own.saturating_add(more);
+        }
+    }
+
+    /// Steps that have a count.
+    fn steps(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.0.iter().copied().enumerate().filter(|(_, count)| *count > 0)
     }
 
     /// How many there are.
     pub fn len(&self) -> u64 {
-        self.0.values().sum()
+        self.0.iter().sum()
     }
 
     /// True when there is none.
@@ -43,25 +57,23 @@ impl Histogram {
         let all = self.len();
         let rank = ((all as f64 * share).ceil() as u64).clamp(1, all.max(1));
         let mut seen = 0;
-        self.0.iter().find_map(|(step, count)| {
+        self.steps().find_map(|(step, count)| {
             seen += count;
-            (seen >= rank).then(|| middle(*step))
+            (seen >= rank).then(|| middle(step as u32))
         })
     }
 
     fn merge(&mut self, other: &Histogram) {
-        for (step, count) in &other.0 {
-            *self.0.entry(*step).or_default() += count;
-        }
+        other.steps().for_each(|(step, count)| self.count(step, count));
     }
 
     fn take(&mut self, other: &Histogram) {
-        for (step, count) in &other.0 {
-            if let Some(own) = self.0.get_mut(step) {
-                *own = own.saturating_sub(*count);
-            }
+        for (own, less) in self.0.iter_mut().zip(&other.0) {
+            *own = own.saturating_sub(*less);
         }
-        self.0.retain(|_, count| *count > 0);
+        while self.0.last() == Some(&0) {
+            self.0.pop();
+        }
     }
 }
 
@@ -143,12 +155,12 @@ impl Tally {
             put(&mut bytes, count);
         }
         for histogram in [&self.duration, &self.wait] {
-            put(&mut bytes, histogram.0.len() as u64);
+            put(&mut bytes, histogram.steps().count() as u64);
             let mut last = 0;
-            for (step, count) in &histogram.0 {
-                put(&mut bytes, u64::from(step - last));
-                put(&mut bytes, *count);
-                last = *step;
+            for (step, count) in histogram.steps() {
+                put(&mut bytes, (step - last) as u64);
+                put(&mut bytes, count);
+                last = step;
             }
         }
         bytes
@@ -156,19 +168,31 @@ impl Tally {
 
     /// What was stored; `None` when it is not what [`Tally::to_bytes`] makes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Tally> {
-        let (&FORM, mut rest) = bytes.split_first()? else { return None };
         let mut tally = Tally::default();
-        for count in &mut tally.ends {
-            *count = next(&mut rest)?;
+        tally.merge_bytes(bytes).then_some(tally)
+    }
+
+    /// Adds what was stored, without making a tally of it first: a year has thousands. False, and nothing can be said of the sum any
+    /// more, when it is not what [`Tally::to_bytes`] makes.
+    #[must_use]
+    pub fn merge_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.read(bytes).is_some()
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Option<()> {
+        let (&FORM, mut rest) = bytes.split_first()? else { return None };
+        for count in &mut self.ends {
+            *count = count.saturating_add(next(&mut rest)?);
         }
-        for histogram in [&mut tally.duration, &mut tally.wait] {
-            let mut step = 0u32;
+        for histogram in [&mut self.duration, &mut self.wait] {
+            let mut step = 0usize;
             for _ in 0..next(&mut rest)? {
-                step = step.checked_add(u32::try_from(next(&mut rest)?).ok()?)?;
-                histogram.0.insert(step, next(&mut rest)?);
+                step =
+                    step.checked_add(usize::try_from(next(&mut rest)?).ok()?).filter(|step| *step < STEPS)?;
+                histogram.count(step, next(&mut rest)?);
             }
         }
-        rest.is_empty().then_some(tally)
+        rest.is_empty().then_some(())
     }
 }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::grpc::Fleet;
 use crate::hooks::Hooks;
-use crate::http::Live;
+use crate::http::{Live, Recent};
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct App {
     pub fleet: Fleet,
     /// Logs that are followed through this server.
     pub live: Live,
+    /// Lists that were just asked for.
+    pub recent: Recent,
     /// Stages that are over, whose logs are to be compared.
     pub insights: crate::builds::insight::Insights,
     /// What webhooks are signed with.

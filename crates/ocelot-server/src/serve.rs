@@ -60,6 +60,7 @@ pub async fn start(config: Config) -> Result<Server> {
         fleet: Fleet::default(),
         stopping: CancellationToken::new(),
         live: crate::http::Live::default(),
+        recent: crate::http::Recent::default(),
         hooks: crate::Hooks::default(),
         insights: crate::builds::insight::Insights::default(),
         shutdown: CancellationToken::new(),

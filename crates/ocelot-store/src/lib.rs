@@ -700,6 +700,12 @@ impl Store {
         each!(self, core => core.find_build_detail(number).await)
     }
 
+    /// A word for what stands in the database (logs left out on `SQLite`): as long as it is the same, every read answers the same.
+    /// `None` while that cannot be said.
+    pub async fn state(&self) -> Result<Option<String>, StoreError> {
+        each!(self, core => core.state().await)
+    }
+
     /// Newest first, at most `limit`; looks at no more builds than can be looked at quickly.
     pub async fn page_builds(&self, filter: &BuildFilter, limit: u32) -> Result<BuildPage, StoreError> {
         each!(self, core => core.page_builds(filter, limit).await)

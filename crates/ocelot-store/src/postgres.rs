@@ -27,6 +27,8 @@ const SESSION: &str = "SET idle_in_transaction_session_timeout = '60s'; SET stat
                        SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
 /// A listener that has heard nothing for so long asks whether its connection is still one.
 const QUIET: Duration = Duration::from_secs(30);
+/// A connection that was used within this time is still one.
+const FRESH: Duration = Duration::from_secs(1);
 /// Longest time for the answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -135,6 +137,18 @@ pub(crate) async fn now(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar(concat!("SELECT ", now_us!())).fetch_one(conn).await
 }
 
+/// Tells states of the database apart.
+#[derive(Debug, Default)]
+pub(crate) struct State;
+
+impl State {
+    /// Another word as soon as any transaction of this database has changed something, whoever made it: a snapshot is the list of
+    /// those that it sees.
+    pub(crate) async fn read(&self, pool: &PgPool) -> Result<Option<String>, sqlx::Error> {
+        sqlx::query_scalar("SELECT pg_current_snapshot()::text").fetch_one(pool).await.map(Some)
+    }
+}
+
 /// Reaches the other servers when the transaction commits.
 pub(crate) async fn notify(conn: &mut PgConnection, text: &str) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT pg_notify('ocelot_wake', $1)").bind(text).execute(conn).await.map(drop)
@@ -167,6 +181,16 @@ pub(crate) async fn open(options: &Options) -> Result<sql::Core, StoreError> {
     let pool = PgPoolOptions::new()
         .max_connections(16)
         .acquire_timeout(Duration::from_secs(10))
+        // One that was used a moment ago is taken as it is; to ask each time would double the calls.
+        .test_before_acquire(false)
+        .before_acquire(|conn, before| {
+            Box::pin(async move {
+                if before.idle_for >= FRESH {
+                    conn.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .after_connect(|conn, _| Box::pin(async move { conn.execute(SESSION).await.map(drop) }))
         .connect_with(connect.clone())
         .await?;
@@ -179,7 +203,7 @@ pub(crate) async fn open(options: &Options) -> Result<sql::Core, StoreError> {
     let task = tokio::spawn(pass_on(listener, connect, wakes.clone()));
     let pools =
         sql::Pools { read: pool.clone(), write: pool.clone(), read_logs: pool.clone(), write_logs: pool };
-    sql::Core::start(pools, wakes, Some(task), options).await
+    sql::Core::start(pools, State, wakes, Some(task), options).await
 }
 
 /// Listens on a connection of its own, so that the pool's connections stay free for calls.

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::str::FromStr as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -102,6 +104,36 @@ pub(crate) async fn now(_: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
     Ok(Timestamp::now().as_microsecond())
 }
 
+/// Tells states of the database apart: only one connection changes it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State(Arc<Writer>);
+
+#[derive(Debug, Default)]
+struct Writer {
+    /// Somebody has the connection: something may just have been committed.
+    taken: AtomicBool,
+    /// How often it was given back.
+    turns: AtomicU64,
+}
+
+impl State {
+    /// Another word as soon as anything may have changed; none while something may be changing.
+    #[expect(clippy::unused_async, reason = "the other database has to be asked")]
+    pub(crate) async fn read(&self, _: &sqlx::SqlitePool) -> Result<Option<String>, sqlx::Error> {
+        let turns = self.0.turns.load(Ordering::SeqCst);
+        Ok((!self.0.taken.load(Ordering::SeqCst)).then(|| turns.to_string()))
+    }
+
+    fn take(&self) {
+        self.0.taken.store(true, Ordering::SeqCst);
+    }
+
+    fn give_back(&self) {
+        self.0.turns.fetch_add(1, Ordering::SeqCst);
+        self.0.taken.store(false, Ordering::SeqCst);
+    }
+}
+
 /// No other process listens.
 pub(crate) async fn notify(_: &mut SqliteConnection, _: &str) -> Result<(), sqlx::Error> {
     Ok(())
@@ -159,13 +191,15 @@ pub(crate) async fn open(options: &Options) -> Result<sql::Core, StoreError> {
     for file in [main.get_filename(), logs.get_filename()] {
         make_file(file).await?;
     }
-    let (write, read) = pools(main).await?;
+    let state = State::default();
+    let (write, read) = pools(main, &state).await?;
     migrations::bring_up_to_date(sqlx::migrate!("migrations/sqlite"), &write).await?;
-    let (write_logs, read_logs) = pools(logs).await?;
+    let (write_logs, read_logs) = pools(logs, &State::default()).await?;
     migrations::bring_up_to_date(sqlx::migrate!("migrations/sqlite-logs"), &write_logs).await?;
     // What was deleted just before a server was killed.
     scrub_logs(&write_logs).await?;
-    sql::Core::start(sql::Pools { read, write, read_logs, write_logs }, Wakes::new(), None, options).await
+    let pools = sql::Pools { read, write, read_logs, write_logs };
+    sql::Core::start(pools, state, Wakes::new(), None, options).await
 }
 
 async fn make_folder(folder: &Path) -> Result<(), StoreError> {
@@ -199,7 +233,10 @@ async fn is_clean(conn: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
 }
 
 /// One connection that writes and a few that read beside it.
-async fn pools(options: SqliteConnectOptions) -> Result<(sqlx::SqlitePool, sqlx::SqlitePool), StoreError> {
+async fn pools(
+    options: SqliteConnectOptions,
+    state: &State,
+) -> Result<(sqlx::SqlitePool, sqlx::SqlitePool), StoreError> {
     let options = options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
@@ -207,11 +244,33 @@ async fn pools(options: SqliteConnectOptions) -> Result<(sqlx::SqlitePool, sqlx:
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true);
-    let pool = || SqlitePoolOptions::new().acquire_timeout(Duration::from_secs(10)).idle_timeout(None);
+    let pool = || {
+        SqlitePoolOptions::new()
+            .acquire_timeout(Duration::from_secs(10))
+            .idle_timeout(None)
+            // A file does not hang up.
+            .test_before_acquire(false)
+    };
+    let (made, taken, given_back) = (state.clone(), state.clone(), state.clone());
     let write = pool()
         .max_connections(1)
         .max_lifetime(None)
-        .after_release(|conn, _| Box::pin(is_clean(conn)))
+        .after_connect(move |_, _| {
+            made.take();
+            Box::pin(std::future::ready(Ok(())))
+        })
+        .before_acquire(move |_, _| {
+            taken.take();
+            Box::pin(std::future::ready(Ok(true)))
+        })
+        .after_release(move |conn, _| {
+            let state = given_back.clone();
+            Box::pin(async move {
+                let clean = is_clean(conn).await?;
+                state.give_back();
+                Ok(clean)
+            })
+        })
         .connect_with(options.clone())
         .await?;
     let read = pool().max_connections(4).connect_lazy_with(options.read_only(true).create_if_missing(false));
@@ -237,7 +296,8 @@ mod tests {
     async fn a_full_disk_is_got_over() {
         let folder = tempfile::tempdir().expect("a folder");
         let options = SqliteConnectOptions::new().filename(folder.path().join("a.db"));
-        let (write, _) = pools(options.pragma("max_page_count", "100")).await.expect("a database");
+        let options = options.pragma("max_page_count", "100");
+        let (write, _) = pools(options, &State::default()).await.expect("a database");
         sqlx::query("CREATE TABLE t (data BLOB)").execute(&write).await.expect("a table");
         for _ in 0..3 {
             let error = fill(&write).await.to_string();
@@ -246,5 +306,30 @@ mod tests {
         let mut tx = write.begin_with(WRITE).await.expect("a transaction");
         sqlx::query("INSERT INTO t (data) VALUES ('small')").execute(&mut *tx).await.expect("room");
         tx.commit().await.expect("an end");
+    }
+
+    #[tokio::test]
+    async fn only_the_writer_makes_another_state() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (options, state) =
+            (SqliteConnectOptions::new().filename(folder.path().join("a.db")), State::default());
+        let (write, read) = pools(options, &state).await.expect("a database");
+        let now = || async {
+            loop {
+                if let Some(word) = state.read(&read).await.expect("a word") {
+                    return word;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        sqlx::query("CREATE TABLE t (data)").execute(&write).await.expect("a table");
+        let before = now().await;
+        sqlx::query("SELECT * FROM t").fetch_all(&read).await.expect("rows");
+        assert_eq!(now().await, before);
+        let mut tx = write.begin_with(WRITE).await.expect("a transaction");
+        sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.expect("a row");
+        assert_eq!(state.read(&read).await.expect("a word"), None, "something is under way");
+        tx.commit().await.expect("a commit");
+        assert_ne!(now().await, before);
     }
 }

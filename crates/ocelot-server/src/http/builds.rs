@@ -1,8 +1,10 @@
 //! Builds: look, start, cancel, do again.
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::body::Bytes;
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use ocelot_api::body as api;
 use ocelot_model::access::Action;
@@ -56,11 +58,28 @@ pub(super) struct Filter {
 pub(super) async fn list(
     State(app): State<App>,
     caller: Caller,
+    RawQuery(query): RawQuery,
     Query(asked): Query<Filter>,
-) -> Answer<Json<api::Page<api::Build>>> {
-    let readable = caller.readable_ids(&app).await?;
+) -> Answer<Response> {
+    let key = (caller.0.clone(), query.unwrap_or_default());
+    let state = app.store.state().await?;
+    if let Some(body) = app.recent.get(state.as_deref(), &key) {
+        return Ok(json(body));
+    }
+    let page = page(&app, &caller, &asked).await?;
+    let body = Bytes::from(serde_json::to_vec(&page).map_err(Refusal::internal)?);
+    app.recent.keep(state, key, &body);
+    Ok(json(body))
+}
+
+fn json(body: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+async fn page(app: &App, caller: &Caller, asked: &Filter) -> Answer<api::Page<api::Build>> {
+    let readable = caller.readable_ids(app).await?;
     let limit = limit(asked.limit.as_deref())?;
-    let mut filter = BuildFilter { readable, ..filter(&asked)? };
+    let mut filter = BuildFilter { readable, ..filter(asked)? };
     if let Some(handle) = &asked.repo {
         let repo = match handle.parse::<RepoName>() {
             Ok(name) => app.store.find_repo(&name).await?,
@@ -68,17 +87,17 @@ pub(super) async fn list(
         };
         match repo.filter(|repo| caller.may(Action::ReadRepo, repo)) {
             Some(repo) => filter.repo = Some(repo.id),
-            None => return Ok(Json(api::Page { items: Vec::new(), next: None })),
+            None => return Ok(api::Page { items: Vec::new(), next: None }),
         }
     }
     let page = app.store.page_builds(&filter, limit).await?;
     let numbers: Vec<BuildNumber> = page.builds.iter().map(|row| row.number).collect();
-    let mut above = chain::above(&app, &caller.0, &numbers).await?;
+    let mut above = chain::above(app, &caller.0, &numbers).await?;
     let items = page.builds.into_iter().map(|row| {
         let upstream = above.remove(&row.number);
         body::follows(body::build(row), upstream)
     });
-    Ok(Json(api::Page { items: items.collect(), next: page.next.map(cursor) }))
+    Ok(api::Page { items: items.collect(), next: page.next.map(cursor) })
 }
 
 /// All that was asked for but the repository.

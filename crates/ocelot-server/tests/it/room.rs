@@ -82,6 +82,7 @@ impl Room {
             fleet: ocelot_server::grpc::Fleet::default(),
             stopping: CancellationToken::new(),
             live: ocelot_server::http::Live::default(),
+            recent: ocelot_server::http::Recent::default(),
             hooks: ocelot_server::Hooks::default(),
             insights: ocelot_server::Insights::default(),
             shutdown: CancellationToken::new(),

@@ -64,7 +64,7 @@ use sqlx::{Pool, Transaction};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use super::{Db, EACH_BUILD, OF_EACH_REPO, READ, WRITE, notify, now};
+use super::{Db, EACH_BUILD, OF_EACH_REPO, READ, State, WRITE, notify, now};
 use crate::log_store::LogStore;
 use crate::wake::Wakes;
 use crate::wanted::LabelSet;
@@ -83,6 +83,7 @@ pub(crate) struct Pools {
 /// The store on one kind of database.
 pub(crate) struct Core {
     pools: Pools,
+    state: State,
     pub(crate) wakes: Wakes,
     pub(crate) instance: String,
     label_sets: RwLock<Arc<Vec<LabelSet>>>,
@@ -110,6 +111,7 @@ impl Drop for Core {
 impl Core {
     pub(crate) async fn start(
         pools: Pools,
+        state: State,
         wakes: Wakes,
         listener: Option<JoinHandle<()>>,
         options: &Options,
@@ -127,6 +129,7 @@ impl Core {
             jobs_per_repo: AtomicU32::new(0),
             unscrubbed: AtomicBool::new(false),
             pools,
+            state,
             wakes,
             instance,
             log_writer,
@@ -155,6 +158,10 @@ impl Core {
 
     pub(crate) async fn now(&self) -> Result<i64, StoreError> {
         Ok(now(&mut *self.pools.read.acquire().await?).await?)
+    }
+
+    pub(crate) async fn state(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.state.read(&self.pools.read).await?)
     }
 
     /// Several reads of one state.

@@ -8,7 +8,7 @@ use ocelot_model::tally::Tally;
 use ocelot_model::{Bucket, RepoId};
 use sqlx::QueryBuilder;
 
-use super::tallies::open;
+use super::tallies::add;
 use super::{Core, Db};
 use crate::{Apart, Counted, Part, Parts, Periods, StoreError};
 
@@ -42,7 +42,7 @@ impl Core {
         let mut rows = sql.build_query_as::<(i64, Vec<u8>)>().persistent(false).fetch(&self.pools.read);
         while let Some((period, tally)) = rows.try_next().await? {
             let period = if days { Bucket::Week.of(Bucket::Day.begin(period)) } else { period };
-            sums.entry(period).or_default().merge(&open(&tally)?);
+            add(sums.entry(period).or_default(), &tally)?;
         }
         Ok(sums)
     }
@@ -95,7 +95,7 @@ impl Core {
         let mut rows = query.persistent(false).fetch(&self.pools.read);
         while let Some((id, repo, branch, job, stage, tally)) = rows.try_next().await? {
             let new = || Part { repo: RepoId(repo), branch, job, stage, tally: Tally::default() };
-            parts.entry(id).or_insert_with(new).tally.merge(&open(&tally)?);
+            add(&mut parts.entry(id).or_insert_with(new).tally, &tally)?;
         }
         Ok(Parts { more: parts.len() > PARTS, parts: parts.into_values().collect() })
     }

@@ -285,7 +285,7 @@ async fn store(tx: &mut Tx, tallies: Tallies) -> Result<(), StoreError> {
             sql.push(")").build_query_as().persistent(false).fetch_all(tx.conn()).await?;
         for (series, hours, period, tally) in stored {
             if let Some(own) = rows.get_mut(&(series, hours, period)) {
-                own.merge(&open(&tally)?);
+                add(own, &tally)?;
             }
         }
     }
@@ -348,6 +348,11 @@ async fn take_from_all(tx: &mut Tx, (hours, period): Period, less: &Tally) -> Re
     Ok(())
 }
 
-pub(super) fn open(bytes: &[u8]) -> Result<Tally, StoreError> {
+fn open(bytes: &[u8]) -> Result<Tally, StoreError> {
     Tally::from_bytes(bytes).ok_or_else(|| StoreError::Corrupt("a tally".to_owned()))
+}
+
+/// Adds a stored tally to another one.
+pub(super) fn add(sum: &mut Tally, bytes: &[u8]) -> Result<(), StoreError> {
+    if sum.merge_bytes(bytes) { Ok(()) } else { Err(StoreError::Corrupt("a tally".to_owned())) }
 }

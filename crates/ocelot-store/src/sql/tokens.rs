@@ -12,6 +12,14 @@ use crate::{StoreError, Token, Wake, secret};
 /// How exactly the last use of a token is noted.
 const MINUTE_US: i64 = 60_000_000;
 
+/// A token that is used now.
+#[derive(sqlx::FromRow)]
+struct Used {
+    now: i64,
+    #[sqlx(flatten)]
+    row: TokenRow,
+}
+
 impl Core {
     pub(crate) async fn create_token(
         &self,
@@ -43,17 +51,19 @@ impl Core {
     }
 
     pub(crate) async fn find_token(&self, secret: &str) -> Result<Option<Token>, StoreError> {
-        let now = self.now().await?;
-        let row: Option<TokenRow> = sqlx::query_as(concat!(
-            "SELECT ",
+        // Every request asks this, so it is one call.
+        let row: Option<Used> = sqlx::query_as(concat!(
+            "WITH clock AS (SELECT ",
+            now_us!(),
+            " AS now) SELECT c.now, ",
             token_columns!(),
-            " FROM tokens t WHERE t.secret_sha256 = $1 AND (t.expires_at IS NULL OR t.expires_at > $2)"
+            " FROM tokens t CROSS JOIN clock c
+              WHERE t.secret_sha256 = $1 AND (t.expires_at IS NULL OR t.expires_at > c.now)"
         ))
         .bind(secret::hash(secret))
-        .bind(now)
         .fetch_optional(&self.pools.read)
         .await?;
-        let Some(row) = row else { return Ok(None) };
+        let Some(Used { now, row }) = row else { return Ok(None) };
         let noted = row.last_used_at.unwrap_or(0);
         let token = row.into_token()?;
         // A token must go on to work when the disk is full, so a note that fails is only missing.

@@ -3,12 +3,19 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use ocelot_model::access::Role;
 use ocelot_model::{BuildNumber, EventKind, RepoId, Status};
 use ocelot_store::{BuildFilter, Store};
 
 use crate::bed::{Bed, new_build};
 
-both!(filters, cursor, every_question_is_answered_as_by_looking_at_every_build, a_page_looks_at_so_many_only);
+both!(
+    filters,
+    cursor,
+    every_question_is_answered_as_by_looking_at_every_build,
+    a_page_looks_at_so_many_only,
+    another_state_has_another_word
+);
 
 async fn check(store: &Store, what: &str, filter: BuildFilter, want: &[i64]) {
     let found = store.list_builds(&filter, 100).await.unwrap();
@@ -285,4 +292,23 @@ async fn a_page_looks_at_so_many_only(bed: Bed) {
     let last = Timestamp::from_microsecond(rows[100].queued_at).unwrap();
     let old = BuildFilter { until: Some(last), event: Some(EventKind::Tag), ..BuildFilter::default() };
     assert_eq!(walk(&bed.store, &old, 50).await, (vec![1], 1));
+}
+
+async fn another_state_has_another_word(bed: Bed) {
+    let repo = bed.repo("git/app").await;
+    let state = || async {
+        // For a moment after a change it cannot be said.
+        loop {
+            if let Some(state) = bed.store.state().await.unwrap() {
+                return state;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let before = state().await;
+    bed.store.create_build(&new_build(&repo, "a")).await.unwrap();
+    assert_ne!(bed.store.state().await.unwrap(), Some(before), "as soon as it is committed");
+    let before = state().await;
+    bed.store.create_token("ann", Role::Read, &[], None).await.unwrap();
+    assert_ne!(bed.store.state().await.unwrap(), Some(before), "whatever is changed");
 }

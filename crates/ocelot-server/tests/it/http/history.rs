@@ -40,6 +40,19 @@ fn numbers(page: &Value) -> Vec<i64> {
     page["items"].as_array().unwrap().iter().map(|build| build["number"].as_i64().unwrap()).collect()
 }
 
+/// The same question is answered from memory while nothing changes, and never after it did.
+#[tokio::test]
+async fn a_list_is_never_older_than_the_last_change() {
+    let room = scene().await;
+    let asked = "/api/v1/builds?repo=git/app";
+    for count in 3..8 {
+        let (_, page) = room.get(asked).await;
+        assert_eq!(room.get(asked).await.1, page);
+        room.build("app").await;
+        assert_eq!(numbers(&room.get(asked).await.1).len(), count);
+    }
+}
+
 #[tokio::test]
 async fn every_filter_of_the_list() {
     let room = scene().await;
