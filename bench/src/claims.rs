@@ -158,11 +158,11 @@ pub(crate) async fn repo(store: &Store, at: usize) -> Result<Repo> {
         public: false,
         approvals: Approvals::default(),
     };
-    Ok(store.add_repo(&new).await?)
+    Ok(store.add_repo(&new, "bench").await?)
 }
 
 pub(crate) async fn worker(store: &Store, os: &str) -> Result<WorkerId> {
-    let (token, _) = store.create_token(os, Role::Worker, &[], None).await?;
+    let (token, _) = store.create_token(os, Role::Worker, &[], None, "bench").await?;
     let hello = Hello {
         identity: Identity::Token(token.id),
         name: os.into(),

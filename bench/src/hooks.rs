@@ -206,7 +206,7 @@ async fn known(data: &Path, repo: &Path) -> Result<()> {
         access: None,
         hook_secret: Some(SECRET.into()),
     };
-    store.add_forge(&forge).await?;
+    store.add_forge(&forge, "bench").await?;
     let repo = NewRepo {
         name: "github/acme/app".parse().map_err(|error| anyhow::anyhow!("{error}"))?,
         remote_id: "11".to_owned(),
@@ -215,7 +215,7 @@ async fn known(data: &Path, repo: &Path) -> Result<()> {
         public: false,
         approvals: Approvals::default(),
     };
-    store.add_repo(&repo).await?;
+    store.add_repo(&repo, "bench").await?;
     store.close().await;
     Ok(())
 }

@@ -58,6 +58,10 @@ pub enum AuditAction {
     SecretRemoved,
     /// A job got secrets.
     SecretsUsed,
+    /// All secrets were sealed with a new key.
+    KeyRotated,
+    /// All secrets were forgotten, because their key was lost.
+    KeyReset,
     /// A test was sent to those who are told of builds.
     NotifyTested,
     /// A webhook with a right secret was refused.
@@ -66,7 +70,7 @@ pub enum AuditAction {
 
 impl AuditAction {
     /// All there are.
-    pub const ALL: [AuditAction; 28] = [
+    pub const ALL: [AuditAction; 30] = [
         AuditAction::TokenCreated,
         AuditAction::TokenRevoked,
         AuditAction::WorkerTokenCreated,
@@ -93,6 +97,8 @@ impl AuditAction {
         AuditAction::SecretKept,
         AuditAction::SecretRemoved,
         AuditAction::SecretsUsed,
+        AuditAction::KeyRotated,
+        AuditAction::KeyReset,
         AuditAction::NotifyTested,
         AuditAction::WebhookRefused,
     ];
@@ -126,6 +132,8 @@ impl AuditAction {
             AuditAction::SecretKept => "secret_kept",
             AuditAction::SecretRemoved => "secret_removed",
             AuditAction::SecretsUsed => "secrets_used",
+            AuditAction::KeyRotated => "key_rotated",
+            AuditAction::KeyReset => "key_reset",
             AuditAction::NotifyTested => "notify_tested",
             AuditAction::WebhookRefused => "webhook_refused",
         }

@@ -10,6 +10,8 @@ use anyhow::{Context, Result};
 use ocelot_model::access::Role;
 use ocelot_store::{Store, StoreError, Token};
 
+/// Who makes them, for the record of who did what.
+const THE_SERVER: &str = "the server";
 /// How long a sign-in link works.
 const LINK: Duration = Duration::from_hours(1);
 
@@ -33,7 +35,7 @@ pub(crate) async fn ensure_enrolment(store: &Store, file: &Path) -> Result<()> {
     {
         return Ok(());
     }
-    let (_, secret) = store.create_enrolment(&BTreeMap::new(), None, None, "the server").await?;
+    let (_, secret) = store.create_enrolment(&BTreeMap::new(), None, None, THE_SERVER).await?;
     write(file, &secret).with_context(|| format!("{} cannot be written", file.display()))?;
     tracing::info!(file = %file.display(), "wrote a new enrolment token");
     Ok(())
@@ -63,7 +65,7 @@ fn read(file: &Path) -> Result<Option<String>> {
 async fn create(store: &Store, name: &str, role: Role) -> Result<String> {
     let mut wanted = name.to_owned();
     for at in 2..1000 {
-        match store.create_token(&wanted, role, &[], None).await {
+        match store.create_token(&wanted, role, &[], None, THE_SERVER).await {
             Ok((_, secret)) => return Ok(secret),
             Err(StoreError::Conflict(_)) => wanted = format!("{name}-{at}"),
             Err(error) => return Err(error.into()),

@@ -1,4 +1,5 @@
-//! Writes down who did what, after it was done: a change that stands is not undone because this failed.
+//! Writes down what was done without a change to the database: tests that were sent, webhooks that were refused. What changes
+//! something is written down by the store, with the change.
 
 use ocelot_model::AuditAction;
 use ocelot_store::NewAudit;

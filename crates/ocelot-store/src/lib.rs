@@ -257,17 +257,17 @@ impl Store {
 
     /// Seals everything in a database with a new key, while servers may be using it and this key file. Stopped in between, it
     /// goes on when it is called again. Answers how many values it sealed.
-    pub async fn rotate_key(options: &Options) -> Result<u64, StoreError> {
+    pub async fn rotate_key(options: &Options, by: &str) -> Result<u64, StoreError> {
         let store = Store::connect(options).await?;
-        let sealed = of_each!(store, core => core.rotate_key().await);
+        let sealed = of_each!(store, core => core.rotate_key(by).await);
         store.close().await;
         sealed
     }
 
     /// Forgets everything that is sealed in a database, for when its key is lost. Answers in words what that was.
-    pub async fn forget_sealed(options: &Options) -> Result<Vec<String>, StoreError> {
+    pub async fn forget_sealed(options: &Options, by: &str) -> Result<Vec<String>, StoreError> {
         let store = Store::connect(options).await?;
-        let lost = of_each!(store, core => core.forget_sealed().await);
+        let lost = of_each!(store, core => core.forget_sealed(by).await);
         store.close().await;
         lost
     }
@@ -306,8 +306,8 @@ impl Store {
 
     // repos.rs
     /// Adds a repository; [`StoreError::Conflict`] when the handle is taken.
-    pub async fn add_repo(&self, repo: &NewRepo) -> Result<Repo, StoreError> {
-        each!(self, core => core.add_repo(repo).await)
+    pub async fn add_repo(&self, repo: &NewRepo, by: &str) -> Result<Repo, StoreError> {
+        each!(self, core => core.add_repo(repo, by).await)
     }
 
     /// By handle.
@@ -335,8 +335,8 @@ impl Store {
     }
 
     /// From now on builds of it wait so; those that were made before stay as they are.
-    pub async fn set_approvals(&self, id: RepoId, approvals: Approvals) -> Result<(), StoreError> {
-        each!(self, core => core.set_approvals(id, approvals).await)
+    pub async fn set_approvals(&self, id: RepoId, approvals: Approvals, by: &str) -> Result<(), StoreError> {
+        each!(self, core => core.set_approvals(id, approvals, by).await)
     }
 
     /// Gives a repository the name, address and default branch that it has at its forge now; its builds stay.
@@ -346,8 +346,8 @@ impl Store {
     }
 
     /// Forgets a repository with its builds and logs; [`StoreError::Conflict`] while a build of it is not terminal.
-    pub async fn remove_repo(&self, id: RepoId) -> Result<(), StoreError> {
-        each_again!(self, calls::LONG, core => core.remove_repo(id))
+    pub async fn remove_repo(&self, id: RepoId, by: &str) -> Result<(), StoreError> {
+        each_again!(self, calls::LONG, core => core.remove_repo(id, by))
     }
 
     // secrets.rs
@@ -368,8 +368,8 @@ impl Store {
     }
 
     /// Forgets a secret.
-    pub async fn remove_secret(&self, id: i64) -> Result<(), StoreError> {
-        each!(self, core => core.remove_secret(id).await)
+    pub async fn remove_secret(&self, id: i64, by: &str) -> Result<(), StoreError> {
+        each!(self, core => core.remove_secret(id, by).await)
     }
 
     /// The secrets that a repository may have: of each name the one of the nearest scope.
@@ -394,27 +394,24 @@ impl Store {
     }
 
     /// Adds a forge; [`StoreError::Conflict`] when the name is taken.
-    pub async fn add_forge(&self, new: &NewForge) -> Result<Forge, StoreError> {
-        each!(self, core => core.add_forge(new).await)
+    pub async fn add_forge(&self, new: &NewForge, by: &str) -> Result<Forge, StoreError> {
+        each!(self, core => core.add_forge(new, by).await)
     }
 
-    /// Gives a forge other credentials.
-    pub async fn change_forge_access(&self, id: ForgeId, access: &ForgeAccess) -> Result<(), StoreError> {
-        each!(self, core => core.change_forge_access(id, access).await)
-    }
-
-    /// Gives a forge another secret for webhooks of all of its repositories.
-    pub async fn change_forge_hook_secret(
+    /// Gives a forge other credentials, another secret for webhooks of all of its repositories, or both.
+    pub async fn change_forge(
         &self,
         id: ForgeId,
-        secret: &SecretString,
+        access: Option<&ForgeAccess>,
+        hook_secret: Option<&SecretString>,
+        by: &str,
     ) -> Result<(), StoreError> {
-        each!(self, core => core.change_forge_hook_secret(id, secret).await)
+        each!(self, core => core.change_forge(id, access, hook_secret, by).await)
     }
 
     /// Forgets a forge; [`StoreError::Conflict`] while it has repositories, and for `git`.
-    pub async fn remove_forge(&self, id: ForgeId) -> Result<(), StoreError> {
-        each!(self, core => core.remove_forge(id).await)
+    pub async fn remove_forge(&self, id: ForgeId, by: &str) -> Result<(), StoreError> {
+        each!(self, core => core.remove_forge(id, by).await)
     }
 
     /// Who Ocelot is for the forge.
@@ -453,13 +450,13 @@ impl Store {
     }
 
     /// Notes what the forge calls it.
-    pub async fn name_hook(&self, id: &str, remote_id: &str) -> Result<(), StoreError> {
-        each!(self, core => core.name_hook(id, remote_id).await)
+    pub async fn name_hook(&self, id: &str, remote_id: &str, by: &str) -> Result<(), StoreError> {
+        each!(self, core => core.name_hook(id, remote_id, by).await)
     }
 
     /// Forgets the webhook of a repository.
-    pub async fn remove_hook(&self, repo: RepoId) -> Result<(), StoreError> {
-        each!(self, core => core.remove_hook(repo).await)
+    pub async fn remove_hook(&self, repo: RepoId, by: &str) -> Result<(), StoreError> {
+        each!(self, core => core.remove_hook(repo, by).await)
     }
 
     // polls.rs
@@ -474,8 +471,8 @@ impl Store {
     }
 
     /// Removes the poll of a repository.
-    pub async fn remove_poll(&self, repo: RepoId) -> Result<(), StoreError> {
-        each!(self, core => core.remove_poll(repo).await)
+    pub async fn remove_poll(&self, repo: RepoId, by: &str) -> Result<(), StoreError> {
+        each!(self, core => core.remove_poll(repo, by).await)
     }
 
     /// Takes one that has come round, for so long.
@@ -495,7 +492,8 @@ impl Store {
     }
 
     // audit.rs
-    /// Writes down what somebody did.
+    /// Writes down what somebody did that changes nothing here. Whoever changes something says with the change who wants
+    /// it (`by`): its row is in the same transaction.
     pub async fn note(&self, new: &NewAudit<'_>) -> Result<(), StoreError> {
         each!(self, core => core.note(new).await)
     }
@@ -564,8 +562,8 @@ impl Store {
     }
 
     /// Removes one that a person wanted; [`StoreError::Conflict`] when it stands in a file.
-    pub async fn remove_schedule(&self, id: i64) -> Result<(), StoreError> {
-        each!(self, core => core.remove_schedule(id).await)
+    pub async fn remove_schedule(&self, id: i64, by: &str) -> Result<(), StoreError> {
+        each!(self, core => core.remove_schedule(id, by).await)
     }
 
     /// Takes one that has come round, for so long or until it comes round again.
@@ -1088,8 +1086,8 @@ impl Store {
     }
 
     /// Jobs can be claimed again.
-    pub async fn unpause(&self) -> Result<(), StoreError> {
-        each_again!(self, core => core.unpause())
+    pub async fn unpause(&self, by: &str) -> Result<(), StoreError> {
+        each_again!(self, core => core.unpause(by))
     }
 
     /// Whether jobs can be claimed, and if not, who wants it so.
@@ -1103,8 +1101,8 @@ impl Store {
     ///
     /// SQLite overwrites them in its files before this returns; PostgreSQL frees their space, which it overwrites when it uses
     /// it again.
-    pub async fn remove_log(&self, stage: StageId, note: &str) -> Result<(), StoreError> {
-        each!(self, calls::LONG, core => core.remove_log(stage, note).await)
+    pub async fn remove_log(&self, stage: StageId, note: &str, by: &str) -> Result<(), StoreError> {
+        each!(self, calls::LONG, core => core.remove_log(stage, note, by).await)
     }
 
     /// Takes bytes of deleted logs out of SQLite's journal, if readers kept them there; false while they still do. To be
@@ -1191,8 +1189,13 @@ impl Store {
 
     // badges.rs
     /// The key with which everyone sees the badge of a repository; made when there is none, and another one with `renew`.
-    pub async fn make_badge_key(&self, repo: RepoId, renew: bool) -> Result<SecretString, StoreError> {
-        each_again!(self, core => core.make_badge_key(repo, renew))
+    pub async fn make_badge_key(
+        &self,
+        repo: RepoId,
+        renew: bool,
+        by: &str,
+    ) -> Result<SecretString, StoreError> {
+        each_again!(self, core => core.make_badge_key(repo, renew, by))
     }
 
     /// That key, if there is one.
@@ -1200,9 +1203,9 @@ impl Store {
         each!(self, core => core.find_badge_key(repo).await)
     }
 
-    /// Nobody sees the badge with it any more; false when there was none.
-    pub async fn remove_badge_key(&self, repo: RepoId) -> Result<bool, StoreError> {
-        each!(self, core => core.remove_badge_key(repo).await)
+    /// Nobody sees the badge with it any more. Twice is fine.
+    pub async fn remove_badge_key(&self, repo: RepoId, by: &str) -> Result<(), StoreError> {
+        each!(self, core => core.remove_badge_key(repo, by).await)
     }
 
     // blocks.rs
@@ -1253,8 +1256,9 @@ impl Store {
         role: Role,
         repos: &[String],
         expires: Option<Duration>,
+        by: &str,
     ) -> Result<(Token, String), StoreError> {
-        each!(self, core => core.create_token(name, role, repos, expires).await)
+        each!(self, core => core.create_token(name, role, repos, expires, by).await)
     }
 
     /// The token with this secret, unless it ended. Notes its use, at most once a minute.
@@ -1268,8 +1272,8 @@ impl Store {
     }
 
     /// Ends a token and its sessions.
-    pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
-        each!(self, core => core.revoke_token(id).await)
+    pub async fn revoke_token(&self, id: TokenId, by: &str) -> Result<(), StoreError> {
+        each!(self, core => core.revoke_token(id, by).await)
     }
 
     /// A session that acts as this token; the secret is only stored as SHA-256.
@@ -1319,8 +1323,8 @@ impl Store {
     }
 
     /// Nobody enrols with it any more. Who has enrolled stays.
-    pub async fn revoke_enrolment(&self, id: i64) -> Result<(), StoreError> {
-        each!(self, core => core.revoke_enrolment(id).await)
+    pub async fn revoke_enrolment(&self, id: i64, by: &str) -> Result<(), StoreError> {
+        each!(self, core => core.revoke_enrolment(id, by).await)
     }
 
     /// True when one more worker may come with this secret.
@@ -1360,9 +1364,9 @@ impl Store {
         each!(self, core => core.worker_ends(id).await)
     }
 
-    /// It gets no more jobs, as `by` wants; `None` undoes it.
-    pub async fn drain_worker(&self, id: WorkerId, by: Option<&str>) -> Result<(), StoreError> {
-        each!(self, core => core.drain_worker(id, by).await)
+    /// It gets no more jobs, as `by` wants; not `drained` undoes it.
+    pub async fn drain_worker(&self, id: WorkerId, drained: bool, by: &str) -> Result<(), StoreError> {
+        each!(self, core => core.drain_worker(id, drained, by).await)
     }
 
     /// Ends its identity for good and gives it no more jobs. What it holds is the caller's to take back, and then to

@@ -1,13 +1,12 @@
 //! A person has looked at the commit of a build that waits for that, and lets it start.
 
-use ocelot_model::AuditAction;
 use ocelot_model::BuildNumber;
 use ocelot_model::access::{Action, Actor, RepoView, may};
 use ocelot_store::{BuildDetail, Repo, StoreError};
 
 use super::advance::after;
 use super::{concurrency, name_of};
-use crate::{App, audit};
+use crate::App;
 
 /// True when the actor may let builds of other people's commits start.
 pub(super) fn may_approve(actor: &Actor, repo: &Repo) -> bool {
@@ -30,8 +29,6 @@ pub async fn approve(
         let (by, commit) = (name_of(actor), &build.commit);
         let what = job.map_or_else(String::new, |name| format!("job {name} of "));
         tracing::info!(build = number.0, repo = %build.repo.name, by, commit, "{what}build {number} approved by {by}");
-        let detail = format!("{what}commit {commit} of {}", build.repo.name);
-        audit::note(app, &by, AuditAction::BuildApproved, &format!("build {number}"), &detail).await;
         after(app, number, &changes).await;
         concurrency::settle(app, build).await;
     }

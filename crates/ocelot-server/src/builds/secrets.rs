@@ -8,12 +8,12 @@ use ocelot_api::proto::Credential;
 use ocelot_model::AuditAction;
 use ocelot_model::EventKind;
 use ocelot_model::secret::Kind;
-use ocelot_store::{Build, Claimed, Secret, StoreError};
+use ocelot_store::{Build, Claimed, NewAudit, Secret, StoreError};
 use secrecy::ExposeSecret as _;
 
 use super::clone;
+use crate::App;
 use crate::forges::consumer;
-use crate::{App, audit};
 
 /// Bytes of all values together: an offer is one message of at most 1 MiB, and has other things in it.
 const TOGETHER_MAX: usize = 512 << 10;
@@ -85,8 +85,9 @@ pub(crate) async fn give(app: &App, claimed: &Claimed) -> Result<Given, Refused>
     let build = claimed.build.number;
     tracing::info!(%build, attempt = %claimed.lease.attempt_id, "build {build} gets the secrets {names}");
     let detail = format!("job {} of {} gets {names}", claimed.spec.name, claimed.build.repo.name);
-    audit::note(app, &format!("build {build}"), AuditAction::SecretsUsed, &format!("build {build}"), &detail)
-        .await;
+    // Nobody gets a secret without a trace: when this cannot be written, the job is offered again.
+    let (who, action) = (format!("build {build}"), AuditAction::SecretsUsed);
+    app.store.note(&NewAudit { actor: &who, action, subject: &who, detail: &detail }).await?;
     Ok(Given { credentials, notes: Vec::new() })
 }
 

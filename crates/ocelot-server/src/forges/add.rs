@@ -13,7 +13,7 @@ use crate::App;
 const TEXT_MAX: usize = 16 << 10;
 
 /// Adds a forge.
-pub async fn add(app: &App, new: NewForge) -> Result<Row, ForgeError> {
+pub async fn add(app: &App, new: NewForge, by: &str) -> Result<Row, ForgeError> {
     let kind = kind(&new)?;
     let base_url = match &new.base_url {
         Some(url) => url.trim().trim_end_matches('/').to_owned(),
@@ -29,11 +29,11 @@ pub async fn add(app: &App, new: NewForge) -> Result<Row, ForgeError> {
         access: Some(open::write(&new.access)?),
         hook_secret: new.hook_secret.map(|secret| secret.0.into()),
     };
-    Ok(app.store.add_forge(&row).await?)
+    Ok(app.store.add_forge(&row, by).await?)
 }
 
 /// Gives a forge other secrets.
-pub async fn change(app: &App, name: &str, change: ForgeChange) -> Result<Row, ForgeError> {
+pub async fn change(app: &App, name: &str, change: ForgeChange, by: &str) -> Result<Row, ForgeError> {
     let row = open::find(&app.store, name).await?;
     if row.kind == ForgeKind::Git {
         return Err(ForgeError::PlainGit("plain git has no credentials of this kind".to_owned()));
@@ -41,11 +41,10 @@ pub async fn change(app: &App, name: &str, change: ForgeChange) -> Result<Row, F
     check_secret("hook_secret", change.hook_secret.as_ref())?;
     if let Some(access) = &change.access {
         try_access(&row.name, row.kind, &row.base_url, row.insecure_http, access).await?;
-        app.store.change_forge_access(row.id, &open::write(access)?).await?;
     }
-    if let Some(Hidden(secret)) = &change.hook_secret {
-        app.store.change_forge_hook_secret(row.id, &secret.as_str().into()).await?;
-    }
+    let access = change.access.as_ref().map(open::write).transpose()?;
+    let hook_secret = change.hook_secret.map(|Hidden(secret)| secret.into());
+    app.store.change_forge(row.id, access.as_ref(), hook_secret.as_ref(), by).await?;
     open::find(&app.store, name).await
 }
 

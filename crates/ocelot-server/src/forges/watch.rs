@@ -18,7 +18,7 @@ const TRY: Duration = Duration::from_millis(100);
 
 /// Lets the forge send webhooks; one of the repository's that is there already gets its secret again. Of several that ask at
 /// once, on whichever servers, one after the other does it: two would each find none, and make one.
-pub async fn watch(app: &App, repo: &Repo) -> Result<Watch, ForgeError> {
+pub async fn watch(app: &App, repo: &Repo, by: &str) -> Result<Watch, ForgeError> {
     let work = format!("watch {}", repo.id);
     let until = Instant::now() + ALONE;
     while !app.store.begin_alone(&work, ALONE).await? {
@@ -29,12 +29,12 @@ pub async fn watch(app: &App, repo: &Repo) -> Result<Watch, ForgeError> {
         }
         tokio::time::sleep(TRY).await;
     }
-    let done = watch_alone(app, repo).await;
+    let done = watch_alone(app, repo, by).await;
     app.store.end_alone(&work).await?;
     done
 }
 
-async fn watch_alone(app: &App, repo: &Repo) -> Result<Watch, ForgeError> {
+async fn watch_alone(app: &App, repo: &Repo, by: &str) -> Result<Watch, ForgeError> {
     let forge = &repo.name.forge;
     let (row, open) = app.forges.open(&app.store, forge).await.map_err(|error| no_webhooks(repo, error))?;
     check_reachable(&app.public_url, &row.base_url)?;
@@ -49,7 +49,7 @@ async fn watch_alone(app: &App, repo: &Repo) -> Result<Watch, ForgeError> {
         let webhook = NewWebhook { url: &url, secret: &hook.secret };
         let remote_id = open.watch(&name, webhook).await.map_err(&of_it)?;
         if hook.remote_id.as_ref() != Some(&remote_id) {
-            Box::pin(app.store.name_hook(&hook.id, &remote_id)).await?;
+            Box::pin(app.store.name_hook(&hook.id, &remote_id, by)).await?;
         }
         // It stands; whether the forge can be made to try it now is another matter.
         let tried = open.ping(&name, &remote_id).await.unwrap_or_else(|error| {
@@ -62,10 +62,10 @@ async fn watch_alone(app: &App, repo: &Repo) -> Result<Watch, ForgeError> {
 }
 
 /// Ends that; fine when it was ended before.
-pub async fn unwatch(app: &App, repo: &Repo) -> Result<(), ForgeError> {
+pub async fn unwatch(app: &App, repo: &Repo, by: &str) -> Result<(), ForgeError> {
     if let Some(hook) = app.store.find_hook_of(repo.id).await? {
         remove_at_forge(app, repo, &hook).await?;
-        app.store.remove_hook(repo.id).await?;
+        app.store.remove_hook(repo.id, by).await?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use ocelot_api::body as api;
 use ocelot_model::access::Action;
-use ocelot_model::{AuditAction, RepoName, Status};
+use ocelot_model::{RepoName, Status};
 use ocelot_store::{BuildFilter, Repo, StoreError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use utoipa::IntoParams;
 use super::auth::Caller;
 use super::extract::{MaybeJson, NoQuery, Query, Segments};
 use super::problem::{Answer, Refusal};
-use crate::{App, audit};
+use crate::App;
 
 /// Builds among which one that says something is looked for.
 const LOOK: u32 = 50;
@@ -168,13 +168,7 @@ pub(super) async fn make(
     let repo = caller.repo(&app, &handle, Action::WriteRepo).await?;
     let mut key = None;
     if !repo.public {
-        let had = app.store.find_badge_key(repo.id).await?.is_some();
-        key = Some(app.store.make_badge_key(repo.id, new.renew).await?);
-        if new.renew || !had {
-            let name = repo.name.to_string();
-            audit::note(&app, &caller.name(), AuditAction::RepoChanged, &name, "its badge has a new key")
-                .await;
-        }
+        key = Some(app.store.make_badge_key(repo.id, new.renew, &caller.name()).await?);
     }
     Ok(Json(badge(&app, &repo, key.as_ref(), new.branch.as_deref())))
 }
@@ -190,10 +184,7 @@ pub(super) async fn remove(
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Answer<StatusCode> {
     let repo = caller.repo(&app, &handle, Action::WriteRepo).await?;
-    if app.store.remove_badge_key(repo.id).await? {
-        let (name, what) = (repo.name.to_string(), "its badge has no key any more");
-        audit::note(&app, &caller.name(), AuditAction::RepoChanged, &name, what).await;
-    }
+    app.store.remove_badge_key(repo.id, &caller.name()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use ocelot_api::body as api;
-use ocelot_model::AuditAction;
 use ocelot_model::access::Action;
 use ocelot_store::Forge;
 use serde::Deserialize;
@@ -12,8 +11,8 @@ use serde::Deserialize;
 use super::auth::Caller;
 use super::extract::{self, NoQuery, PageQuery, Query, Segments};
 use super::problem::{Answer, Refusal};
+use crate::App;
 use crate::forges::{add, discover, watch};
-use crate::{App, audit};
 
 /// All forges, by name.
 #[utoipa::path(get, path = "/api/v1/forges", tag = "forges", params(PageQuery),
@@ -43,9 +42,8 @@ pub(super) async fn add(
             new.name
         )));
     }
-    let row = add::add(&app, new).await?;
+    let row = add::add(&app, new, &caller.name()).await?;
     tracing::info!(forge = %row.name, by = %caller.name(), "forge {} added", row.name);
-    audit::note(&app, &caller.name(), AuditAction::ForgeAdded, &row.name, &row.base_url).await;
     Ok((StatusCode::CREATED, Json(body(row))))
 }
 
@@ -63,9 +61,8 @@ pub(super) async fn change(
     extract::Json(change): extract::Json<api::ForgeChange>,
 ) -> Answer<Json<api::Forge>> {
     find(&app, &name).await?;
-    let row = add::change(&app, &name, change).await?;
+    let row = add::change(&app, &name, change, &caller.name()).await?;
     tracing::info!(forge = %row.name, by = %caller.name(), "forge {} has other secrets", row.name);
-    audit::note(&app, &caller.name(), AuditAction::ForgeChanged, &row.name, "").await;
     Ok(Json(body(row)))
 }
 
@@ -79,9 +76,8 @@ pub(super) async fn remove(
     Segments(name): Segments<String>,
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Answer<StatusCode> {
-    app.store.remove_forge(find(&app, &name).await?.id).await?;
+    app.store.remove_forge(find(&app, &name).await?.id, &caller.name()).await?;
     tracing::info!(forge = %name, by = %caller.name(), "forge {name} removed");
-    audit::note(&app, &caller.name(), AuditAction::ForgeRemoved, &name, "").await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -121,9 +117,8 @@ pub(super) async fn watch(
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Answer<Json<api::Watch>> {
     let repo = caller.repo(&app, &handle, Action::AdminRepo).await?;
-    let watch = watch::watch(&app, &repo).await?;
+    let watch = watch::watch(&app, &repo, &caller.name()).await?;
     tracing::info!(repo = %watch.repo, by = %caller.name(), "{} is watched", watch.repo);
-    audit::note(&app, &caller.name(), AuditAction::RepoWatched, &watch.repo, "").await;
     Ok(Json(watch))
 }
 
@@ -139,9 +134,8 @@ pub(super) async fn unwatch(
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Answer<StatusCode> {
     let repo = caller.repo(&app, &handle, Action::AdminRepo).await?;
-    watch::unwatch(&app, &repo).await?;
+    watch::unwatch(&app, &repo, &caller.name()).await?;
     tracing::info!(repo = %repo.name, by = %caller.name(), "{} is no longer watched", repo.name);
-    audit::note(&app, &caller.name(), AuditAction::RepoUnwatched, &repo.name.to_string(), "").await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use ocelot_model::AuditAction;
 use ocelot_model::StageId;
 use ocelot_model::access::Action;
 use ocelot_store::{BuildDetail, Job, StoreError};
@@ -19,7 +18,7 @@ use super::builds::find;
 use super::extract::{Query, Segments, number};
 use super::logtext::{Reader, Search, Shape, Writer};
 use super::problem::{Answer, Refusal};
-use crate::{App, audit};
+use crate::App;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -124,16 +123,8 @@ pub(super) async fn delete(
     }
     let when = app.store.now().await?.strftime("%Y-%m-%d %H:%M:%S UTC");
     let by = caller.name();
-    app.store.remove_log(stage, &format!("[log deleted by {by} on {when}]")).await?;
+    app.store.remove_log(stage, &format!("[log deleted by {by} on {when}]"), &by).await?;
     tracing::info!(%build, %stage, %by, "log of stage {stage} of build {build} deleted");
-    audit::note(
-        &app,
-        &by,
-        AuditAction::LogDeleted,
-        &format!("build {build}"),
-        &format!("log of stage {stage}"),
-    )
-    .await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -3,13 +3,12 @@
 use axum::Json;
 use axum::extract::State;
 use ocelot_api::body as api;
-use ocelot_model::AuditAction;
 use ocelot_store::Pause;
 
 use super::auth::Caller;
 use super::extract::{MaybeJson, NoQuery, Query};
 use super::problem::{Answer, Refusal};
-use crate::{App, audit};
+use crate::App;
 
 /// Longest reason, in characters.
 const REASON_MAX: usize = 500;
@@ -38,16 +37,14 @@ pub(super) async fn pause(
     let by = caller.name();
     let pause = app.store.pause(&by, reason).await?;
     tracing::info!(%by, "paused by {by}");
-    audit::note(&app, &by, AuditAction::Paused, "all", reason.unwrap_or_default()).await;
     Ok(Json(state(Some(pause))))
 }
 
 /// Hands out jobs again.
 #[utoipa::path(post, path = "/api/v1/unpause", tag = "fleet", responses((status = 200, body = api::PauseState)))]
 pub(super) async fn unpause(State(app): State<App>, caller: Caller) -> Answer<Json<api::PauseState>> {
-    app.store.unpause().await?;
+    app.store.unpause(&caller.name()).await?;
     tracing::info!(by = %caller.name(), "no longer paused");
-    audit::note(&app, &caller.name(), AuditAction::Unpaused, "all", "").await;
     Ok(Json(state(None)))
 }
 

@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use ocelot_api::body as api;
-use ocelot_model::AuditAction;
 use ocelot_model::RepoName;
 use ocelot_model::access::{Action, RepoView, may};
 use ocelot_model::repo::is_segment;
@@ -17,9 +16,9 @@ use super::auth::Caller;
 use super::body;
 use super::extract::{self, NoQuery, PageQuery, Query, Segments};
 use super::problem::{Answer, Refusal};
+use crate::App;
 use crate::builds::clone;
 use crate::forges::{follow, watch};
-use crate::{App, audit};
 
 /// All repositories that the caller may read, by handle.
 #[utoipa::path(get, path = "/api/v1/repos", tag = "repos", params(PageQuery),
@@ -50,8 +49,7 @@ pub(super) async fn add(
         None | Some("git") => plain(&app, &caller, &new).await?,
         Some(forge) => of_forge(&app, &caller, forge, &new).await?,
     };
-    let repo = app.store.add_repo(&row).await?;
-    audit::note(&app, &caller.name(), AuditAction::RepoAdded, &repo.name.to_string(), &repo.clone_url).await;
+    let repo = app.store.add_repo(&row, &caller.name()).await?;
     Ok((StatusCode::CREATED, Json(body::repo(&repo, false))))
 }
 
@@ -157,16 +155,8 @@ pub(super) async fn change(
 ) -> Answer<Json<api::Repo>> {
     let repo = caller.repo(&app, &handle, Action::AdminRepo).await?;
     if let Some(approvals) = change.approvals {
-        app.store.set_approvals(repo.id, approvals).await?;
+        app.store.set_approvals(repo.id, approvals, &caller.name()).await?;
         tracing::info!(repo = %repo.name, by = caller.name(), %approvals, "builds of {} wait for approval: {approvals}", repo.name);
-        audit::note(
-            &app,
-            &caller.name(),
-            AuditAction::RepoChanged,
-            &repo.name.to_string(),
-            &format!("approvals {approvals}"),
-        )
-        .await;
     }
     Ok(Json(shown(&app, &app.store.load_repo(repo.id).await?).await?))
 }
@@ -184,8 +174,7 @@ pub(super) async fn remove(
 ) -> Answer<Response> {
     let repo = caller.repo(&app, &handle, Action::AdminRepo).await?;
     let hook = app.store.find_hook_of(repo.id).await?;
-    app.store.remove_repo(repo.id).await?;
-    audit::note(&app, &caller.name(), AuditAction::RepoRemoved, &repo.name.to_string(), "").await;
+    app.store.remove_repo(repo.id, &caller.name()).await?;
     let Some(hook) = hook else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     match watch::remove_at_forge(&app, &repo, &hook).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),

@@ -6,7 +6,6 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ocelot_api::body as api;
-use ocelot_model::AuditAction;
 use ocelot_model::access::{Action, RepoView, may, may_below};
 use ocelot_model::notify::without_login;
 use ocelot_model::pipeline::check_branches;
@@ -18,7 +17,7 @@ use serde::Deserialize;
 use super::auth::Caller;
 use super::extract::{self, NoQuery, PageQuery, Query, Segments, number};
 use super::problem::{Answer, Refusal};
-use crate::{App, audit, notify};
+use crate::{App, notify};
 
 /// Events, branches and stages that one may name.
 const LIMITS_MAX: usize = 100;
@@ -151,14 +150,6 @@ pub(super) async fn keep(
     };
     let (verb, status) = if made { ("made", StatusCode::CREATED) } else { ("changed", StatusCode::OK) };
     tracing::info!(secret = %row.name, kind = %row.kind, scope = %row.scope, by = %caller.name(), "secret {} {verb}", row.name);
-    audit::note(
-        app,
-        &caller.name(),
-        AuditAction::SecretKept,
-        &row.name,
-        &format!("{} {verb}, {}", row.kind, scope(&row.scope)),
-    )
-    .await;
     Ok((status, Json(body(row))))
 }
 
@@ -205,18 +196,9 @@ pub(super) async fn forget(app: &App, caller: &Caller, id: &str) -> Answer<Statu
     let id = number(id).ok_or_else(Refusal::not_found)?;
     let row = app.store.find_secret(id).await?.filter(|row| allowed(caller, &row.scope));
     let row = row.ok_or_else(Refusal::not_found)?;
-    app.store.remove_secret(row.id).await?;
+    app.store.remove_secret(row.id, &caller.name()).await?;
     tracing::info!(secret = %row.name, scope = %row.scope, by = %caller.name(), "secret {} removed", row.name);
-    audit::note(app, &caller.name(), AuditAction::SecretRemoved, &row.name, &scope(&row.scope)).await;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Whose it is, in words.
-fn scope(scope: &Scope) -> String {
-    match scope {
-        Scope::All => "for all".to_owned(),
-        Scope::Owner(_) | Scope::Repo(_) => format!("for {scope}"),
-    }
 }
 
 pub(super) fn body(mut row: Secret) -> api::Secret {

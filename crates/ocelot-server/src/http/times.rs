@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use ocelot_api::body as api;
-use ocelot_model::AuditAction;
 use ocelot_model::RepoId;
 use ocelot_model::access::Action;
 use ocelot_model::cron::Cron;
@@ -16,7 +15,7 @@ use ocelot_store::{NewTimes, Poll, Schedule};
 use super::auth::Caller;
 use super::extract::{self, NoQuery, PageQuery, Query, Segments, number};
 use super::problem::{Answer, Refusal};
-use crate::{App, audit};
+use crate::App;
 
 /// Most patterns of a poll.
 const PATTERNS: usize = 100;
@@ -57,7 +56,6 @@ pub(super) async fn add_poll(
     check_branches(&new.branches).map_err(|why| Refusal::bad_request(format!("branches: {why}")))?;
     let times = NewTimes { repo: repo.id, cron: &cron, by: &caller.name() };
     let made = app.store.add_poll(&times, &new.branches).await?;
-    audit::note(&app, &caller.name(), AuditAction::PollAdded, &new.repo, &new.cron).await;
     Ok((StatusCode::CREATED, Json(poll(made))))
 }
 
@@ -72,8 +70,7 @@ pub(super) async fn remove_poll(
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Answer<StatusCode> {
     let repo = caller.repo(&app, &handle, Action::AdminRepo).await?;
-    app.store.remove_poll(repo.id).await?;
-    audit::note(&app, &caller.name(), AuditAction::PollRemoved, &repo.name.to_string(), "").await;
+    app.store.remove_poll(repo.id, &caller.name()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -111,7 +108,6 @@ pub(super) async fn add_schedule(
     }
     let times = NewTimes { repo: repo.id, cron: &cron, by: &caller.name() };
     let made = app.store.add_schedule(&times, branch).await?;
-    audit::note(&app, &caller.name(), AuditAction::ScheduleAdded, &new.repo, &new.cron).await;
     Ok((StatusCode::CREATED, Json(schedule(made))))
 }
 
@@ -128,15 +124,7 @@ pub(super) async fn remove_schedule(
     let id = number(&id).ok_or_else(|| caller.not_found())?;
     let schedule = app.store.load_schedule(id).await?;
     caller.check(Action::AdminRepo, &schedule.repo)?;
-    app.store.remove_schedule(id).await?;
-    audit::note(
-        &app,
-        &caller.name(),
-        AuditAction::ScheduleRemoved,
-        &schedule.repo.name.to_string(),
-        &format!("schedule {id}"),
-    )
-    .await;
+    app.store.remove_schedule(id, &caller.name()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

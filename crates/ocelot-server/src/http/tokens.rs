@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use ocelot_api::body as api;
-use ocelot_model::AuditAction;
 use ocelot_model::access::Actor;
 use ocelot_model::repo::is_segment;
 use ocelot_model::{RepoName, TokenId};
@@ -15,8 +14,8 @@ use super::auth::{Caller, anonymous};
 use super::body;
 use super::extract::{self, NoQuery, PageQuery, Query, Segments, number};
 use super::problem::{Answer, Refusal};
+use crate::App;
 use crate::builds::fence::fence;
-use crate::{App, audit};
 
 /// A token lives ten years at most, or for ever.
 const DAYS_MAX: u32 = 3650;
@@ -44,10 +43,8 @@ pub(super) async fn create(
 ) -> Answer<(StatusCode, Json<api::CreatedToken>)> {
     check(&new)?;
     let life = new.expires_days.map(|days| Duration::from_secs(u64::from(days) * 24 * 3600));
-    let (row, secret) = app.store.create_token(&new.name, new.role, &new.repos, life).await?;
+    let (row, secret) = app.store.create_token(&new.name, new.role, &new.repos, life, &caller.name()).await?;
     tracing::info!(token = %row.name, role = %row.role, by = %caller.name(), "token {} made", row.name);
-    audit::note(&app, &caller.name(), AuditAction::TokenCreated, &row.name, &format!("role {}", row.role))
-        .await;
     Ok((StatusCode::CREATED, Json(api::CreatedToken { token: body::token(row), secret })))
 }
 
@@ -92,12 +89,11 @@ pub(super) async fn revoke(
 ) -> Answer<StatusCode> {
     let id = number(&id).map(TokenId).ok_or_else(Refusal::not_found)?;
     let workers = app.store.workers_of_token(id).await?;
-    app.store.revoke_token(id).await?;
+    app.store.revoke_token(id, &caller.name()).await?;
     for worker in workers {
         fence(&app, worker, &format!("the token of its worker was revoked by {}", caller.name())).await?;
     }
     tracing::info!(token = id.0, by = %caller.name(), "token {id} revoked");
-    audit::note(&app, &caller.name(), AuditAction::TokenRevoked, &format!("token {id}"), "").await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -114,8 +114,6 @@ async fn take_in(
     crash::point("delivery-stored");
     if stored.state == DeliveryState::Conflict && is_new {
         tracing::warn!(delivery = stored.id.0, "delivery {}: {}", stored.id, stored.outcome);
-        let subject = format!("delivery {}", stored.id);
-        audit::note(app, at.0, AuditAction::WebhookRefused, &subject, &stored.outcome).await;
     }
     let waits = is_new && stored.state == DeliveryState::Waiting && !inbox::only_ends(&told);
     let status = if waits { StatusCode::ACCEPTED } else { StatusCode::OK };

@@ -7,7 +7,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use ocelot_api::body as api;
-use ocelot_model::AuditAction;
 use ocelot_model::WorkerId;
 use ocelot_store::Enrolment;
 
@@ -15,8 +14,8 @@ use super::auth::Caller;
 use super::extract::{self, NoQuery, PageQuery, Query, Segments, number};
 use super::fleet;
 use super::problem::{Answer, Refusal};
+use crate::App;
 use crate::builds::fence;
-use crate::{App, audit};
 
 /// A token lives ten years at most, or for ever.
 const LONGEST: Duration = Duration::from_hours(3650 * 24);
@@ -50,14 +49,6 @@ pub(super) async fn create_token(
     let life = new.expires_ms.map(Duration::from_millis);
     let (row, secret) = app.store.create_enrolment(&new.labels, new.uses, life, &caller.name()).await?;
     tracing::info!(token = row.id, by = %caller.name(), "enrolment token {} made", row.id);
-    audit::note(
-        &app,
-        &caller.name(),
-        AuditAction::WorkerTokenCreated,
-        &format!("worker token {}", row.id),
-        "",
-    )
-    .await;
     Ok((StatusCode::CREATED, Json(api::CreatedWorkerToken { token: token(row), secret })))
 }
 
@@ -108,10 +99,8 @@ pub(super) async fn revoke_token(
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Answer<StatusCode> {
     let id = number(&id).ok_or_else(Refusal::not_found)?;
-    app.store.revoke_enrolment(id).await?;
+    app.store.revoke_enrolment(id, &caller.name()).await?;
     tracing::info!(token = id, by = %caller.name(), "enrolment token {id} revoked");
-    audit::note(&app, &caller.name(), AuditAction::WorkerTokenRevoked, &format!("worker token {id}"), "")
-        .await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -124,9 +113,8 @@ pub(super) async fn drain(
     Segments(id): Segments<String>,
 ) -> Answer<Json<api::Worker>> {
     let id = worker_id(&id)?;
-    app.store.drain_worker(id, Some(&caller.name())).await?;
+    app.store.drain_worker(id, true, &caller.name()).await?;
     tracing::info!(worker = %id, by = %caller.name(), "worker drained");
-    audit::note(&app, &caller.name(), AuditAction::WorkerDrained, &format!("worker {id}"), "").await;
     shown(&app, &caller, id).await
 }
 
@@ -139,9 +127,8 @@ pub(super) async fn resume(
     Segments(id): Segments<String>,
 ) -> Answer<Json<api::Worker>> {
     let id = worker_id(&id)?;
-    app.store.drain_worker(id, None).await?;
+    app.store.drain_worker(id, false, &caller.name()).await?;
     tracing::info!(worker = %id, by = %caller.name(), "worker resumed");
-    audit::note(&app, &caller.name(), AuditAction::WorkerResumed, &format!("worker {id}"), "").await;
     shown(&app, &caller, id).await
 }
 
@@ -161,7 +148,6 @@ pub(super) async fn remove(
     fence::fence(&app, id, &format!("its worker was removed by {by}")).await?;
     app.store.delete_worker(id).await?;
     tracing::info!(worker = %id, %by, "worker removed");
-    audit::note(&app, &by, AuditAction::WorkerRemoved, &format!("worker {id}"), "").await;
     Ok(StatusCode::NO_CONTENT)
 }
 

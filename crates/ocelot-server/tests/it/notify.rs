@@ -236,7 +236,12 @@ async fn a_place_that_wants_no_more_is_left_alone_for_as_long_as_it_says() {
     let page = told.client.get(page).bearer_auth(&told.admin).send().await.unwrap().text().await.unwrap();
     assert!(page.contains("Not delivered yet: slack team #ci"), "{page}");
     let app = told.world.app();
-    let other = app.store.create_token("other", Role::Read, &["git/other".to_owned()], None).await.unwrap().1;
+    let other = app
+        .store
+        .create_token("other", Role::Read, &["git/other".to_owned()], None, "tests")
+        .await
+        .unwrap()
+        .1;
     let (status, said) = told.ask_as(&other, Method::GET, "notifications", &Value::Null).await;
     assert_eq!((status, &said["items"]), (StatusCode::OK, &json!([])));
     let (status, _) = told.ask_as(&other, Method::GET, "notifications?repo=git/example", &Value::Null).await;
@@ -335,7 +340,8 @@ async fn only_a_whole_servers_admin_leads_into_its_network() {
     }
     // The admin of some repositories is not the server's.
     let app = told.world.app();
-    let some = app.store.create_token("some", Role::Admin, &["git/".to_owned()], None).await.unwrap().1;
+    let some =
+        app.store.create_token("some", Role::Admin, &["git/".to_owned()], None, "tests").await.unwrap().1;
     for (scope, token, is_sent) in
         [("git/", &some, false), ("git/", &told.admin, true), ("git/", &some, false)]
     {
@@ -458,7 +464,7 @@ async fn only_who_administers_a_repository_sees_where_to_and_why() {
         public: true,
         approvals: Approvals::default(),
     };
-    told.world.app().store.add_repo(&open).await.unwrap();
+    told.world.app().store.add_repo(&open, "tests").await.unwrap();
     slack.misbehave(Fault::Status(429, vec![("retry-after", "3600".into())], ""));
     let build = told.ends_in("git/open", "{slack: {identifier: team, channel: '#inner'}}", "failed").await;
     let (error, all) = told.undelivered(build).await;
@@ -659,7 +665,7 @@ async fn two_servers_on_one_database_tell_each_thing_once() {
         public: false,
         approvals: Approvals::default(),
     };
-    let repo = store.add_repo(&new).await.unwrap();
+    let repo = store.add_repo(&new, "tests").await.unwrap();
     let fields = json!({"type": "webhook", "url": hook.url(), "on": "error"});
     let new = NewSecret {
         scope: "".parse().unwrap(),

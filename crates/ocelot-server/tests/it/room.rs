@@ -95,7 +95,7 @@ impl Room {
             let service = router.into_make_service_with_connect_info::<SocketAddr>();
             axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await
         });
-        let (_, admin) = app.store.create_token("root", Role::Admin, &[], None).await.unwrap();
+        let (_, admin) = app.store.create_token("root", Role::Admin, &[], None, "tests").await.unwrap();
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Room { app, url, admin, client, folder }
     }
@@ -104,7 +104,7 @@ impl Room {
     pub(crate) async fn token(&self, role: Role, repos: &[&str]) -> String {
         let repos: Vec<String> = repos.iter().map(|repo| (*repo).to_owned()).collect();
         let name = format!("{role} {}", repos.join(" ").replace('/', "-"));
-        self.app.store.create_token(name.trim(), role, &repos, None).await.unwrap().1
+        self.app.store.create_token(name.trim(), role, &repos, None, "tests").await.unwrap().1
     }
 
     /// A request without a token.
@@ -159,7 +159,7 @@ impl Room {
     /// The same with a name and an executor.
     pub(crate) async fn worker_with(&self, name: &str, executor: &str) -> WorkerId {
         let token = format!("token of {name}");
-        let (token, _) = self.app.store.create_token(&token, Role::Worker, &[], None).await.unwrap();
+        let (token, _) = self.app.store.create_token(&token, Role::Worker, &[], None, "tests").await.unwrap();
         let hello = Hello {
             identity: Identity::Token(token.id),
             name: name.to_owned(),

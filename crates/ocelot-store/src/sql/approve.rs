@@ -1,7 +1,7 @@
 //! A person lets a build start that waits for that, or some of its jobs.
 
 use ocelot_model::build::{Change, Happening};
-use ocelot_model::{BuildNumber, Status};
+use ocelot_model::{AuditAction, BuildNumber, Status};
 
 use super::advance::advance_in;
 use super::{Conn, Core, Tx, detail, state};
@@ -33,6 +33,10 @@ impl Core {
         }
         state::lock(tx.conn(), number).await?;
         let changes = if write(&mut tx, number, &what, by).await? {
+            let build = detail::load_build(tx.conn(), number).await?;
+            let of = job.map_or_else(String::new, |name| format!("job {name} of "));
+            let words = format!("{of}commit {} of {}", build.commit, build.repo.name);
+            tx.note(by, AuditAction::BuildApproved, &format!("build {number}"), &words).await?;
             advance_in(&mut tx, number, Happening::Approved).await?
         } else {
             // Somebody was faster, and a claim may have passed over the rows that were locked here.

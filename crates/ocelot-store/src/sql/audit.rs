@@ -1,9 +1,10 @@
 //! Who did what. Rows are only added, and go when they are old.
 
 use jiff::Timestamp;
+use ocelot_model::AuditAction;
 use sqlx::{FromRow, QueryBuilder};
 
-use super::{Core, Db};
+use super::{Core, Db, Tx};
 use crate::raw::{clean, read, time};
 use crate::{AuditFilter, AuditRow, NewAudit, StoreError};
 
@@ -22,19 +23,33 @@ struct Row {
     detail: String,
 }
 
-impl Core {
-    pub(crate) async fn note(&self, new: &NewAudit<'_>) -> Result<(), StoreError> {
+impl Tx {
+    /// Writes down who did what, with the change itself: the one is never there without the other.
+    pub(super) async fn note(
+        &mut self,
+        actor: &str,
+        action: AuditAction,
+        subject: &str,
+        detail: &str,
+    ) -> Result<(), StoreError> {
         let cut = |text: &str| clean(&text.chars().take(TEXT_MAX).collect::<String>());
-        let mut tx = self.begin().await?;
-        let now = tx.now;
+        let now = self.now;
         sqlx::query("INSERT INTO audit (at, actor, action, subject, detail) VALUES ($1, $2, $3, $4, $5)")
             .bind(now)
-            .bind(cut(new.actor))
-            .bind(new.action.as_str())
-            .bind(cut(new.subject))
-            .bind(cut(new.detail))
-            .execute(tx.conn())
+            .bind(cut(actor))
+            .bind(action.as_str())
+            .bind(cut(subject))
+            .bind(cut(detail))
+            .execute(self.conn())
             .await?;
+        Ok(())
+    }
+}
+
+impl Core {
+    pub(crate) async fn note(&self, new: &NewAudit<'_>) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        tx.note(new.actor, new.action, new.subject, new.detail).await?;
         self.commit(tx).await
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ocelot_model::delivery::Part;
-use ocelot_model::{DeliveryId, DeliveryState, RepoId};
+use ocelot_model::{AuditAction, DeliveryId, DeliveryState, RepoId};
 use sha2::{Digest as _, Sha256};
 
 use super::{Core, Tx, reconcile};
@@ -83,9 +83,16 @@ impl Core {
         }
         let words = format!("delivery {first} has the same name and another body: this one builds nothing");
         let other = format!("{name} ({})", secret::hex(&hash[..6]));
-        let told = Err((DeliveryState::Conflict, words));
+        let told = Err((DeliveryState::Conflict, words.clone()));
         match insert(tx, new, &other, body, &told).await? {
-            Some(id) => Ok((id, true)),
+            Some(id) => {
+                let forge: String = sqlx::query_scalar("SELECT name FROM forges WHERE id = $1")
+                    .bind(new.forge.0)
+                    .fetch_one(tx.conn())
+                    .await?;
+                tx.note(&forge, AuditAction::WebhookRefused, &format!("delivery {id}"), &words).await?;
+                Ok((id, true))
+            }
             None => {
                 let id =
                     sqlx::query_scalar("SELECT id FROM deliveries WHERE forge_id = $1 AND remote_id = $2")

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use ocelot_model::AuditAction;
 
 use super::{Core, Tx};
 use crate::raw::{EnrolmentRow, clean, to_json, us};
@@ -41,8 +42,10 @@ impl Core {
         .bind(expires.map(|lifetime| now + us(lifetime)))
         .fetch_one(tx.conn())
         .await?;
+        let made = row.into_enrolment()?;
+        tx.note(by, AuditAction::WorkerTokenCreated, &format!("worker token {}", made.id), "").await?;
         self.commit(tx).await?;
-        Ok((row.into_enrolment()?, secret))
+        Ok((made, secret))
     }
 
     pub(crate) async fn list_enrolments(&self) -> Result<Vec<Enrolment>, StoreError> {
@@ -53,13 +56,14 @@ impl Core {
         rows.into_iter().map(EnrolmentRow::into_enrolment).collect()
     }
 
-    pub(crate) async fn revoke_enrolment(&self, id: i64) -> Result<(), StoreError> {
-        let gone =
-            sqlx::query("DELETE FROM enrolments WHERE id = $1").bind(id).execute(&self.pools.write).await?;
+    pub(crate) async fn revoke_enrolment(&self, id: i64, by: &str) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let gone = sqlx::query("DELETE FROM enrolments WHERE id = $1").bind(id).execute(tx.conn()).await?;
         if gone.rows_affected() == 0 {
             return Err(StoreError::NotFound(format!("enrolment token {id}")));
         }
-        Ok(())
+        tx.note(by, AuditAction::WorkerTokenRevoked, &format!("worker token {id}"), "").await?;
+        self.commit(tx).await
     }
 
     pub(crate) async fn may_enrol(&self, secret: &str) -> Result<bool, StoreError> {

@@ -1,10 +1,10 @@
 //! Configured forges, and the webhooks that they send.
 
-use ocelot_model::{ForgeId, RepoId};
+use ocelot_model::{AuditAction, ForgeId, RepoId};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::FromRow;
 
-use super::repos::missing;
+use super::repos::{handle, missing};
 use super::{Core, outbox, reconcile};
 use crate::raw::{clean, read};
 use crate::{Forge, ForgeAccess, Hook, NewForge, StoreError, secret};
@@ -83,7 +83,7 @@ impl Core {
         row.map(ForgeRow::into_forge).transpose()
     }
 
-    pub(crate) async fn add_forge(&self, new: &NewForge) -> Result<Forge, StoreError> {
+    pub(crate) async fn add_forge(&self, new: &NewForge, by: &str) -> Result<Forge, StoreError> {
         // The key first: it may have to be made, which takes the connection that writes.
         self.seal("nothing", b"").await?;
         let mut tx = self.begin().await?;
@@ -115,53 +115,56 @@ impl Core {
             .bind(id)
             .execute(tx.conn())
             .await?;
+        tx.note(by, AuditAction::ForgeAdded, &new.name, &new.base_url).await?;
         self.commit(tx).await?;
         let made = self.find_forge(&new.name).await?;
         made.ok_or_else(|| StoreError::NotFound(format!("forge {}", new.name)))
     }
 
-    pub(crate) async fn change_forge_access(
+    pub(crate) async fn change_forge(
         &self,
         id: ForgeId,
-        access: &ForgeAccess,
+        access: Option<&ForgeAccess>,
+        hook_secret: Option<&SecretString>,
+        by: &str,
     ) -> Result<(), StoreError> {
-        let sealed = self.seal(&access_of(id.0), access.secret.expose_secret().as_bytes()).await?;
+        let sealed_access = match access {
+            Some(access) => {
+                Some(self.seal(&access_of(id.0), access.secret.expose_secret().as_bytes()).await?)
+            }
+            None => None,
+        };
+        let sealed_secret = match hook_secret {
+            Some(secret) => Some(self.seal(&hook_secret_of(id.0), secret.expose_secret().as_bytes()).await?),
+            None => None,
+        };
+        let what = match (access, hook_secret) {
+            (Some(_), Some(_)) => "credentials and webhook secret",
+            (Some(_), None) => "credentials",
+            (None, Some(_)) => "webhook secret",
+            (None, None) => return Ok(()),
+        };
         let mut tx = self.begin().await?;
-        let changed = sqlx::query(
-            "UPDATE forges SET access = $1, access_kind = $2, version = version + 1 WHERE id = $3 AND kind <> 'git'",
+        let name: Option<String> = sqlx::query_scalar(
+            "UPDATE forges SET access = coalesce($1, access), access_kind = coalesce($2, access_kind),
+                               hook_secret = coalesce($3, hook_secret), version = version + 1
+             WHERE id = $4 AND kind <> 'git' RETURNING name",
         )
-        .bind(sealed)
-        .bind(&access.kind)
+        .bind(sealed_access)
+        .bind(access.map(|access| access.kind.as_str()))
+        .bind(sealed_secret)
         .bind(id.0)
-        .execute(tx.conn())
+        .fetch_optional(tx.conn())
         .await?;
-        if changed.rows_affected() == 0 {
-            return Err(StoreError::NotFound(format!("forge {id}")));
+        let name = name.ok_or_else(|| StoreError::NotFound(format!("forge {id}")))?;
+        if access.is_some() {
+            outbox::try_again(&mut tx, id).await?;
         }
-        outbox::try_again(&mut tx, id).await?;
+        tx.note(by, AuditAction::ForgeChanged, &name, what).await?;
         self.commit(tx).await
     }
 
-    pub(crate) async fn change_forge_hook_secret(
-        &self,
-        id: ForgeId,
-        secret: &SecretString,
-    ) -> Result<(), StoreError> {
-        let sealed = self.seal(&hook_secret_of(id.0), secret.expose_secret().as_bytes()).await?;
-        let changed = sqlx::query(
-            "UPDATE forges SET hook_secret = $1, version = version + 1 WHERE id = $2 AND kind <> 'git'",
-        )
-        .bind(sealed)
-        .bind(id.0)
-        .execute(&self.pools.write)
-        .await?;
-        if changed.rows_affected() == 0 {
-            return Err(StoreError::NotFound(format!("forge {id}")));
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn remove_forge(&self, id: ForgeId) -> Result<(), StoreError> {
+    pub(crate) async fn remove_forge(&self, id: ForgeId, by: &str) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let repos: i64 = sqlx::query_scalar("SELECT count(*) FROM repos WHERE forge_id = $1")
             .bind(id.0)
@@ -172,13 +175,13 @@ impl Core {
                 "the forge has {repos} repositories here; remove them first"
             )));
         }
-        let gone = sqlx::query("DELETE FROM forges WHERE id = $1 AND kind <> 'git'")
-            .bind(id.0)
-            .execute(tx.conn())
-            .await?;
-        if gone.rows_affected() == 0 {
-            return Err(StoreError::Conflict("plain git is always there".to_owned()));
-        }
+        let name: Option<String> =
+            sqlx::query_scalar("DELETE FROM forges WHERE id = $1 AND kind <> 'git' RETURNING name")
+                .bind(id.0)
+                .fetch_optional(tx.conn())
+                .await?;
+        let name = name.ok_or_else(|| StoreError::Conflict("plain git is always there".to_owned()))?;
+        tx.note(by, AuditAction::ForgeRemoved, &name, "").await?;
         self.commit(tx).await
     }
 
@@ -279,7 +282,7 @@ impl Core {
         })
     }
 
-    pub(crate) async fn name_hook(&self, id: &str, remote_id: &str) -> Result<(), StoreError> {
+    pub(crate) async fn name_hook(&self, id: &str, remote_id: &str, by: &str) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let repo: Option<i64> =
             sqlx::query_scalar("UPDATE hooks SET remote_id = $1 WHERE id = $2 RETURNING repo_id")
@@ -289,13 +292,20 @@ impl Core {
                 .await?;
         if let Some(repo) = repo {
             reconcile::begin(&mut tx, RepoId(repo)).await?;
+            let name = handle(tx.conn(), RepoId(repo)).await?;
+            tx.note(by, AuditAction::RepoWatched, &name, "").await?;
         }
         self.commit(tx).await
     }
 
-    pub(crate) async fn remove_hook(&self, repo: RepoId) -> Result<(), StoreError> {
+    pub(crate) async fn remove_hook(&self, repo: RepoId, by: &str) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        sqlx::query("DELETE FROM hooks WHERE repo_id = $1").bind(repo.0).execute(tx.conn()).await?;
+        let gone =
+            sqlx::query("DELETE FROM hooks WHERE repo_id = $1").bind(repo.0).execute(tx.conn()).await?;
+        if gone.rows_affected() > 0 {
+            let name = handle(tx.conn(), repo).await?;
+            tx.note(by, AuditAction::RepoUnwatched, &name, "").await?;
+        }
         sqlx::query("DELETE FROM reconciled WHERE repo_id = $1").bind(repo.0).execute(tx.conn()).await?;
         self.commit(tx).await
     }

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use ocelot_model::AuditAction;
 use secrecy::{SecretSlice, SecretString};
 
 use super::Core;
@@ -69,14 +70,18 @@ impl Core {
         &self.keys.file
     }
 
-    /// The database's key is the one that seals.
-    pub(super) async fn name_key(&self, keys: &Keys) -> Result<(), StoreError> {
-        sqlx::query("UPDATE settings SET value = $1 WHERE key = $2")
+    /// The database's key is the one that seals, from now on.
+    pub(super) async fn name_key(&self, keys: &Keys, by: &str) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let changed = sqlx::query("UPDATE settings SET value = $1 WHERE key = $2 AND value <> $1")
             .bind(keys.ids().first())
             .bind(KEY)
-            .execute(&self.pools.write)
+            .execute(tx.conn())
             .await?;
-        Ok(())
+        if changed.rows_affected() > 0 {
+            tx.note(by, AuditAction::KeyRotated, "secret-key", "all secrets are sealed again").await?;
+        }
+        self.commit(tx).await
     }
 
     async fn key_id(&self) -> Result<Option<String>, StoreError> {

@@ -1,5 +1,7 @@
 //! The one switch that keeps all waiting jobs waiting. It is a row, so every server sees it and a restart keeps it.
 
+use ocelot_model::AuditAction;
+
 use super::{Conn, Core, Tx};
 use crate::raw::{clean, from_json, time, to_json};
 use crate::{Pause, StoreError, Wake};
@@ -17,16 +19,18 @@ impl Core {
         .bind(to_json(&pause)?)
         .execute(tx.conn())
         .await?;
+        tx.note(by, AuditAction::Paused, "all", reason.unwrap_or_default()).await?;
         self.commit(tx).await?;
         Ok(pause)
     }
 
-    pub(crate) async fn unpause(&self) -> Result<(), StoreError> {
+    pub(crate) async fn unpause(&self, by: &str) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let paused = stored(tx.conn()).await?;
         sqlx::query("DELETE FROM settings WHERE key = 'paused'").execute(tx.conn()).await?;
         if let Some(pause) = paused {
             forget_waiting(&mut tx, pause.since.as_microsecond()).await?;
+            tx.note(by, AuditAction::Unpaused, "all", "").await?;
         }
         tx.wake(Wake::Queue);
         self.commit(tx).await

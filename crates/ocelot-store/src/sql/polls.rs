@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use ocelot_model::RepoId;
 use ocelot_model::cron::Cron;
+use ocelot_model::{AuditAction, RepoId};
 use sqlx::FromRow;
 
+use super::repos::handle;
 use super::{Core, Tx};
 use crate::StoreError;
 use crate::raw::{RepoRow, clean, from_json, time, to_json, us};
@@ -78,6 +79,8 @@ impl Core {
         let id = id.ok_or_else(|| {
             StoreError::Conflict("this repository is polled already; remove that poll first".to_owned())
         })?;
+        let name = handle(tx.conn(), new.repo).await?;
+        tx.note(new.by, AuditAction::PollAdded, &name, new.cron.text()).await?;
         self.commit(tx).await?;
         let found = self.list_polls().await?.into_iter().find(|poll| poll.id == id);
         found.ok_or_else(|| StoreError::NotFound(format!("poll {id}")))
@@ -89,15 +92,16 @@ impl Core {
         rows.into_iter().map(PollRow::into_poll).collect()
     }
 
-    pub(crate) async fn remove_poll(&self, repo: RepoId) -> Result<(), StoreError> {
-        let gone = sqlx::query("DELETE FROM polls WHERE repo_id = $1")
-            .bind(repo.0)
-            .execute(&self.pools.write)
-            .await?;
+    pub(crate) async fn remove_poll(&self, repo: RepoId, by: &str) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let gone =
+            sqlx::query("DELETE FROM polls WHERE repo_id = $1").bind(repo.0).execute(tx.conn()).await?;
         if gone.rows_affected() == 0 {
             return Err(StoreError::NotFound("a poll of this repository".to_owned()));
         }
-        Ok(())
+        let name = handle(tx.conn(), repo).await?;
+        tx.note(by, AuditAction::PollRemoved, &name, "").await?;
+        self.commit(tx).await
     }
 
     /// Takes one that has come round for `time`.

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
-use ocelot_model::{StageId, Status};
+use ocelot_model::{AuditAction, StageId, Status};
 
 use super::super::{WRITE, notify, now, scrub_logs};
 use super::{Conn, Core, blobs};
@@ -18,8 +18,9 @@ use crate::{Mark, StoreError, Wake};
 const CHUNKS: i64 = 64;
 
 impl Core {
-    pub(crate) async fn remove_log(&self, stage: StageId, note: &str) -> Result<(), StoreError> {
+    pub(crate) async fn remove_log(&self, stage: StageId, note: &str, by: &str) -> Result<(), StoreError> {
         self.check_written(stage).await?;
+        self.note_removal(stage, by).await?;
         sqlx::query(
             "INSERT INTO stage_logs (stage_id, bytes) VALUES ($1, 0) ON CONFLICT (stage_id) DO NOTHING",
         )
@@ -38,6 +39,26 @@ impl Core {
             )),
             other => other,
         })
+    }
+
+    /// Logs may lie in a database of their own, so this is written before the first byte goes; once, however often the rest
+    /// has to be done again.
+    async fn note_removal(&self, stage: StageId, by: &str) -> Result<(), StoreError> {
+        let removed: Option<bool> = sqlx::query_scalar("SELECT removed FROM stage_logs WHERE stage_id = $1")
+            .bind(stage.0)
+            .fetch_optional(&self.pools.read_logs)
+            .await?;
+        if removed == Some(true) {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        let build: i64 = sqlx::query_scalar("SELECT build FROM stages WHERE id = $1")
+            .bind(stage.0)
+            .fetch_one(tx.conn())
+            .await?;
+        let (subject, detail) = (format!("build {build}"), format!("log of stage {stage}"));
+        tx.note(by, AuditAction::LogDeleted, &subject, &detail).await?;
+        self.commit(tx).await
     }
 
     /// Takes deleted bytes out of where they still are, if there are any; false while readers keep them.

@@ -1,8 +1,8 @@
 //! Repositories.
 
-use ocelot_model::{Approvals, ForgeId, RepoId, RepoName};
+use ocelot_model::{Approvals, AuditAction, ForgeId, RepoId, RepoName};
 
-use super::Core;
+use super::{Conn, Core};
 use crate::raw::{RepoRow, clean};
 use crate::{NewRepo, RenamedRepo, Repo, StoreError};
 
@@ -10,7 +10,7 @@ use crate::{NewRepo, RenamedRepo, Repo, StoreError};
 const BATCH: i64 = 20;
 
 impl Core {
-    pub(crate) async fn add_repo(&self, repo: &NewRepo) -> Result<Repo, StoreError> {
+    pub(crate) async fn add_repo(&self, repo: &NewRepo, by: &str) -> Result<Repo, StoreError> {
         let name = &repo.name;
         let mut tx = self.begin().await?;
         let forge: Option<i64> = sqlx::query_scalar("SELECT id FROM forges WHERE name = $1")
@@ -38,6 +38,7 @@ impl Core {
         let Some(id) = added else {
             return Err(StoreError::Conflict(format!("repository {name} was added before")));
         };
+        tx.note(by, AuditAction::RepoAdded, &name.to_string(), &repo.clone_url).await?;
         self.commit(tx).await?;
         self.load_repo(RepoId(id)).await
     }
@@ -104,13 +105,24 @@ impl Core {
         rows.into_iter().map(RepoRow::into_repo).collect()
     }
 
-    pub(crate) async fn set_approvals(&self, id: RepoId, approvals: Approvals) -> Result<(), StoreError> {
-        let changed = sqlx::query("UPDATE repos SET approvals = $1 WHERE id = $2 AND NOT removing")
-            .bind(approvals.as_str())
-            .bind(id.0)
-            .execute(&self.pools.write)
-            .await?;
-        if changed.rows_affected() == 0 { Err(missing(id)) } else { Ok(()) }
+    pub(crate) async fn set_approvals(
+        &self,
+        id: RepoId,
+        approvals: Approvals,
+        by: &str,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let changed =
+            sqlx::query("UPDATE repos SET approvals = $1 WHERE id = $2 AND approvals <> $1 AND NOT removing")
+                .bind(approvals.as_str())
+                .bind(id.0)
+                .execute(tx.conn())
+                .await?;
+        let name = handle(tx.conn(), id).await?;
+        if changed.rows_affected() > 0 {
+            tx.note(by, AuditAction::RepoChanged, &name, &format!("approvals {approvals}")).await?;
+        }
+        self.commit(tx).await
     }
 
     pub(crate) async fn rename_repo(&self, id: RepoId, to: &RenamedRepo) -> Result<Repo, StoreError> {
@@ -135,7 +147,7 @@ impl Core {
         }
     }
 
-    pub(crate) async fn remove_repo(&self, id: RepoId) -> Result<(), StoreError> {
+    pub(crate) async fn remove_repo(&self, id: RepoId, by: &str) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let there: Option<i64> =
             sqlx::query_scalar(concat!("SELECT id FROM repos WHERE id = $1 AND NOT removing", for_update!()))
@@ -155,6 +167,8 @@ impl Core {
                 "build {number} of it is not over yet; cancel it first"
             )));
         }
+        let name = handle(tx.conn(), id).await?;
+        tx.note(by, AuditAction::RepoRemoved, &name, "").await?;
         sqlx::query("UPDATE repos SET removing = true WHERE id = $1").bind(id.0).execute(tx.conn()).await?;
         self.commit(tx).await?;
         self.finish_removal(id.0).await
@@ -209,6 +223,19 @@ impl Core {
         sqlx::query("DELETE FROM builds WHERE number = $1").bind(number).execute(tx.conn()).await?;
         self.commit(tx).await
     }
+}
+
+/// The name of one that is there, in a transaction that changes something about it.
+pub(super) async fn handle(conn: &mut Conn, id: RepoId) -> Result<String, StoreError> {
+    let row: Option<(String, String, String)> = sqlx::query_as(
+        "SELECT f.name, r.owner, r.name FROM repos r JOIN forges f ON f.id = r.forge_id
+         WHERE r.id = $1 AND NOT r.removing",
+    )
+    .bind(id.0)
+    .fetch_optional(conn)
+    .await?;
+    let (forge, owner, name) = row.ok_or_else(|| missing(id))?;
+    Ok(RepoName { forge, owner, name }.to_string())
 }
 
 pub(super) fn missing(id: RepoId) -> StoreError {

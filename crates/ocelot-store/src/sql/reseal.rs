@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ocelot_model::AuditAction;
 use secrecy::ExposeSecret as _;
 
 use super::Core;
@@ -46,7 +47,7 @@ struct Column {
 
 impl Core {
     /// Seals everything with a new key, or goes on with that. Answers how many values it sealed.
-    pub(crate) async fn rotate_key(&self) -> Result<u64, StoreError> {
+    pub(crate) async fn rotate_key(&self, by: &str) -> Result<u64, StoreError> {
         let file = self.key_file();
         self.check_key().await?;
         let Some(keys) = Keys::read(file)? else {
@@ -58,7 +59,7 @@ impl Core {
             Keys::add(file)?;
         }
         let keys = Keys::read(file)?.ok_or(StoreError::Stale)?;
-        self.name_key(&keys).await?;
+        self.name_key(&keys, by).await?;
         let mut sealed = self.reseal(&keys).await?;
         tokio::time::sleep(MOMENT).await;
         sealed += self.reseal(&keys).await?;
@@ -85,7 +86,7 @@ impl Core {
 
     /// Forgets all that is sealed, for when the key is lost: what cannot be opened is of no use to anybody. Answers in words
     /// what has to be given again.
-    pub(crate) async fn forget_sealed(&self) -> Result<Vec<String>, StoreError> {
+    pub(crate) async fn forget_sealed(&self, by: &str) -> Result<Vec<String>, StoreError> {
         let mut tx = self.begin().await?;
         let mut lost: Vec<String> = Vec::new();
         for column in SEALED {
@@ -101,6 +102,8 @@ impl Core {
         ] {
             sqlx::query(sql).execute(tx.conn()).await?;
         }
+        let words = format!("{} sealed values are forgotten", lost.len());
+        tx.note(by, AuditAction::KeyReset, "secret-key", &words).await?;
         self.commit(tx).await?;
         Ok(lost)
     }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use ocelot_model::RepoId;
 use ocelot_model::pipeline;
+use ocelot_model::{AuditAction, RepoId};
 use sqlx::FromRow;
 
 use super::polls::{cron_of, next};
+use super::repos::handle;
 use super::{Core, Tx};
 use crate::StoreError;
 use crate::raw::{RepoRow, clean, time, us};
@@ -65,12 +66,9 @@ impl Core {
         branch: Option<&str>,
     ) -> Result<Schedule, StoreError> {
         let mut tx = self.begin().await?;
-        let there: Option<i64> = sqlx::query_scalar("SELECT id FROM repos WHERE id = $1 AND NOT removing")
-            .bind(new.repo.0)
-            .fetch_optional(tx.conn())
-            .await?;
-        there.ok_or_else(|| super::repos::missing(new.repo))?;
+        let name = handle(tx.conn(), new.repo).await?;
         let id = insert(&mut tx, new, branch, false).await?;
+        tx.note(new.by, AuditAction::ScheduleAdded, &name, new.cron.text()).await?;
         self.commit(tx).await?;
         self.load_schedule(id).await
     }
@@ -89,18 +87,20 @@ impl Core {
         row.ok_or_else(|| StoreError::NotFound(format!("schedule {id}")))?.into_schedule()
     }
 
-    pub(crate) async fn remove_schedule(&self, id: i64) -> Result<(), StoreError> {
+    pub(crate) async fn remove_schedule(&self, id: i64, by: &str) -> Result<(), StoreError> {
+        let repo = self.load_schedule(id).await?.repo.name;
+        let mut tx = self.begin().await?;
         let gone = sqlx::query("DELETE FROM schedules WHERE id = $1 AND NOT from_file")
             .bind(id)
-            .execute(&self.pools.write)
+            .execute(tx.conn())
             .await?;
         if gone.rows_affected() == 0 {
-            self.load_schedule(id).await?;
             return Err(StoreError::Conflict(format!(
                 "schedule {id} stands in {FILE} of the default branch; take it out there"
             )));
         }
-        Ok(())
+        tx.note(by, AuditAction::ScheduleRemoved, &repo.to_string(), &format!("schedule {id}")).await?;
+        self.commit(tx).await
     }
 
     /// Takes one that has come round, for `time` or until it comes round again.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ocelot_model::secret::{Kind, Scope};
-use ocelot_model::{RepoId, RepoName};
+use ocelot_model::{AuditAction, RepoId, RepoName};
 use secrecy::{ExposeSecret as _, SecretSlice};
 use sqlx::FromRow;
 
@@ -108,9 +108,13 @@ impl Core {
         if new.kind == Kind::Notify {
             notices::try_again(&mut tx, id).await?;
         }
+        let is_new = created_at == now;
+        let verb = if is_new { "made" } else { "changed" };
+        let words = format!("{} {verb}, {}", new.kind, whose(&new.scope));
+        tx.note(&new.by, AuditAction::SecretKept, &new.name, &words).await?;
         self.commit(tx).await?;
         let made = self.find_secret(id).await?;
-        Ok((made.ok_or_else(|| missing(id))?, created_at == now))
+        Ok((made.ok_or_else(|| missing(id))?, is_new))
     }
 
     async fn stored_scope(&self, scope: &Scope) -> Result<(Option<RepoId>, String), StoreError> {
@@ -140,10 +144,20 @@ impl Core {
         row.map(SecretRow::into_secret).transpose()
     }
 
-    pub(crate) async fn remove_secret(&self, id: i64) -> Result<(), StoreError> {
-        let gone =
-            sqlx::query("DELETE FROM secrets WHERE id = $1").bind(id).execute(&self.pools.write).await?;
-        if gone.rows_affected() == 0 { Err(missing(id)) } else { Ok(()) }
+    pub(crate) async fn remove_secret(&self, id: i64, by: &str) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let row: Option<SecretRow> = sqlx::query_as(concat!(secrets!(), " WHERE s.id = $1"))
+            .bind(id)
+            .fetch_optional(tx.conn())
+            .await?;
+        let secret = row.ok_or_else(|| missing(id))?.into_secret()?;
+        let gone = sqlx::query("DELETE FROM secrets WHERE id = $1").bind(id).execute(tx.conn()).await?;
+        if gone.rows_affected() == 0 {
+            return Err(missing(id));
+        }
+        let words = format!("{}, {}", secret.kind, whose(&secret.scope));
+        tx.note(by, AuditAction::SecretRemoved, &secret.name, &words).await?;
+        self.commit(tx).await
     }
 
     pub(crate) async fn secrets_in_reach(
@@ -192,6 +206,14 @@ pub(super) async fn in_reach(
         }
     }
     nearest.into_values().map(SecretRow::into_secret).collect()
+}
+
+/// Whose it is, in words.
+fn whose(scope: &Scope) -> String {
+    match scope {
+        Scope::All => "for all".to_owned(),
+        Scope::Owner(_) | Scope::Repo(_) => format!("for {scope}"),
+    }
 }
 
 fn missing(id: i64) -> StoreError {

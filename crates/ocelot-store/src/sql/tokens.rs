@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ocelot_model::access::Role;
-use ocelot_model::{TokenId, WorkerId};
+use ocelot_model::{AuditAction, TokenId, WorkerId};
 
 use super::Core;
 use crate::raw::{TokenRow, clean, to_json, us};
@@ -27,6 +27,7 @@ impl Core {
         role: Role,
         repos: &[String],
         expires: Option<Duration>,
+        by: &str,
     ) -> Result<(Token, String), StoreError> {
         let secret = format!("ocl_{}", secret::random_text());
         let mut tx = self.begin().await?;
@@ -46,6 +47,8 @@ impl Core {
         .await?;
         let row =
             row.ok_or_else(|| StoreError::Conflict(format!("there is already a token named {name}")))?;
+        let limits = if repos.is_empty() { String::new() } else { format!(", only {}", repos.join(" ")) };
+        tx.note(by, AuditAction::TokenCreated, name, &format!("role {role}{limits}")).await?;
         self.commit(tx).await?;
         Ok((row.into_token()?, secret))
     }
@@ -93,7 +96,7 @@ impl Core {
     }
 
     /// Its sessions and sign-in links go with it. The last admin stays: without one nobody could make tokens.
-    pub(crate) async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
+    pub(crate) async fn revoke_token(&self, id: TokenId, by: &str) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let now = tx.now;
         // Locked in one order, so that of two admins who revoke each other one comes second.
@@ -109,10 +112,12 @@ impl Core {
             let words = "this is the last token with role admin; make another one before you revoke it";
             return Err(StoreError::Conflict(words.to_owned()));
         }
-        let gone = sqlx::query("DELETE FROM tokens WHERE id = $1").bind(id.0).execute(tx.conn()).await?;
-        if gone.rows_affected() == 0 {
-            return Err(missing(id));
-        }
+        let name: Option<String> = sqlx::query_scalar("DELETE FROM tokens WHERE id = $1 RETURNING name")
+            .bind(id.0)
+            .fetch_optional(tx.conn())
+            .await?;
+        let name = name.ok_or_else(|| missing(id))?;
+        tx.note(by, AuditAction::TokenRevoked, &name, &format!("token {id}")).await?;
         let workers: Vec<i64> = sqlx::query_scalar("SELECT id FROM workers WHERE token_id = $1")
             .bind(id.0)
             .fetch_all(tx.conn())

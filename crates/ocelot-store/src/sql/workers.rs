@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ocelot_model::{TokenId, WorkerId};
+use ocelot_model::{AuditAction, TokenId, WorkerId};
 
 use super::enrolments::OWN;
 use super::{Core, Tx};
@@ -194,16 +194,17 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) async fn drain_worker(&self, id: WorkerId, by: Option<&str>) -> Result<(), StoreError> {
+    pub(crate) async fn drain_worker(&self, id: WorkerId, drained: bool, by: &str) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query("UPDATE workers SET drained_by = $2 WHERE id = $1")
-            .bind(id.0)
-            .bind(by.map(clean))
-            .execute(tx.conn())
-            .await?;
-        if done.rows_affected() == 0 {
-            return Err(missing(id));
-        }
+        let name: Option<String> =
+            sqlx::query_scalar("UPDATE workers SET drained_by = $2 WHERE id = $1 RETURNING name")
+                .bind(id.0)
+                .bind(drained.then(|| clean(by)))
+                .fetch_optional(tx.conn())
+                .await?;
+        let name = name.ok_or_else(|| missing(id))?;
+        let action = if drained { AuditAction::WorkerDrained } else { AuditAction::WorkerResumed };
+        tx.note(by, action, &format!("worker {id}"), &name).await?;
         tx.wake(Wake::Worker(id));
         self.commit(tx).await
     }
@@ -222,14 +223,15 @@ impl Core {
         .bind(now)
         .execute(tx.conn())
         .await?;
-        let done = sqlx::query("UPDATE workers SET secret_sha256 = NULL, drained_by = $2 WHERE id = $1")
-            .bind(id.0)
-            .bind(clean(by))
-            .execute(tx.conn())
-            .await?;
-        if done.rows_affected() == 0 {
-            return Err(missing(id));
-        }
+        let name: Option<String> = sqlx::query_scalar(
+            "UPDATE workers SET secret_sha256 = NULL, drained_by = $2 WHERE id = $1 RETURNING name",
+        )
+        .bind(id.0)
+        .bind(clean(by))
+        .fetch_optional(tx.conn())
+        .await?;
+        let name = name.ok_or_else(|| missing(id))?;
+        tx.note(by, AuditAction::WorkerRemoved, &format!("worker {id}"), &name).await?;
         self.commit(tx).await
     }
 

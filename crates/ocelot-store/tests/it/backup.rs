@@ -71,7 +71,7 @@ async fn a_backup_is_restored_into_the_other_database(bed: Bed) {
     bed.store.append_log(held.stages[0].0, 0, b"half a log", &[]).await.unwrap();
     let offered = bed.claim(worker).await.unwrap();
     let (token, secret) =
-        bed.store.create_token("ann", Role::Write, &["git/app".into()], None).await.unwrap();
+        bed.store.create_token("ann", Role::Write, &["git/app".into()], None, "tests").await.unwrap();
     let session = bed.store.create_session(token.id, Duration::from_hours(1)).await.unwrap();
     bed.store.pause("ann", Some("\"quotes\", \\ and\nlines")).await.unwrap();
     let file = back_up(&bed, true).await;
@@ -106,7 +106,7 @@ async fn a_backup_is_restored_into_the_other_database(bed: Bed) {
     let next = target.build("new@os=plan9").await;
     assert_eq!(next.build.number.0, newest + 1000);
     assert!(next.jobs[0].attempts[0].stages[0].id.0 > stage.0 + 1_000_000 - 100);
-    store.unpause().await.unwrap();
+    store.unpause("tests").await.unwrap();
     goes_on(&target, number).await;
 }
 
@@ -135,7 +135,7 @@ async fn what_is_restored_gives_the_same_backup(bed: Bed) {
     passed(&bed, &noise()).await;
     bed.build("one two<one three^3@os=linux").await;
     bed.build("four").await;
-    bed.store.add_repo(&new_repo("git/other")).await.unwrap();
+    bed.store.add_repo(&new_repo("git/other"), "tests").await.unwrap();
     for worker in bed.store.list_workers().await.unwrap() {
         bed.store.worker_goodbye(worker.id).await.unwrap();
     }
@@ -220,7 +220,7 @@ async fn only_an_empty_database_is_filled(bed: Bed) {
     let number = bed.build("a").await.build.number;
     let file = back_up(&bed, true).await;
     let target = other(&bed).await;
-    target.store.create_token("ann", Role::Admin, &[], None).await.unwrap();
+    target.store.create_token("ann", Role::Admin, &[], None, "tests").await.unwrap();
     let error = Store::restore(&target.options, &file).await.unwrap_err().to_string();
     assert!(error.contains("not empty") && error.contains("tokens"), "{error}");
     assert!(target.store.find_build(number).await.unwrap().is_none());

@@ -67,11 +67,11 @@ impl Bed {
     }
 
     pub(crate) async fn repo(&self, handle: &str) -> Repo {
-        self.store.add_repo(&new_repo(handle)).await.unwrap()
+        self.store.add_repo(&new_repo(handle), "tests").await.unwrap()
     }
 
     pub(crate) async fn token(&self, name: &str) -> TokenId {
-        self.store.create_token(name, Role::Worker, &[], None).await.unwrap().0.id
+        self.store.create_token(name, Role::Worker, &[], None, "tests").await.unwrap().0.id
     }
 
     /// A worker with labels like `os=linux arch=arm64`.

@@ -279,17 +279,17 @@ async fn numbers_only_rise(bed: Bed) {
     for number in [first.build.number, second.build.number] {
         bed.store.advance(number, cancel()).await.unwrap();
     }
-    bed.store.remove_repo(first.build.repo.id).await.unwrap();
+    bed.store.remove_repo(first.build.repo.id, "tests").await.unwrap();
     assert!(bed.build("a").await.build.number > second.build.number);
 }
 
 async fn an_open_repository_stays(bed: Bed) {
     let made = bed.build("a").await;
-    assert!(matches!(bed.store.remove_repo(made.build.repo.id).await, Err(StoreError::Conflict(_))));
+    assert!(matches!(bed.store.remove_repo(made.build.repo.id, "tests").await, Err(StoreError::Conflict(_))));
     assert_eq!(bed.picture(made.build.number).await, "queued: a queued");
-    let again = bed.store.add_repo(&crate::bed::new_repo("git/app")).await;
+    let again = bed.store.add_repo(&crate::bed::new_repo("git/app"), "tests").await;
     assert!(matches!(again, Err(StoreError::Conflict(_))));
-    let other = bed.store.add_repo(&crate::bed::new_repo("nowhere/app")).await;
+    let other = bed.store.add_repo(&crate::bed::new_repo("nowhere/app"), "tests").await;
     assert!(matches!(other, Err(StoreError::NotFound(_))));
 }
 
@@ -303,7 +303,7 @@ async fn a_removed_repository_is_gone(bed: Bed) {
         stages.push((made.build.number, stage));
     }
     let repo = bed.store.find_repo(&"git/app".parse().unwrap()).await.unwrap().unwrap();
-    bed.store.remove_repo(repo.id).await.unwrap();
+    bed.store.remove_repo(repo.id, "tests").await.unwrap();
     assert!(bed.store.list_repos().await.unwrap().is_empty());
     assert!(matches!(bed.store.load_repo(repo.id).await, Err(StoreError::NotFound(_))));
     for (number, stage) in stages {

@@ -292,7 +292,7 @@ async fn a_worker_that_takes_no_more_stands_in_nobodys_way(bed: Bed) {
     bed.build("a_ b_ c_ d_").await;
     let free = free(&bed, &[("w0", "", 1), ("w1", "", 2), ("w2", "", 1), ("w3", "", 1)]).await;
     // What the server has not heard yet.
-    bed.store.drain_worker(free[1].worker, Some("ann")).await.unwrap();
+    bed.store.drain_worker(free[1].worker, true, "ann").await.unwrap();
     bed.store.worker_ends(free[2].worker).await.unwrap();
     assert_eq!(round(&bed, &free, &|_, _| Some(0)).await, "a_0 b_3");
     assert_eq!(round(&bed, &free[1..3], &|_, _| Some(0)).await, "");

@@ -24,16 +24,16 @@ fn forge(name: &str) -> NewForge {
 }
 
 async fn forges_keep_their_secrets_sealed(bed: Bed) {
-    let made = bed.store.add_forge(&forge("codes")).await.unwrap();
+    let made = bed.store.add_forge(&forge("codes"), "tests").await.unwrap();
     assert_eq!((made.kind, made.access_kind.as_deref()), (ForgeKind::Gitea, Some("token")));
     let access = bed.store.load_forge_access(made.id).await.unwrap().unwrap();
     assert_eq!(access.expose_secret(), "canary-access");
     let hook_secret = bed.store.load_forge_hook_secret(made.id).await.unwrap().unwrap();
     assert_eq!(hook_secret.expose_secret(), "canary-hook");
-    assert!(matches!(bed.store.add_forge(&forge("codes")).await, Err(StoreError::Conflict(_))));
+    assert!(matches!(bed.store.add_forge(&forge("codes"), "tests").await, Err(StoreError::Conflict(_))));
 
     let other = ForgeAccess { kind: "token".to_owned(), secret: "canary-other".into() };
-    bed.store.change_forge_access(made.id, &other).await.unwrap();
+    bed.store.change_forge(made.id, Some(&other), None, "tests").await.unwrap();
     let changed = bed.store.find_forge("codes").await.unwrap().unwrap();
     assert!(changed.version > made.version);
     assert_eq!(bed.store.load_forge_access(made.id).await.unwrap().unwrap().expose_secret(), "canary-other");
@@ -43,10 +43,10 @@ async fn forges_keep_their_secrets_sealed(bed: Bed) {
     let text = String::from_utf8(zstd::decode_all(&backup[..]).unwrap()).unwrap();
     assert!(text.contains("codes") && !text.contains("canary"), "{text}");
 
-    bed.store.remove_forge(made.id).await.unwrap();
+    bed.store.remove_forge(made.id, "tests").await.unwrap();
     assert!(bed.store.find_forge("codes").await.unwrap().is_none());
     let git = bed.store.find_forge("git").await.unwrap().unwrap();
-    assert!(matches!(bed.store.remove_forge(git.id).await, Err(StoreError::Conflict(_))));
+    assert!(matches!(bed.store.remove_forge(git.id, "tests").await, Err(StoreError::Conflict(_))));
 }
 
 async fn a_repository_has_one_webhook(bed: Bed) {
@@ -55,16 +55,16 @@ async fn a_repository_has_one_webhook(bed: Bed) {
     let (one, two) = tokio::join!(bed.store.make_hook(repo), bed.store.make_hook(repo));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!((&one.id, one.secret.expose_secret()), (&two.id, two.secret.expose_secret()));
-    bed.store.name_hook(&one.id, "77").await.unwrap();
+    bed.store.name_hook(&one.id, "77", "tests").await.unwrap();
     let found = bed.store.find_hook(&one.id).await.unwrap().unwrap();
     assert_eq!((found.repo, found.remote_id.as_deref()), (repo, Some("77")));
     assert_eq!(bed.store.list_hooks().await.unwrap().len(), 1);
-    bed.store.remove_hook(repo).await.unwrap();
+    bed.store.remove_hook(repo, "tests").await.unwrap();
     assert!(bed.store.find_hook(&one.id).await.unwrap().is_none());
 }
 
 async fn a_server_with_another_key_does_not_start(bed: Bed) {
-    bed.store.add_forge(&forge("codes")).await.unwrap();
+    bed.store.add_forge(&forge("codes"), "tests").await.unwrap();
     bed.store.close().await;
     let key = bed.options.data.join("secret-key");
     let right = std::fs::read(&key).unwrap();

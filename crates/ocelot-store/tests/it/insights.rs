@@ -69,7 +69,7 @@ async fn the_newest_runs_of_a_stage_are_known(bed: Bed) {
     let other = run(&bed, "b", |_| (), Status::Failed).await;
     assert_eq!(bed.store.known_shapes(other[1]).await.unwrap(), (HashSet::new(), 0));
     let repo = bed.store.find_repo(&"git/app".parse().unwrap()).await.unwrap().unwrap();
-    bed.store.remove_repo(repo.id).await.unwrap();
+    bed.store.remove_repo(repo.id, "tests").await.unwrap();
 }
 
 async fn what_is_new_is_kept_once(bed: Bed) {

@@ -210,7 +210,7 @@ async fn a_deleted_log_is_in_no_blob(bed: Bed) {
     // The chunks are still there, too.
     assert!(store.copy_log(stage, LONG).await.unwrap());
     assert_eq!(blobs(&folder(&bed)).len(), 1);
-    store.remove_log(stage, "deleted by ann").await.unwrap();
+    store.remove_log(stage, "deleted by ann", "tests").await.unwrap();
     assert_eq!(blobs(&folder(&bed)), Vec::<PathBuf>::new());
     assert_eq!((bed.log_rows(stage).await, store.drop_copied(10).await.unwrap()), (1, 0));
     assert_eq!(read(store, stage, 0, 1000).await.data, b"deleted by ann\n");
@@ -228,7 +228,7 @@ async fn removed_builds_leave_no_blob(bed: Bed) {
     put_away(store, stage).await;
     let number = claimed.build.number;
     store.advance(number, finished(&claimed, Status::Passed)).await.unwrap();
-    store.remove_repo(claimed.build.repo.id).await.unwrap();
+    store.remove_repo(claimed.build.repo.id, "tests").await.unwrap();
     assert_eq!(store.read_log(stage, 0, 10).await.unwrap().data, b"");
     assert_eq!(blobs(&folder(&bed)).len(), 1);
     assert_eq!((store.sweep_blobs(10).await.unwrap(), store.sweep_blobs(10).await.unwrap()), (1, 0));
@@ -344,12 +344,12 @@ async fn a_secret_in_a_bucket_that_is_away_goes_when_it_is_back() {
     let (stage, _) = over(&bed, &lines(1000)).await;
     put_away(&bed.store, stage).await;
     s3.stop().await;
-    let error = bed.store.remove_log(stage, "deleted by ann").await.unwrap_err();
+    let error = bed.store.remove_log(stage, "deleted by ann", "tests").await.unwrap_err();
     assert!(error.to_string().contains("readers get the note already"), "{error}");
     assert_eq!(read(&bed.store, stage, 0, 100).await.data, b"deleted by ann\n");
     assert_eq!(blobs(&s3.bucket()).len(), 1);
     s3.start_again().await;
-    bed.store.remove_log(stage, "deleted by ann").await.unwrap();
+    bed.store.remove_log(stage, "deleted by ann", "tests").await.unwrap();
     assert_eq!(blobs(&s3.bucket()).len(), 0);
 }
 

@@ -184,9 +184,9 @@ async fn a_deleted_log_is_a_note(bed: Bed) {
     }
     store.finish_log(stage, data.len() as u64, &Sha256::digest(&data)).await.unwrap();
     store.append_log(StageId(99), 0, b"another", &[]).await.unwrap();
-    store.remove_log(stage, "deleted by ann").await.unwrap();
+    store.remove_log(stage, "deleted by ann", "tests").await.unwrap();
     // Again, by another: nothing changes.
-    store.remove_log(stage, "deleted by bob, whose name is longer").await.unwrap();
+    store.remove_log(stage, "deleted by bob, whose name is longer", "tests").await.unwrap();
     let want = LogState { bytes: 15, complete: true, removed: true };
     assert_eq!(store.log_state(stage).await.unwrap(), want);
     assert_eq!(store.read_log(stage, 0, 4_000_000).await.unwrap().data, b"deleted by ann\n");
@@ -208,15 +208,15 @@ async fn a_log_that_may_grow_is_not_deleted(bed: Bed) {
     store.append_log(stage, 0, b"half", &[]).await.unwrap();
     let next = claimed.stages[2].0;
     for (stage, words) in [(stage, "has not arrived yet"), (next, "stage test is queued")] {
-        let error = store.remove_log(stage, "gone").await.unwrap_err();
+        let error = store.remove_log(stage, "gone", "tests").await.unwrap_err();
         assert!(matches!(error, StoreError::Conflict(_)) && error.to_string().contains(words), "{error}");
     }
     assert_eq!(read_all(store, stage).await, b"half");
     // Its worker has lost the right to it.
     store.advance(claimed.build.number, finished(&claimed, Status::Passed)).await.unwrap();
-    store.remove_log(stage, "gone").await.unwrap();
+    store.remove_log(stage, "gone", "tests").await.unwrap();
     assert_eq!(read_all(store, stage).await, b"gone\n");
-    let error = store.remove_log(StageId(4711), "gone").await.unwrap_err();
+    let error = store.remove_log(StageId(4711), "gone", "tests").await.unwrap_err();
     assert!(matches!(error, StoreError::NotFound(_)), "{error}");
 }
 
@@ -239,7 +239,7 @@ async fn deleted_bytes_are_in_no_file() {
     };
     let part = &secrets[0][..30];
     assert!(found(part) > 0, "the test looks for the wrong bytes");
-    bed.store.remove_log(stage, "gone").await.unwrap();
+    bed.store.remove_log(stage, "gone", "tests").await.unwrap();
     assert_eq!(found(part), 0);
 }
 
@@ -262,7 +262,7 @@ async fn a_deleted_log_leaves_the_journal_when_its_readers_do(bed: Bed) {
     for sql in ["BEGIN", "SELECT count(*) FROM log_chunks"] {
         sqlx::query(sql).fetch_all(&mut reader).await.unwrap();
     }
-    bed.store.remove_log(stage, "deleted by ann").await.unwrap();
+    bed.store.remove_log(stage, "deleted by ann", "tests").await.unwrap();
     assert!(!bed.store.scrub().await.unwrap());
     sqlx::query("COMMIT").execute(&mut reader).await.unwrap();
     assert!(bed.store.scrub().await.unwrap());

@@ -20,6 +20,7 @@ macro_rules! both {
 }
 
 mod access;
+mod audit;
 mod backup;
 mod bed;
 mod builds;

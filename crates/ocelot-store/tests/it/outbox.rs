@@ -29,7 +29,7 @@ async fn known(bed: &Bed) {
         access: Some(access),
         hook_secret: None,
     };
-    bed.store.add_forge(&forge).await.unwrap();
+    bed.store.add_forge(&forge, "tests").await.unwrap();
     bed.repo("codes/acme/app").await;
 }
 
@@ -168,7 +168,7 @@ async fn what_is_refused_is_owed_again_and_given_up_in_the_end(bed: Bed) {
     // Other credentials: at once.
     let forge = bed.store.find_forge("codes").await.unwrap().unwrap();
     let access = ForgeAccess { kind: "token".to_owned(), secret: "other".into() };
-    bed.store.change_forge_access(forge.id, &access).await.unwrap();
+    bed.store.change_forge(forge.id, Some(&access), None, "tests").await.unwrap();
     let post = take(&bed.store).await.remove(0);
     assert!(bed.store.post_failed(&post, "it is away", day, Duration::ZERO).await.unwrap());
     assert_eq!(bed.store.undelivered(number).await.unwrap()[0].again_at, None);

@@ -26,11 +26,11 @@ async fn nothing_is_claimed_while_it_is_paused(bed: Bed) {
     assert_eq!(other.paused().await.unwrap(), Some(pause));
     assert!(other.claim(worker).await.unwrap().is_none());
     let mut wakes = store.wakes();
-    store.unpause().await.unwrap();
+    store.unpause("tests").await.unwrap();
     assert_eq!(wakes.recv().await.unwrap(), Wake::Queue);
     assert_eq!(other.paused().await.unwrap(), None);
     assert!(other.claim(worker).await.unwrap().is_some());
-    store.unpause().await.unwrap();
+    store.unpause("tests").await.unwrap();
 }
 
 async fn the_time_of_a_pause_is_no_waiting(bed: Bed) {
@@ -48,7 +48,7 @@ async fn the_time_of_a_pause_is_no_waiting(bed: Bed) {
     assert_eq!(again.since, pause.since);
     let half = begin.elapsed() / 2;
     assert_eq!(store.overdue_jobs(half, 10).await.unwrap().len(), 1);
-    store.unpause().await.unwrap();
+    store.unpause("tests").await.unwrap();
     assert_eq!(store.overdue_jobs(half, 10).await.unwrap(), []);
     assert_eq!(store.overdue_jobs(Duration::ZERO, 10).await.unwrap().len(), 2);
 }

@@ -17,7 +17,7 @@ async fn watched(bed: &Bed) -> Repo {
     let repo = bed.repo("git/app").await;
     let hook = bed.store.make_hook(repo.id).await.unwrap();
     assert!(bed.store.take_look(LONG).await.unwrap().is_none(), "it is not at the forge yet");
-    bed.store.name_hook(&hook.id, "7").await.unwrap();
+    bed.store.name_hook(&hook.id, "7", "tests").await.unwrap();
     repo
 }
 
@@ -95,7 +95,7 @@ async fn what_was_built_or_told_is_known(bed: Bed) {
 
 async fn it_begins_with_a_webhook_and_ends_with_it(bed: Bed) {
     let repo = watched(&bed).await;
-    bed.store.remove_hook(repo.id).await.unwrap();
+    bed.store.remove_hook(repo.id, "tests").await.unwrap();
     assert!(bed.store.take_look(LONG).await.unwrap().is_none());
     // The forge sends for all of its repositories.
     let parts = Ok(Vec::new());
@@ -110,7 +110,7 @@ async fn it_begins_with_a_webhook_and_ends_with_it(bed: Bed) {
     };
     bed.store.take_in(&new).await.unwrap();
     assert_eq!(bed.store.take_look(LONG).await.unwrap().unwrap().0.id, repo.id);
-    bed.store.remove_repo(repo.id).await.unwrap();
+    bed.store.remove_repo(repo.id, "tests").await.unwrap();
     bed.store.look_at_all().await.unwrap();
     assert!(bed.store.take_look(LONG).await.unwrap().is_none());
 }

@@ -89,7 +89,7 @@ async fn a_listener_that_was_cut_listens_again() {
         }
     }
     let hears = async || {
-        bed.store.unpause().await.unwrap();
+        bed.store.unpause("tests").await.unwrap();
         let mut heard = false;
         while let Ok(wake) = wakes.try_recv() {
             heard |= wake == ocelot_store::Wake::Queue;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use ocelot_model::AuditAction;
 use ocelot_model::secret::{Kind, Limits};
-use ocelot_store::{NewSecret, Repo, Store, StoreError};
+use ocelot_store::{AuditFilter, NewSecret, Repo, Store, StoreError};
 use secrecy::ExposeSecret as _;
 
 use crate::bed::Bed;
@@ -65,12 +66,12 @@ async fn the_nearest_scope_wins(bed: Bed) {
     assert_eq!(seen(&bed.store, &app).await, ["ALL=all", "TOKEN=new"]);
     let nowhere = bed.store.put_secret(&new("git/none", "TOKEN", "text")).await;
     assert!(matches!(nowhere, Err(StoreError::NotFound(_))), "{nowhere:?}");
-    bed.store.remove_secret(changed.id).await.unwrap();
-    assert!(matches!(bed.store.remove_secret(changed.id).await, Err(StoreError::NotFound(_))));
+    bed.store.remove_secret(changed.id, "tests").await.unwrap();
+    assert!(matches!(bed.store.remove_secret(changed.id, "tests").await, Err(StoreError::NotFound(_))));
     assert_eq!(seen(&bed.store, &app).await, ["ALL=all", "TOKEN=of acme"]);
     // What belongs to a repository goes with it, and is not there for another one of its name.
     bed.store.put_secret(&new("git/acme/app", "TOKEN", "old")).await.unwrap();
-    bed.store.remove_repo(app.id).await.unwrap();
+    bed.store.remove_repo(app.id, "tests").await.unwrap();
     let again = bed.repo("git/acme/app").await;
     assert_eq!(seen(&bed.store, &again).await, ["ALL=all", "TOKEN=of acme"]);
 }
@@ -100,17 +101,17 @@ fn key_file(bed: &Bed) -> std::path::PathBuf {
 }
 
 async fn everything_gets_another_key(bed: Bed) {
-    let none = Store::rotate_key(&bed.options).await.unwrap_err().to_string();
+    let none = Store::rotate_key(&bed.options, "tests").await.unwrap_err().to_string();
     assert!(none.contains("nothing is sealed yet"), "{none}");
     let app = bed.repo("git/app").await;
     bed.store.put_secret(&new("git/app", "A", "value of a")).await.unwrap();
     bed.store.put_secret(&new("", "B", "value of b")).await.unwrap();
     bed.store.put_secret(&new("git/", "C", "value of c")).await.unwrap();
     let hook = bed.store.make_hook(app.id).await.unwrap();
-    let badge = bed.store.make_badge_key(app.id, false).await.unwrap();
+    let badge = bed.store.make_badge_key(app.id, false, "tests").await.unwrap();
     let old = std::fs::read_to_string(key_file(&bed)).unwrap();
 
-    assert_eq!(Store::rotate_key(&bed.options).await.unwrap(), 5);
+    assert_eq!(Store::rotate_key(&bed.options, "tests").await.unwrap(), 5);
     let new_key = std::fs::read_to_string(key_file(&bed)).unwrap();
     assert!(new_key != old && new_key.lines().count() == 1, "{new_key}");
     // A server that was there before goes on, and one that starts now finds all.
@@ -127,17 +128,24 @@ async fn everything_gets_another_key(bed: Bed) {
     std::fs::write(key_file(&bed), format!("{third}\n{new_key}")).unwrap();
     bed.store.put_secret(&new("", "B", "value of b")).await.unwrap();
     assert_eq!(seen(&bed.store, &app).await, all);
-    assert_eq!(Store::rotate_key(&bed.options).await.unwrap(), 4);
+    assert_eq!(Store::rotate_key(&bed.options, "tests").await.unwrap(), 4);
     assert_eq!(std::fs::read_to_string(key_file(&bed)).unwrap(), format!("{third}\n"));
     assert_eq!(seen(&bed.second().await, &app).await, all);
+    assert_eq!(told(&bed.store, AuditAction::KeyRotated).await, 2);
+}
+
+async fn told(store: &Store, action: AuditAction) -> usize {
+    let filter = AuditFilter { action: Some(action), ..AuditFilter::default() };
+    store.list_audit(&filter, 100).await.unwrap().len()
 }
 
 async fn a_lost_key(bed: Bed) {
     bed.store.put_secret(&new("", "A", "value of a")).await.unwrap();
     std::fs::remove_file(key_file(&bed)).unwrap();
     assert!(Store::open(&bed.options).await.is_err());
-    assert_eq!(Store::forget_sealed(&bed.options).await.unwrap(), ["env secret A of ``"]);
+    assert_eq!(Store::forget_sealed(&bed.options, "tests").await.unwrap(), ["env secret A of ``"]);
     let store = Store::open(&bed.options).await.unwrap();
+    assert_eq!(told(&store, AuditAction::KeyReset).await, 1);
     assert!(store.list_secrets().await.unwrap().is_empty());
     assert!(store.put_secret(&new("", "A", "another value")).await.unwrap().1);
 }

@@ -319,7 +319,7 @@ async fn two_servers_count_a_build_once(bed: Bed) {
 async fn a_removed_repository_is_in_no_tally(bed: Bed) {
     let (mut fakes, repos) = bed.filled(200, 13).await;
     count_all(&bed.store, 1000).await;
-    bed.store.remove_repo(RepoId(repos[1])).await.unwrap();
+    bed.store.remove_repo(RepoId(repos[1]), "tests").await.unwrap();
     fakes.retain(|fake| fake.repo == repos[0]);
     check_all(&bed, &fakes, repos).await;
     assert!(

@@ -69,7 +69,7 @@ async fn listed(store: &Store) -> Vec<String> {
 async fn end(store: &Store, number: BuildNumber, status: Status) {
     let detail = store.find_build_detail(number).await.unwrap().unwrap();
     let name = format!("w{number}");
-    let token = store.create_token(&name, Role::Worker, &[], None).await.unwrap().0.id;
+    let token = store.create_token(&name, Role::Worker, &[], None, "tests").await.unwrap().0.id;
     let mut labels = detail.jobs[0].spec.labels.clone();
     labels.insert("executor".into(), "docker".into());
     let worker = store.worker_hello(&Hello { labels, ..hello(token, &name, "") }).await.unwrap();
@@ -437,7 +437,7 @@ async fn a_build_of_another_forge_is_followed(bed: Bed) {
         store.list_subscriptions().await.unwrap()[0].upstream.clone()
     };
     assert_eq!(store_it("1").await, "bitbucket/acme/pogo", "there is none yet");
-    store.add_forge(&forge("bb")).await.unwrap();
+    store.add_forge(&forge("bb"), "tests").await.unwrap();
     assert_eq!(store_it("2").await, "bb/acme/pogo", "there is one of the kind");
     // A build there is followed here; one of a repository of that name here is not.
     let (there, here) = (bed.repo("bb/acme/pogo").await, bed.repo("git/acme/pogo").await);
@@ -447,9 +447,9 @@ async fn a_build_of_another_forge_is_followed(bed: Bed) {
     let (pass, turn) = store.take_pass(LONG).await.unwrap().unwrap();
     assert_eq!((pass.repo.id, pass.upstream, &*pass.alias), (app.id, upstream, "up2"));
     store.settle_pass(turn, "seen", None).await.unwrap();
-    store.add_forge(&forge("cc")).await.unwrap();
+    store.add_forge(&forge("cc"), "tests").await.unwrap();
     assert_eq!(store_it("3").await, "bitbucket/acme/pogo", "nobody knows which of two");
-    store.add_forge(&forge("bitbucket")).await.unwrap();
+    store.add_forge(&forge("bitbucket"), "tests").await.unwrap();
     assert_eq!(store_it("4").await, "bitbucket/acme/pogo");
 }
 
@@ -464,13 +464,13 @@ async fn they_go_with_their_repository(bed: Bed) {
     end(store, made, Status::Passed).await;
     passes(store, &pogo).await;
     // The upstream goes: what is owed of it is not owed any more, and the build that followed it stays.
-    store.remove_repo(pogo.id).await.unwrap();
+    store.remove_repo(pogo.id, "tests").await.unwrap();
     assert!(store.take_pass(LONG).await.unwrap().is_none());
     assert_eq!(store.upstreams_of(&[made]).await.unwrap().len(), 1);
     assert_eq!(listed(store).await, ["git/app: pogo=git/pogo main:main"]);
     let pogo = bed.repo("git/pogo").await;
     passes(store, &pogo).await;
-    store.remove_repo(app.id).await.unwrap();
+    store.remove_repo(app.id, "tests").await.unwrap();
     assert!(store.take_pass(LONG).await.unwrap().is_none());
     assert_eq!(listed(store).await, [""; 0]);
     assert!(store.upstreams_of(&[made]).await.unwrap().is_empty());

@@ -109,15 +109,15 @@ async fn the_file_says_which_schedules_there_are(bed: Bed) {
     bed.store.create_build(&file(&[("0 3 * * *", Some("dev")), ("0 4 * * *", None)]).await).await.unwrap();
     let second = crons().await;
     assert!(second.contains(&first[2]) && !second.contains(&first[1]) && second.len() == 3, "{second:?}");
-    let in_file = bed.store.remove_schedule(first[2].0).await;
+    let in_file = bed.store.remove_schedule(first[2].0, "tests").await;
     assert!(matches!(in_file, Err(StoreError::Conflict(words)) if words.contains("ocelot.yml")));
     // A build that does not say does not change them.
     bed.store.create_build(&new_build(&repo, "a")).await.unwrap();
     assert_eq!(crons().await, second);
     bed.store.create_build(&file(&[]).await).await.unwrap();
     assert_eq!(crons().await, [(own, false, "@daily".to_owned())]);
-    bed.store.remove_schedule(own).await.unwrap();
-    assert!(matches!(bed.store.remove_schedule(own).await, Err(StoreError::NotFound(_))));
+    bed.store.remove_schedule(own, "tests").await.unwrap();
+    assert!(matches!(bed.store.remove_schedule(own, "tests").await, Err(StoreError::NotFound(_))));
 }
 
 async fn a_poll_knows_where_branches_are(bed: Bed) {
@@ -156,7 +156,7 @@ async fn they_go_with_their_repository(bed: Bed) {
     daily(&bed, &repo, None).await;
     let cron = Cron::new("@hourly", "").unwrap();
     bed.store.add_poll(&NewTimes { repo: repo.id, cron: &cron, by: "ann" }, &[]).await.unwrap();
-    bed.store.remove_repo(repo.id).await.unwrap();
+    bed.store.remove_repo(repo.id, "tests").await.unwrap();
     assert!(bed.store.list_schedules().await.unwrap().is_empty());
     assert!(bed.store.list_polls().await.unwrap().is_empty());
     assert!(bed.store.take_poll(LONG).await.unwrap().is_none());

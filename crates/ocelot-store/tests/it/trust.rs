@@ -149,11 +149,11 @@ async fn settings_are_kept(bed: Bed) {
     let repo = bed.repo("git/app").await;
     assert_eq!(repo.approvals, Approvals::Forks);
     for approvals in Approvals::ALL {
-        bed.store.set_approvals(repo.id, approvals).await.unwrap();
+        bed.store.set_approvals(repo.id, approvals, "tests").await.unwrap();
         assert_eq!(bed.store.load_repo(repo.id).await.unwrap().approvals, approvals);
     }
-    bed.store.remove_repo(repo.id).await.unwrap();
-    let gone = bed.store.set_approvals(repo.id, Approvals::All).await;
+    bed.store.remove_repo(repo.id, "tests").await.unwrap();
+    let gone = bed.store.set_approvals(repo.id, Approvals::All, "tests").await;
     assert!(matches!(gone, Err(StoreError::NotFound(_))));
 }
 

@@ -47,8 +47,8 @@ async fn an_enrolment_gives_identities(bed: Bed) {
     let (_, late) = bed.store.create_enrolment(&pairs(""), None, Some(Duration::ZERO), "ann").await.unwrap();
     assert!(matches!(bed.store.enrol(&late, "ocw_5", "w").await, Err(StoreError::NotFound(_))));
     // Who has enrolled stays when the token goes.
-    bed.store.revoke_enrolment(made.id).await.unwrap();
-    assert!(matches!(bed.store.revoke_enrolment(made.id).await, Err(StoreError::NotFound(_))));
+    bed.store.revoke_enrolment(made.id, "tests").await.unwrap();
+    assert!(matches!(bed.store.revoke_enrolment(made.id, "tests").await, Err(StoreError::NotFound(_))));
     assert!(bed.store.find_worker("ocw_1").await.unwrap().is_some());
 }
 
@@ -129,7 +129,7 @@ async fn a_drained_worker_claims_nothing(bed: Bed) {
     let worker = bed.worker("w", "").await;
     bed.build("a").await;
     let mut wakes = bed.store.wakes();
-    bed.store.drain_worker(worker, Some("ann")).await.unwrap();
+    bed.store.drain_worker(worker, true, "ann").await.unwrap();
     assert_eq!(wakes.recv().await.unwrap(), Wake::Worker(worker));
     assert!(bed.claim(worker).await.is_none());
     // It is remembered by the database, not by a server or the worker.
@@ -137,13 +137,13 @@ async fn a_drained_worker_claims_nothing(bed: Bed) {
     assert_eq!(bed.store.worker_hello(&hello(token, "w", "")).await.unwrap(), worker);
     assert!(bed.second().await.claim(worker).await.unwrap().is_none());
     assert_eq!(bed.store.list_workers().await.unwrap()[0].drained_by.as_deref(), Some("ann"));
-    bed.store.drain_worker(worker, None).await.unwrap();
+    bed.store.drain_worker(worker, false, "ann").await.unwrap();
     // Its own word counts as well, until it says hello again.
     bed.store.worker_ends(worker).await.unwrap();
     assert!(bed.claim(worker).await.is_none());
     bed.store.worker_hello(&hello(token, "w", "")).await.unwrap();
     assert!(bed.claim(worker).await.is_some());
-    let missing = bed.store.drain_worker(ocelot_model::WorkerId(4711), None).await;
+    let missing = bed.store.drain_worker(ocelot_model::WorkerId(4711), false, "ann").await;
     assert!(matches!(missing, Err(StoreError::NotFound(_))));
 }
 
@@ -183,7 +183,7 @@ async fn those_that_hold_nothing_are_noted_together(bed: Bed) {
     let two = bed.worker("two", "").await;
     let other = bed.worker("other", "").await;
     bed.store.worker_goodbye(two).await.unwrap();
-    bed.store.drain_worker(two, Some("ann")).await.unwrap();
+    bed.store.drain_worker(two, true, "ann").await.unwrap();
     let before = bed.store.list_workers().await.unwrap();
     let stored = bed.store.workers_beat(&[one, two, WorkerId(999)]).await.unwrap();
     assert_eq!(stored, [(one, Some(false)), (two, Some(true)), (WorkerId(999), None)]);
@@ -194,7 +194,7 @@ async fn those_that_hold_nothing_are_noted_together(bed: Bed) {
     // Neither a token that was revoked nor an identity that was taken away is good.
     let token =
         bed.store.list_tokens().await.unwrap().into_iter().find(|it| it.name == "token of one").unwrap();
-    bed.store.revoke_token(token.id).await.unwrap();
+    bed.store.revoke_token(token.id, "tests").await.unwrap();
     let any = self::token(&bed, "", None).await;
     bed.store.enrol(&any, OWN, "own").await.unwrap();
     let own = bed.store.find_worker(OWN).await.unwrap().unwrap();

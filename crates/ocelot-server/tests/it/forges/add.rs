@@ -163,7 +163,8 @@ async fn only_an_admin_of_the_whole_server_changes_forges() {
     for (role, scope, list, rest) in
         [(Role::Write, &[][..], 200, 403), (Role::Admin, &["codes/acme/app".to_owned()], 200, 403)]
     {
-        let (_, token) = store.create_token(&format!("a {role} one"), role, scope, None).await.unwrap();
+        let (_, token) =
+            store.create_token(&format!("a {role} one"), role, scope, None, "tests").await.unwrap();
         let base = format!("http://{}/api/v1", scene.world.server.address);
         let client = reqwest::Client::new();
         let ask = async |method: Method, path: &str| {

@@ -158,7 +158,7 @@ async fn while_it_is_paused_no_job_is_offered() {
     let waiting = world.build().await;
     assert_eq!(world.detail(waiting).await.build.status, Status::Queued);
     assert_eq!(world.detail(running).await.build.status, Status::Running);
-    world.app().store.unpause().await.unwrap();
+    world.app().store.unpause("tests").await.unwrap();
     // Woken by the end of the pause.
     assert_eq!(idle.offer().await.build_number, waiting.0);
 }

@@ -166,7 +166,7 @@ async fn a_token_that_is_revoked_elsewhere_ends_the_session_at_the_next_beat() {
         key_file: None,
     };
     let other = ocelot_store::Store::open(&other).await.unwrap();
-    other.revoke_token(token.id).await.unwrap();
+    other.revoke_token(token.id, "tests").await.unwrap();
     worker.beat(&[offer.lease.clone().unwrap()]);
     assert_eq!(end(&mut worker).await.code(), Code::Unauthenticated);
     let detail = world.until(build, |it| it.jobs[0].attempts.len() == 2).await;

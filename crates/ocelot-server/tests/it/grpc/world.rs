@@ -59,7 +59,7 @@ impl World {
             public: false,
             approvals: Approvals::default(),
         };
-        server.app().store.add_repo(&repo).await.unwrap();
+        server.app().store.add_repo(&repo, "tests").await.unwrap();
         World { server, secret, folder, change }
     }
 
@@ -81,7 +81,7 @@ impl World {
     }
 
     pub(crate) async fn token(&self, role: Role) -> String {
-        self.app().store.create_token(&format!("a {role}"), role, &[], None).await.unwrap().1
+        self.app().store.create_token(&format!("a {role}"), role, &[], None, "tests").await.unwrap().1
     }
 
     /// Queues a build of one small job.

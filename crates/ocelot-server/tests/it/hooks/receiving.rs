@@ -191,7 +191,7 @@ async fn who_may_read_and_replay_the_ledger(database: Database) {
     let strange = body["delivery"].clone();
     let token = async |name: &str, role: Role, repos: &[&str]| {
         let repos: Vec<String> = repos.iter().map(|repo| (*repo).to_owned()).collect();
-        world.server.app().store.create_token(name, role, &repos, None).await.unwrap().1
+        world.server.app().store.create_token(name, role, &repos, None, "tests").await.unwrap().1
     };
     let all = token("all", Role::Read, &[]).await;
     let other = token("other", Role::Write, &["github/acme/other"]).await;

@@ -87,7 +87,7 @@ async fn what_was_never_told_is_built_once_though_both_look() {
     let often = |config: &mut ocelot_server::Config| config.reconcile_every = Duration::from_millis(20);
     let world = World::of(Database::Postgres, ForgeKind::Github, SMALL, often).await;
     let second = world.second().await;
-    world.server.app().store.name_hook(&world.hook.id, "7").await.unwrap();
+    world.server.app().store.name_hook(&world.hook.id, "7", "tests").await.unwrap();
     let path = "/api/v1/repos/github/acme/app";
     world.until(path, |repo| repo["reconciled"]["at"].is_string()).await;
     for number in 1..=5 {

@@ -66,7 +66,7 @@ impl World {
             access: None,
             hook_secret: Some(FORGE_SECRET.into()),
         };
-        store.add_forge(&forge).await.unwrap();
+        store.add_forge(&forge, "tests").await.unwrap();
         let git = repository(folder.path(), "app", yml);
         let repo = add(&server, kind, ("acme", "app"), remote_id(kind, 11), &git).await;
         let hook = store.make_hook(repo.id).await.unwrap();
@@ -216,7 +216,7 @@ pub(super) async fn add(
         public: false,
         approvals: ocelot_model::Approvals::default(),
     };
-    server.app().store.add_repo(&repo).await.unwrap()
+    server.app().store.add_repo(&repo, "tests").await.unwrap()
 }
 
 /// A text that no other one is like.

@@ -276,12 +276,12 @@ async fn who_is_not_known_any_more_is_told_nothing_more() {
     let room = Room::new().await;
     room.known("example", SMALL).await;
     let (token, secret) =
-        room.app.store.create_token("x", ocelot_model::access::Role::Read, &[], None).await.unwrap();
+        room.app.store.create_token("x", ocelot_model::access::Role::Read, &[], None, "tests").await.unwrap();
     let request = room.plain(Method::GET, "/api/v1/events").bearer_auth(&secret);
     let mut stream = Stream { response: request.send().await.unwrap(), text: String::new(), cut: Vec::new() };
     room.build("example").await;
     assert_eq!(stream.next().await.unwrap().name, "build");
-    room.app.store.revoke_token(token.id).await.unwrap();
+    room.app.store.revoke_token(token.id, "tests").await.unwrap();
     // Something happens all the time; long before the next comment is due, it is not told any more.
     let deadline = Instant::now() + Duration::from_secs(12);
     loop {

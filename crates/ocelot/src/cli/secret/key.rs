@@ -10,6 +10,9 @@ use crate::cli::backup::Place;
 use crate::cli::show;
 use crate::exit::usage;
 
+/// Who does it, in the audit: there is no token that could say.
+const BY: &str = "the command line";
+
 /// Which database, and which key.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -36,7 +39,7 @@ impl Options {
 }
 
 pub(crate) async fn rotate(options: Options) -> anyhow::Result<u8> {
-    let sealed = Store::rotate_key(&options.store()?).await?;
+    let sealed = Store::rotate_key(&options.store()?, BY).await?;
     show::line(format_args!(
         "Sealed {sealed} values with a new key; the old key is gone from the key file."
     ))?;
@@ -50,7 +53,7 @@ pub(crate) async fn reset(Reset { yes, options }: Reset) -> anyhow::Result<u8> {
                      say --yes when that is meant";
         return Err(usage(words));
     }
-    let lost = Store::forget_sealed(&options.store()?).await?;
+    let lost = Store::forget_sealed(&options.store()?, BY).await?;
     for what in &lost {
         show::line(format_args!("Forgot the {}.", show::plain(what)))?;
     }
