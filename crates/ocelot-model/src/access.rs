@@ -129,6 +129,25 @@ pub fn may_below(actor: &Actor, action: Action, prefix: &str) -> bool {
     }
 }
 
+/// Whom readers of builds and of the audit would take a token of this name for: those that are named there and are no token.
+pub fn passes_for(name: &str) -> Option<&'static str> {
+    let words = name.to_ascii_lowercase();
+    let words: Vec<&str> = words.split([' ', '.', '_', '-', '@']).filter(|word| !word.is_empty()).collect();
+    let number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+    match words[..] {
+        ["build", of] if number(of) => Some("a build"),
+        ["worker", of] if number(of) => Some("a worker"),
+        ["schedule", of] if number(of) => Some("a schedule"),
+        ["subscription", ..] => Some("a subscription"),
+        ["poll"] => Some("a poll"),
+        ["nobody"] => Some("somebody who did not sign in"),
+        ["the", "server"] => Some("the server itself"),
+        ["the", "command", "line"] => Some("a command on the server's data"),
+        ["ocelot", "yml"] => Some("the file of a repository"),
+        _ => None,
+    }
+}
+
 fn role_allows(role: Role, action: Action) -> bool {
     match role {
         Role::Admin => action != Action::Work,
@@ -197,6 +216,20 @@ mod tests {
         check(Role::Admin, &["github/acme/"], "github/", false);
         check(Role::Admin, &["github/acme/app"], "github/acme/", false);
         check(Role::Admin, &["github/acme/"], "github/acme2/", false);
+    }
+
+    #[test]
+    fn names_that_would_pass_for_others() {
+        for name in ["build 7", "Build-7", "build  7", "worker 12", "schedule_3", "subscription api"] {
+            assert!(passes_for(name).is_some(), "{name}");
+        }
+        for name in ["nobody", "poll", "The Server", "the command line", "ocelot.yml"] {
+            assert!(passes_for(name).is_some(), "{name}");
+        }
+        for name in ["admin", "worker", "build", "builds 7", "build7 bot", "build 7 bot", "build-bot", "ann"]
+        {
+            assert_eq!(passes_for(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -61,6 +61,11 @@ impl Origin {
         }
         labels
     }
+
+    /// What goes first among the jobs of its repository is for those to say who may push to it.
+    pub const fn priority(self, job: &Job) -> i32 {
+        if self.is_trusted() { job.priority } else { 0 }
+    }
 }
 
 impl std::fmt::Display for Origin {

@@ -16,6 +16,11 @@ pub(super) async fn of(app: &App, claimed: &Claimed) -> Result<Offer, Refused> {
     let build = &claimed.build;
     let variables = variables(app, claimed).await?;
     let given = give(app, claimed).await?;
+    let mut notes = given.notes;
+    let (origin, spec) = (build.trust.origin, &claimed.spec);
+    if origin.priority(spec) != spec.priority {
+        notes.push(format!("This build is not trusted, so its priority of {} did not count", spec.priority));
+    }
     Ok(Offer {
         lease: Some(to_proto(&claimed.lease)),
         build_number: build.number.0,
@@ -24,13 +29,13 @@ pub(super) async fn of(app: &App, claimed: &Claimed) -> Result<Offer, Refused> {
         clone_url: build.repo.clone_url.clone(),
         commit: build.commit.clone(),
         branch: build.branch.clone(),
-        job_json: serde_json::to_string(&claimed.spec).map_err(|e| StoreError::Corrupt(e.to_string()))?,
+        job_json: serde_json::to_string(spec).map_err(|e| StoreError::Corrupt(e.to_string()))?,
         stages: claimed.stages.iter().map(|(id, name)| StageRef { id: id.0, name: name.clone() }).collect(),
         variables,
         allow_local: app.config.allow_local_repos,
-        untrusted: !build.trust.origin.is_trusted(),
+        untrusted: !origin.is_trusted(),
         credentials: given.credentials,
-        notes: given.notes,
+        notes,
     })
 }
 

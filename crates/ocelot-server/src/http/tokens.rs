@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use ocelot_api::body as api;
-use ocelot_model::access::Actor;
+use ocelot_model::access::{Actor, passes_for};
 use ocelot_model::repo::is_segment;
 use ocelot_model::{RepoName, TokenId};
 
@@ -57,6 +57,12 @@ fn check(new: &api::NewToken) -> Answer<()> {
     }
     if name.bytes().all(|byte| byte.is_ascii_digit()) {
         let words = "name: a name of digits alone would be taken for the id of a token; add a letter";
+        return Err(Refusal::bad_request(words));
+    }
+    if let Some(other) = passes_for(name) {
+        let words = format!(
+            "name: `{name}` would pass for {other} where it says who did something; choose another name"
+        );
         return Err(Refusal::bad_request(words));
     }
     if let Some(bad) = new.repos.iter().find(|entry| !is_scope(entry)) {

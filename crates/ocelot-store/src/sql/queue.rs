@@ -198,7 +198,7 @@ pub(super) async fn enter(
     .bind(job.0)
     .bind(build.0)
     .bind(repo)
-    .bind(i64::from(spec.priority))
+    .bind(i64::from(origin.priority(spec)))
     .bind(set)
     .bind(now)
     .execute(tx.conn())

@@ -18,6 +18,7 @@ both!(
     settings_are_kept,
     a_job_waits_for_a_person_when_its_file_says_so,
     a_job_of_a_fork_waits_for_both,
+    a_fork_does_not_choose_its_priority,
 );
 
 fn fork() -> Trust {
@@ -216,4 +217,13 @@ async fn a_job_of_a_fork_waits_for_both(bed: Bed) {
         matches!(&refused, Err(StoreError::Conflict(why)) if why.contains("it is cancelled")),
         "{refused:?}"
     );
+}
+
+async fn a_fork_does_not_choose_its_priority(bed: Bed) {
+    let repo = bed.repo("git/app").await;
+    bed.store.create_build(&new_build(&repo, "first")).await.unwrap();
+    let number = bed.store.create_build(&of_fork(&repo, "pushy^9 shy^-9")).await.unwrap().build.number;
+    bed.store.approve(number, None, "ann").await.unwrap();
+    bed.store.create_build(&new_build(&repo, "urgent^9 last^-9")).await.unwrap();
+    assert_eq!(bed.order().await, ["urgent", "first", "pushy", "shy", "last"]);
 }

@@ -143,7 +143,7 @@ async fn credentials_are_the_files_that_tools_read() {
 #[tokio::test]
 async fn a_commit_that_may_be_anyones_gets_none() {
     let app = up().await;
-    let yml = "image: ocelot-test/busybox\nsecrets: [TOKEN]\nstages:\n- {name: one, script: ['test -z \"$TOKEN\"']}\n";
+    let yml = "image: ocelot-test/busybox\nsecrets: [TOKEN]\npriority: 9\nstages:\n- {name: one, script: ['test -z \"$TOKEN\"']}\n";
     let repo = GitRepo::with(yml);
     app.add_repo(&repo, "app").await;
     app.cli_with(&["secret", "add", "TOKEN"], CANARY).await.expect(0);
@@ -157,6 +157,7 @@ async fn a_commit_that_may_be_anyones_gets_none() {
     assert_eq!(build.status, Status::Passed, "{build:#?}");
     let setup = app.stage_log(&build, "setup").await;
     assert!(setup.contains("This build is not trusted, so it gets no secrets: TOKEN\n"), "{setup}");
+    assert!(setup.contains("This build is not trusted, so its priority of 9 did not count\n"), "{setup}");
 }
 
 #[tokio::test]

@@ -103,6 +103,9 @@ async fn bodies() {
     assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
     let (status, body) = room.post("/api/v1/tokens", &json!({"name": "12", "role": "read"})).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+    let (status, body) = room.post("/api/v1/tokens", &json!({"name": "Build-7", "role": "read"})).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+    assert!(body.to_string().contains("`Build-7` would pass for a build"), "{body}");
     let (status, body) = room.post("/api/v1/tokens", &json!({"name": "x", "role": "god"})).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
 }
