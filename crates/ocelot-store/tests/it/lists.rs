@@ -309,6 +309,6 @@ async fn another_state_has_another_word(bed: Bed) {
     bed.store.create_build(&new_build(&repo, "a")).await.unwrap();
     assert_ne!(bed.store.state().await.unwrap(), Some(before), "as soon as it is committed");
     let before = state().await;
-    bed.store.create_token("ann", Role::Read, &[], None).await.unwrap();
+    bed.store.create_token("ann", Role::Read, &[], None, "ann").await.unwrap();
     assert_ne!(bed.store.state().await.unwrap(), Some(before), "whatever is changed");
 }
