@@ -54,14 +54,14 @@ impl Core {
     }
 
     pub(crate) async fn find_token(&self, secret: &str) -> Result<Option<Token>, StoreError> {
-        // Every request asks this, so it is one call.
+        // Every request asks this, so it is one call. SQL has the time to the millisecond on SQLite, rows have it finer.
         let row: Option<Used> = sqlx::query_as(concat!(
             "WITH clock AS (SELECT ",
             now_us!(),
             " AS now) SELECT c.now, ",
             token_columns!(),
             " FROM tokens t CROSS JOIN clock c
-              WHERE t.secret_sha256 = $1 AND (t.expires_at IS NULL OR t.expires_at > c.now)"
+              WHERE t.secret_sha256 = $1 AND (t.expires_at IS NULL OR t.expires_at / 1000 > c.now / 1000)"
         ))
         .bind(secret::hash(secret))
         .fetch_optional(&self.pools.read)
