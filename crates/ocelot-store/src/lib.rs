@@ -612,7 +612,7 @@ impl Store {
     }
 
     /// Whether a build of this branch and commit, which follows an earlier one and has not begun, can follow this one
-    /// instead; then it does.
+    /// instead; then it does. None is moved back to what is older than what it follows.
     pub async fn join_pass(&self, turn: PassTurn, branch: &str, commit: &str) -> Result<Joined, StoreError> {
         each_again!(self, core => core.join_pass(turn, branch, commit))
     }

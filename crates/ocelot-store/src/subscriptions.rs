@@ -92,7 +92,8 @@ pub struct PassTurn {
 /// What a pass comes to when builds that follow an earlier one have not begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Joined {
-    /// This one, of the same commit, follows the newer one now: no further build is needed.
+    /// This one, of the same commit, follows the newer one now, or one of any commit follows something newer already: no
+    /// further build is needed.
     Taken(BuildNumber),
     /// These are of other commits, and not needed once there is a new one.
     Outdated(Vec<BuildNumber>),

@@ -2,6 +2,8 @@
 //!
 //! What is owed is written down in the transaction that makes the build passed, and is gone in the one that makes the build
 //! which follows: so there is one, whoever dies in between.
+//!
+//! Builds of one branch pass in any order, and old ones are done again. What waits goes on to a newer commit only.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +16,22 @@ use super::subscriptions::acct_repo;
 use super::{Core, Tx};
 use crate::raw::{RepoRow, clean, from_json, us};
 use crate::{Joined, Pass, PassTurn, StoreError};
+
+/// How new the commit of a build is on its branch: the newest build of it that the branch itself brought. A commit that only
+/// people asked for is as new as the first time they did. So one that is done again gets no newer by that, and a branch that
+/// was set back to an older commit is there.
+macro_rules! newness {
+    ($build:literal) => {
+        concat!(
+            "coalesce((SELECT coalesce(max(CASE WHEN o.event IN ('push', 'poll', 'schedule', 'subscription') THEN o.number END),
+                                       min(o.number))
+                       FROM builds own JOIN builds o ON o.repo_id = own.repo_id AND o.branch = own.branch AND o.of_branch
+                       WHERE own.number = ",
+            $build,
+            " AND o.number IN (SELECT number FROM builds WHERE commit_id = own.commit_id)), 0)"
+        )
+    };
+}
 
 #[derive(FromRow)]
 struct PassedRow {
@@ -83,13 +101,17 @@ async fn depth(tx: &mut Tx, build: BuildNumber) -> Result<i64, StoreError> {
 
 async fn owe(tx: &mut Tx, subscription: i64, branch: &str, build: BuildNumber) -> Result<(), StoreError> {
     let now = tx.now;
-    sqlx::query(
+    sqlx::query(concat!(
         "INSERT INTO subscription_passes (subscription_id, upstream_branch, upstream_build, next_at)
          VALUES ($1, $2, $3, $4)
          ON CONFLICT (subscription_id, upstream_branch) DO UPDATE
          SET upstream_build = excluded.upstream_build
-         WHERE subscription_passes.upstream_build < excluded.upstream_build",
-    )
+         WHERE (",
+        newness!("subscription_passes.upstream_build"),
+        ", subscription_passes.upstream_build) < (",
+        newness!("excluded.upstream_build"),
+        ", excluded.upstream_build)"
+    ))
     .bind(subscription)
     .bind(branch)
     .bind(build.0)
@@ -182,7 +204,8 @@ impl Core {
         if kept.rows_affected() == 0 { Err(StoreError::Stale) } else { Ok(()) }
     }
 
-    /// Lets a build follow the newer one that has not begun and is of the same commit.
+    /// Lets a build that has not begun and is of this commit follow the newer one. One that follows a newer commit already
+    /// stays as it is.
     pub(crate) async fn join_pass(
         &self,
         turn: PassTurn,
@@ -191,9 +214,14 @@ impl Core {
     ) -> Result<Joined, StoreError> {
         let mut tx = self.begin().await?;
         let owed = load(&mut tx, turn).await?;
-        let waiting: Vec<(i64, String)> = sqlx::query_as(concat!(
-            "SELECT b.number, b.commit_id FROM builds b
-             WHERE b.number IN (SELECT build FROM subscription_data WHERE subscription_id = $1 AND upstream_branch = $2)
+        let waiting: Vec<Waiting> = sqlx::query_as(concat!(
+            "SELECT b.number, b.commit_id, (",
+            newness!("d.upstream_build"),
+            ", d.upstream_build) > (",
+            newness!("$4"),
+            ", $4) AS is_newer
+             FROM builds b JOIN subscription_data d ON d.build = b.number
+             WHERE d.subscription_id = $1 AND d.upstream_branch = $2
                AND b.status IN ('blocked', 'queued') AND b.started_at IS NULL AND b.cancel_requested_at IS NULL
                AND b.event = 'subscription' AND b.branch = $3
              ORDER BY b.number DESC",
@@ -202,21 +230,30 @@ impl Core {
         .bind(owed.subscription_id)
         .bind(&owed.upstream_branch)
         .bind(clean(branch))
+        .bind(owed.upstream_build)
         .fetch_all(tx.conn())
         .await?;
-        let Some((number, _)) = waiting.iter().find(|(_, of)| of == commit) else {
-            return Ok(Joined::Outdated(
-                waiting.into_iter().map(|(number, _)| BuildNumber(number)).collect(),
-            ));
+        let number = if let Some(ahead) = waiting.iter().find(|one| one.is_newer) {
+            let number = BuildNumber(ahead.number);
+            let words = format!(
+                "build {number}, which has not begun yet and follows something newer than build {}",
+                owed.upstream_build
+            );
+            say(&mut tx, owed.subscription_id, &words).await?;
+            number
+        } else if let Some(same) = waiting.iter().find(|one| one.commit_id == commit) {
+            let number = BuildNumber(same.number);
+            sqlx::query("DELETE FROM subscription_data WHERE build = $1")
+                .bind(number.0)
+                .execute(tx.conn())
+                .await?;
+            tie(&mut tx, &owed, number).await?;
+            say(&mut tx, owed.subscription_id, &format!("build {number}, which had not begun yet")).await?;
+            number
+        } else {
+            return Ok(Joined::Outdated(waiting.iter().map(|one| BuildNumber(one.number)).collect()));
         };
-        let number = BuildNumber(*number);
-        sqlx::query("DELETE FROM subscription_data WHERE build = $1")
-            .bind(number.0)
-            .execute(tx.conn())
-            .await?;
-        tie(&mut tx, &owed, number).await?;
         forget(&mut tx, turn.id).await?;
-        say(&mut tx, owed.subscription_id, &format!("build {number}, which had not begun yet")).await?;
         self.commit(tx).await?;
         Ok(Joined::Taken(number))
     }
@@ -267,6 +304,15 @@ pub(super) async fn follow_again(tx: &mut Tx, build: BuildNumber, of: BuildNumbe
     .execute(tx.conn())
     .await?;
     Ok(())
+}
+
+/// A build that follows an earlier one and has not begun.
+#[derive(FromRow)]
+struct Waiting {
+    number: i64,
+    commit_id: String,
+    /// What it follows is newer than what passed now.
+    is_newer: bool,
 }
 
 #[derive(FromRow)]
