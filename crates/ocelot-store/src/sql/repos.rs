@@ -2,7 +2,7 @@
 
 use ocelot_model::{Approvals, AuditAction, ForgeId, RepoId, RepoName};
 
-use super::{Conn, Core};
+use super::{Conn, Core, subscriptions};
 use crate::raw::{RepoRow, clean};
 use crate::{NewRepo, RenamedRepo, Repo, StoreError};
 
@@ -170,6 +170,7 @@ impl Core {
         let name = handle(tx.conn(), id).await?;
         tx.note(by, AuditAction::RepoRemoved, &name, "").await?;
         sqlx::query("UPDATE repos SET removing = true WHERE id = $1").bind(id.0).execute(tx.conn()).await?;
+        subscriptions::look_again(&mut tx).await?;
         self.commit(tx).await?;
         self.finish_removal(id.0).await
     }

@@ -12,6 +12,8 @@ use crate::{Beside, Downstream, Seen, StoreError, Subscription, Upstream};
 
 /// Most builds that are shown as following one.
 const MOST_SHOWN: i64 = 100;
+/// Whoever changes who is built after whom does so alone.
+const LOCK: &str = "subscriptions";
 
 #[derive(FromRow)]
 struct SubscriptionRow {
@@ -180,15 +182,16 @@ async fn replace(
     wanted: &[pipeline::Subscription],
     build: BuildNumber,
 ) -> Result<(), StoreError> {
-    if wanted.is_empty() {
-        sqlx::query("DELETE FROM active_subscriptions WHERE repo_id = $1")
+    let some: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM active_subscriptions WHERE repo_id = $1)")
             .bind(repo.0)
-            .execute(tx.conn())
+            .fetch_one(tx.conn())
             .await?;
+    if wanted.is_empty() && !some {
         return Ok(());
     }
     // Two that are stored at the same time could each be fine and go round together.
-    tx.one_after_the_other("subscriptions").await?;
+    tx.one_after_the_other(LOCK).await?;
     let own: (String, String, String) = sqlx::query_as(
         "SELECT f.name, r.owner, r.name FROM repos r JOIN forges f ON f.id = r.forge_id WHERE r.id = $1",
     )
@@ -198,7 +201,9 @@ async fn replace(
     let forges: Vec<(String, String)> =
         sqlx::query_as("SELECT name, kind FROM forges ORDER BY name").fetch_all(tx.conn()).await?;
     let handle = format!("{}/{}", own.0, acct_repo(&own.1, &own.2));
-    let mut edges = edges_of_others(tx.conn(), repo).await?;
+    let others =
+        edges(tx.conn()).await?.into_iter().filter(|edge| edge.repo != repo && edge.refused.is_none());
+    let mut edges: Vec<_> = others.map(Edge::ends).collect();
     let wanted: Vec<_> = wanted.iter().map(|one| (one, upstream(one, &own.0, &forges))).collect();
     drop_others(tx, repo, &wanted).await?;
     for (one, (forge, name)) in wanted {
@@ -208,6 +213,38 @@ async fn replace(
             edges.push((handle.clone(), other));
         }
         put(tx, repo, one, (&forge, &name), refused.as_ref(), build).await?;
+    }
+    look_again(tx).await
+}
+
+/// What was refused comes into force as soon as what stood in its way is gone, the oldest first; else it says what stands
+/// there now.
+pub(super) async fn look_again(tx: &mut Tx) -> Result<(), StoreError> {
+    tx.one_after_the_other(LOCK).await?;
+    let (refused, fine): (Vec<Edge>, Vec<Edge>) =
+        edges(tx.conn()).await?.into_iter().partition(|edge| edge.refused.is_some());
+    let mut edges: Vec<_> = fine.into_iter().map(Edge::ends).collect();
+    for edge in refused {
+        let Some(why) = subscription::check(&edges, &edge.follower, &edge.followed).err() else {
+            let now = tx.now;
+            sqlx::query(
+                "UPDATE active_subscriptions SET refused = NULL, last_at = $1, outcome = $2 WHERE id = $3",
+            )
+            .bind(now)
+            .bind("in force now: what stood in its way is gone")
+            .bind(edge.id)
+            .execute(tx.conn())
+            .await?;
+            edges.push(edge.ends());
+            continue;
+        };
+        if edge.refused.as_ref() != Some(&why) {
+            sqlx::query("UPDATE active_subscriptions SET refused = $1 WHERE id = $2")
+                .bind(to_json(&why)?)
+                .bind(edge.id)
+                .execute(tx.conn())
+                .await?;
+        }
     }
     Ok(())
 }
@@ -235,20 +272,53 @@ async fn drop_others(
     Ok(())
 }
 
-/// What is in force: who is built after whom, by their handles, that of this repository left out.
-async fn edges_of_others(conn: &mut Conn, repo: RepoId) -> Result<Vec<(String, String)>, StoreError> {
-    let rows: Vec<(String, String, String, String, String)> = sqlx::query_as(
-        "SELECT f.name, r.owner, r.name, s.subscribed_to_forge, s.subscribed_to_acct_repo
+/// A repository follows another one, both by their handles.
+struct Edge {
+    id: i64,
+    repo: RepoId,
+    follower: String,
+    followed: String,
+    refused: Option<Refused>,
+}
+
+impl Edge {
+    fn ends(self) -> (String, String) {
+        (self.follower, self.followed)
+    }
+}
+
+#[derive(FromRow)]
+struct EdgeRow {
+    id: i64,
+    repo_id: i64,
+    forge: String,
+    owner: String,
+    name: String,
+    subscribed_to_forge: String,
+    subscribed_to_acct_repo: String,
+    refused: Option<String>,
+}
+
+/// Who is to be built after whom, in force or not, the oldest first.
+async fn edges(conn: &mut Conn) -> Result<Vec<Edge>, StoreError> {
+    let rows: Vec<EdgeRow> = sqlx::query_as(
+        "SELECT s.id, s.repo_id, f.name AS forge, r.owner, r.name, s.subscribed_to_forge, s.subscribed_to_acct_repo,
+                s.refused
          FROM active_subscriptions s JOIN repos r ON r.id = s.repo_id JOIN forges f ON f.id = r.forge_id
-         WHERE s.repo_id <> $1 AND s.refused IS NULL ORDER BY s.id",
+         WHERE NOT r.removing ORDER BY s.id",
     )
-    .bind(repo.0)
     .fetch_all(conn)
     .await?;
-    let edge = |(forge, owner, name, other_forge, other): (String, String, String, String, String)| {
-        (format!("{forge}/{}", acct_repo(&owner, &name)), format!("{other_forge}/{other}"))
+    let edge = |row: EdgeRow| {
+        Ok(Edge {
+            id: row.id,
+            repo: RepoId(row.repo_id),
+            follower: format!("{}/{}", row.forge, acct_repo(&row.owner, &row.name)),
+            followed: format!("{}/{}", row.subscribed_to_forge, row.subscribed_to_acct_repo),
+            refused: row.refused.as_deref().map(from_json).transpose()?,
+        })
     };
-    Ok(rows.into_iter().map(edge).collect())
+    rows.into_iter().map(edge).collect()
 }
 
 /// `owner/name`, or the name alone.

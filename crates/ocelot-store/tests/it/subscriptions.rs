@@ -16,6 +16,7 @@ both!(
     a_block_is_stored_replaced_and_removed,
     an_older_file_takes_the_place_of_no_newer_one,
     circles_are_refused_when_they_are_stored,
+    what_was_refused_comes_into_force_by_itself,
     two_that_go_round_together_are_not_both_stored,
     a_pass_makes_one_build,
     what_a_dead_server_had_comes_again,
@@ -171,10 +172,7 @@ async fn circles_are_refused_when_they_are_stored(bed: Bed) {
     // A refused one is not in force, so `d` may follow `c`, and what is refused fires nothing.
     passes(store, &c).await;
     assert!(store.take_pass(LONG).await.unwrap().is_none());
-    // Once the other end is open, the next build takes it.
-    file(store, &b, &[]).await;
-    file(store, &a, &["c=c main:main"]).await;
-    assert!(store.list_subscriptions().await.unwrap().iter().all(|one| one.refused.is_none()));
+    file(store, &a, &[]).await;
     // Ten may follow one another.
     let mut last = "deep0".to_owned();
     bed.repo("git/deep0").await;
@@ -186,6 +184,61 @@ async fn circles_are_refused_when_they_are_stored(bed: Bed) {
     }
     let deep: Vec<String> = listed(store).await.into_iter().filter(|line| line.starts_with('!')).collect();
     assert_eq!(deep, ["!git/deep11: up=git/deep10 main:main"]);
+}
+
+async fn what_was_refused_comes_into_force_by_itself(bed: Bed) {
+    let store = &bed.store;
+    let (a, b, c) = (bed.repo("git/a").await, bed.repo("git/b").await, bed.repo("git/c").await);
+    let lines = async || listed(store).await;
+    file(store, &b, &["a=a main:main"]).await;
+    file(store, &c, &["b=b main:main"]).await;
+    let refused = file(store, &a, &["b=b main:main", "c=c main:main"]).await;
+    assert_eq!(
+        lines().await,
+        [
+            "!git/a: b=git/b main:main",
+            "!git/a: c=git/c main:main",
+            "git/b: a=git/a main:main",
+            "git/c: b=git/b main:main"
+        ]
+    );
+    // Another way round is the reason now; and what a build of the refusing repository says again changes nothing.
+    file(store, &c, &["b=b main:main", "a=a main:main"]).await;
+    let why = store.list_subscriptions().await.unwrap().into_iter().find(|one| one.alias == "c").unwrap();
+    assert_eq!(why.refused, Some(Refused::Cycle(["git/a", "git/c", "git/a"].map(str::to_owned).to_vec())));
+    assert_eq!(why.stored_by, refused);
+    // Once one way is open, what it barred is in force, without a build of its own; the other one is not.
+    file(store, &b, &["x=x main:main"]).await;
+    assert_eq!(
+        lines().await,
+        [
+            "git/a: b=git/b main:main",
+            "!git/a: c=git/c main:main",
+            "git/b: x=git/x main:main",
+            "git/c: b=git/b main:main",
+            "git/c: a=git/a main:main"
+        ]
+    );
+    let all = store.list_subscriptions().await.unwrap();
+    assert_eq!(all[0].outcome.as_deref(), Some("in force now: what stood in its way is gone"));
+    passes(store, &b).await;
+    let mut followers = Vec::new();
+    while let Some((pass, turn)) = store.take_pass(LONG).await.unwrap() {
+        followers.push(pass.repo.name.to_string());
+        store.settle_pass(turn, "seen", None).await.unwrap();
+    }
+    followers.sort();
+    assert_eq!(followers, ["git/a", "git/c"]);
+    // It goes the same way when the block is emptied, and when the repository goes.
+    file(store, &c, &[]).await;
+    assert_eq!(lines().await[1], "git/a: c=git/c main:main");
+    let d = bed.repo("git/d").await;
+    for number in [file(store, &d, &["a=a main:main"]).await, file(store, &b, &["d=d main:main"]).await] {
+        store.advance(number, cancel()).await.unwrap();
+    }
+    assert_eq!(lines().await[2], "!git/b: d=git/d main:main");
+    store.remove_repo(d.id, "tests").await.unwrap();
+    assert_eq!(lines().await[2], "git/b: d=git/d main:main");
 }
 
 async fn two_that_go_round_together_are_not_both_stored(bed: Bed) {
