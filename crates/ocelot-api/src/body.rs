@@ -117,7 +117,8 @@ pub struct Build {
     /// What could not be said of it outside so far; left out in lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undelivered: Vec<Undelivered>,
-    /// What is not as its file may look, for those who administer the repository; left out in lists.
+    /// What is not as its file may look: subscriptions that do nothing, and for those who administer the repository who is
+    /// not told; left out in lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Number of the pull request whose newest commit it builds.

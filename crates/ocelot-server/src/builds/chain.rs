@@ -23,6 +23,13 @@ pub(crate) struct View {
     pub(crate) fault: Option<String>,
 }
 
+impl View {
+    /// What is wrong with it, for the build whose file it stands in.
+    pub(crate) fn note(&self) -> Option<String> {
+        self.fault.as_ref().map(|fault| format!("subscription {}: {fault}", self.row.alias))
+    }
+}
+
 /// All that is around a build.
 pub(crate) struct Chain {
     pub(crate) above: Option<Above>,

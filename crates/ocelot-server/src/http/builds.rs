@@ -183,8 +183,11 @@ pub(super) async fn show(
     let administers = caller.may(Action::AdminRepo, &detail.build.repo);
     let undelivered = app.store.undelivered(number).await?.into_iter();
     let undelivered = undelivered.map(|row| body::undelivered(undelivered_for(administers, row))).collect();
-    let notes = if administers { notify::notes(&app, &detail.build).await? } else { Vec::new() };
     let chain = chain::of(&app, &caller.0, &detail.build).await?;
+    let mut notes: Vec<String> = chain.subscriptions.iter().filter_map(chain::View::note).collect();
+    if administers {
+        notes.extend(notify::notes(&app, &detail.build).await?);
+    }
     let downstream = chain.below.into_iter().map(body::downstream).collect();
     let subscriptions = chain.subscriptions.into_iter().map(body::subscription).collect();
     let build = body::follows(body::detail(detail), chain.above);

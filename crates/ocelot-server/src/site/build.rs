@@ -33,7 +33,6 @@ struct Page {
     retry_of: Option<i64>,
     above: Option<Neighbour>,
     below: Vec<Neighbour>,
-    faults: Vec<(String, String)>,
     problems: Vec<ConfigProblem>,
     undelivered: Vec<Undelivered>,
     notes: Vec<String>,
@@ -109,6 +108,10 @@ async fn render(
     let paused = if build.status.is_terminal() { None } else { super::paused(app, actor).await? };
     let (undelivered, administers) =
         (app.store.undelivered(build.number).await?, allowed(actor, Action::AdminRepo, &build.repo));
+    let mut notes: Vec<String> = chain.subscriptions.iter().filter_map(chain::View::note).collect();
+    if administers {
+        notes.extend(notify::notes(app, build).await?);
+    }
     let page = Page {
         head: BuildRow::new(build, now),
         ended: build.status.is_terminal(),
@@ -120,14 +123,9 @@ async fn render(
         retry_of: build.retry_of.map(|number| number.0),
         above: chain.above.as_ref().map(Neighbour::above),
         below: chain.below.iter().map(Neighbour::below).collect(),
-        faults: chain
-            .subscriptions
-            .into_iter()
-            .filter_map(|view| Some((view.row.alias, view.fault?)))
-            .collect(),
         problems: build.problems.clone(),
         undelivered: undelivered.into_iter().map(|row| undelivered_for(administers, row)).collect(),
-        notes: if administers { notify::notes(app, build).await? } else { Vec::new() },
+        notes,
         new_lines: insight::new_lines(app, detail).await?,
         broken_since: insight::broken_since(app, build).await?,
         expected: insight::expected(app, detail).await?.map(super::view::expected),

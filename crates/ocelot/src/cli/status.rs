@@ -68,10 +68,8 @@ fn print(build: &Build) -> std::io::Result<()> {
         let status = show::status(next.status);
         line(format_args!("followed by: {} {} ({status})", plain(&next.repo), next.build))?;
     }
-    for one in &build.subscriptions {
-        if let Some(fault) = &one.fault {
-            line(format_args!("subscription {}: {}", plain(&one.alias), plain(fault)))?;
-        }
+    for note in &build.notes {
+        line(plain(note))?;
     }
     if let Some(reason) = show::own_reason(build) {
         line(format_args!("reason: {}", reason.replace('\n', "\n        ")))?;

@@ -1,7 +1,12 @@
-//! `ocelot why BUILD`: why it waits, or what became of it.
+//! `ocelot why BUILD`: why it is there, why it waits, or what became of it.
 
 use clap::Args;
-use ocelot_api::body::{BrokenSince, Build, Insights, Job, NewLine, NewLines, QueueItem, Stage, Undelivered};
+use ocelot_api::body::{
+    BrokenSince, Build, Insights, Job, NewLine, NewLines, QueueItem, Stage, Undelivered, UpstreamBuild,
+};
+use ocelot_api::client::Client;
+use ocelot_model::EventKind;
+use ocelot_model::subscription::MAX_DEPTH;
 use serde_json::json;
 
 use super::account::Remote;
@@ -29,18 +34,60 @@ pub(crate) async fn why(options: Options) -> anyhow::Result<u8> {
     let mut waiting = if build.status.is_terminal() { Vec::new() } else { client.queue().await? };
     waiting.retain(|item| item.build == Some(build.number));
     let insights = client.insights(build.number).await?;
+    let upstream = upstream(&client, &build).await?;
     if options.json {
         let stages: Vec<_> = show::culprits(&build).map(|(job, stage)| culprit(job, stage)).collect();
         let Build { number, status, reason, problems, .. } = &build;
         show::json(&json!({"number": number, "status": status, "reason": reason, "problems": problems,
-            "stages": stages, "waiting": waiting, "undelivered": build.undelivered, "notes": build.notes, "insights": insights}))?;
+            "stages": stages, "waiting": waiting, "undelivered": build.undelivered, "notes": build.notes, "upstream": upstream,
+            "downstream": build.downstream, "insights": insights}))?;
     } else {
         print(&build, &waiting)?;
+        chain(&build, &upstream)?;
         if let Some(insights) = &insights {
             tell(&build, insights)?;
         }
     }
     Ok(0)
+}
+
+/// The build that it follows, the one that that one follows, and so on, as far as they are there and may be seen.
+async fn upstream(client: &Client, build: &Build) -> anyhow::Result<Vec<UpstreamBuild>> {
+    let mut all = Vec::new();
+    let mut next = build.upstream_build.clone();
+    while let Some(of) = next.take() {
+        if all.len() + 1 < MAX_DEPTH {
+            next = match client.build(of.build).await {
+                Ok(build) => build.upstream_build,
+                // Removed, as old builds are.
+                Err(error) if error.status() == Some(404) => None,
+                Err(error) => return Err(error.into()),
+            };
+        }
+        all.push(of);
+    }
+    Ok(all)
+}
+
+/// Which builds come before and after it.
+fn chain(build: &Build, upstream: &[UpstreamBuild]) -> std::io::Result<()> {
+    let named = |of: &UpstreamBuild| {
+        let at = format!("{} {}", of.branch, show::short(&of.commit));
+        plain(&format!("build {} of {} ({at})", of.build, of.repo))
+    };
+    let names: Vec<String> = upstream.iter().map(named).collect();
+    if !names.is_empty() {
+        line(format_args!("It was made after {}.", names.join(", which was made after ")))?;
+    } else if build.event == EventKind::Subscription {
+        line(
+            "It was made after a build of another repository, which you may not see or which is not there any more.",
+        )?;
+    }
+    for next in &build.downstream {
+        let (repo, status) = (plain(&next.repo), show::status(next.status));
+        line(format_args!("Build {} of {repo} was made after it: {status}", next.build))?;
+    }
+    Ok(())
 }
 
 fn culprit(job: &Job, stage: &Stage) -> serde_json::Value {

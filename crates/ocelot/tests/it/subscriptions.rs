@@ -1,5 +1,6 @@
 //! One repository is built after another one, from file to variable, in real containers.
 
+use ocelot_api::body::Build;
 use ocelot_model::{EventKind, Status};
 use ocelot_testkit::{GitRepo, Setup, Stages as _, TestApp, nothing_left, wait_for};
 
@@ -12,11 +13,13 @@ const TASK: &str = "image: ocelot-test/busybox\nstages:\n\
     \x20   - echo \"$POGO_GIT_HASH $POGO_GIT_HASH_SHORT $POGO_GIT_BRANCH $POGO_BUILD_ID\"\n\
     \x20   - test \"$OCELOT_EVENT\" = subscription\n\
     subscriptions:\n- acctRepo: pogo\n  alias: pogo\n  branchQueueMap: [develop:develop, main:main]\n";
+const SHOP: &str = "image: ocelot-test/busybox\nstages:\n- {name: test, script: ['test \"$TASK_GIT_BRANCH\" = develop']}\n\
+    subscriptions:\n- {acctRepo: task-service, alias: task, branches: {develop: main}}\n";
 
 #[tokio::test]
 async fn task_service_is_built_after_pogo() {
     let app = TestApp::start(OCELOT, Setup::Up).await;
-    let (pogo, task) = (GitRepo::with(POGO), GitRepo::with(TASK));
+    let (pogo, task, shop) = (GitRepo::with(POGO), GitRepo::with(TASK), GitRepo::with(SHOP));
     task.git(&["branch", "develop"]);
     pogo.git(&["checkout", "--quiet", "-b", "develop"]);
     let commit = pogo.commit(&[("x", "1")]);
@@ -29,6 +32,12 @@ async fn task_service_is_built_after_pogo() {
     assert!(said.contains("git/task-service") && said.contains("no repository git/pogo here"), "{said}");
     let said = app.cli(&["status", &first.number.to_string()]).await.expect(0).stdout;
     assert!(said.contains("subscription pogo: there is no repository git/pogo here"), "{said}");
+    let why = async |number: i64| app.cli(&["why", &number.to_string()]).await.expect(0).stdout;
+    let said = why(first.number).await;
+    assert!(said.contains("subscription pogo: there is no repository git/pogo here"), "{said}");
+    let shop = app.add_repo(&shop, "shop").await;
+    let shop = app.start_build(&shop).await;
+    app.finished(shop.number).await;
 
     app.add_repo(&pogo, "pogo").await;
     let upstream = app.cli_in(pogo.path(), &["build", "--json"]).await.expect(0);
@@ -50,6 +59,30 @@ async fn task_service_is_built_after_pogo() {
     assert!(said.contains(&format!("after: git/pogo {} (develop ", upstream.number)), "{said}");
     let said = app.cli(&["status", &upstream.number.to_string()]).await.expect(0).stdout;
     assert!(said.contains(&format!("followed by: git/task-service {} (passed)", made.number)), "{said}");
+    // A build after that one: who came before, and who comes after.
+    let last = wait_for("the build after that", async || {
+        let found = app.admin().builds(&ocelot_api::client::BuildQuery::default()).await.ok()?.items;
+        found.into_iter().find(|build| build.upstream == Some(made.number))
+    })
+    .await;
+    assert_eq!(app.finished(last.number).await.status, Status::Passed);
+    let after = |repo: &str, build: &Build| {
+        format!("build {} of {repo} (develop {})", build.number, &build.commit[..10])
+    };
+    let (made_after, pogo_after) = (after("git/task-service", &made), after("git/pogo", &upstream));
+    let said = why(last.number).await;
+    let whole = format!("It was made after {made_after}, which was made after {pogo_after}.");
+    assert!(said.contains(&whole), "{whole} in {said}");
+    let said = why(made.number).await;
+    let below = format!("Build {} of git/shop was made after it: passed", last.number);
+    assert!(said.contains(&format!("It was made after {pogo_after}.")) && said.contains(&below), "{said}");
+    let said = why(first.number).await;
+    assert!(!said.contains("after") && !said.contains("subscription"), "{said}");
+    let said = app.cli(&["why", "--json", &last.number.to_string()]).await.expect(0).stdout;
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let numbers: Vec<_> =
+        said["upstream"].as_array().unwrap().iter().map(|of| of["build"].as_i64()).collect();
+    assert_eq!(numbers, [Some(made.number), Some(upstream.number)]);
     let said = app.cli(&["subscriptions", "pogo"]).await.expect(0).stdout;
     assert!(
         said.contains("develop:develop main:main") && said.contains(&format!("build {}", made.number)),
@@ -67,6 +100,6 @@ async fn task_service_is_built_after_pogo() {
     pogo.commit(&[("broken", "1")]);
     app.cli_in(pogo.path(), &["build", "--follow"]).await.expect(1);
     let builds = app.admin().builds(&ocelot_api::client::BuildQuery::default()).await.unwrap().items;
-    assert_eq!(builds.iter().filter(|build| build.event == EventKind::Subscription).count(), 1);
+    assert_eq!(builds.iter().filter(|build| build.event == EventKind::Subscription).count(), 2);
     nothing_left(&app.instance());
 }

@@ -119,6 +119,7 @@ async fn a_passed_build_starts_one_of_the_mapped_branch() {
     let build = world.build(first).await;
     let fault = build["subscriptions"][0]["fault"].as_str().unwrap();
     assert_eq!(fault, "there is no repository git/pogo here, or you may not see it");
+    assert_eq!(build["notes"], json!([format!("subscription pogo: {fault}")]));
     assert_eq!(stages(&build), "always queued, old skipped, new skipped, other skipped");
     world.ends(first, Status::Passed).await;
     assert_eq!(world.listed().await, ["git/task-service git/pogo {dev:next,main:main}"]);
@@ -299,7 +300,7 @@ async fn what_one_may_not_see_is_as_if_it_were_not_there() {
 async fn a_circle_is_said_with_its_path() {
     let world = World::new().await;
     let on = |name: &str| after(&format!("[{{acctRepo: {name}, alias: up, branches: {{main: main}}}}]"));
-    world.known("b", &on("a"), Status::Passed).await;
+    let b = world.known("b", &on("a"), Status::Passed).await;
     world.known("c", &on("b"), Status::Passed).await;
     let number = {
         world.room.known("a", &on("c")).await;
@@ -310,6 +311,7 @@ async fn a_circle_is_said_with_its_path() {
     let fault = one["fault"].as_str().unwrap();
     assert!(fault.contains("git/a → git/b → git/c → git/a"), "{fault}");
     assert_eq!((&one["active"], &one["known"]), (&json!(false), &json!(true)));
+    assert_eq!(build["notes"], json!([format!("subscription up: {fault}")]));
     let page = world.room.get(&format!("/builds/{number}")).await.1.to_string();
     assert!(page.contains("git/a → git/b → git/c → git/a"), "{page}");
     assert_eq!(world.room.get("/api/v1/subscriptions/graph").await.1["edges"].as_array().unwrap().len(), 2);
@@ -318,4 +320,12 @@ async fn a_circle_is_said_with_its_path() {
     let list = answer(world.room.plain(Method::GET, "/api/v1/subscriptions").bearer_auth(&reader)).await.1;
     let fault = list["items"][0]["fault"].as_str().unwrap();
     assert!(fault.contains("git/a → another repository → git/c → git/a"), "{fault}");
+    // Once it is gone, nothing is said of it any more, and the build stays what it was.
+    commit(&b, &[("ocelot.yml", SMALL)]);
+    world.room.build("b").await;
+    let build = world.build(number).await;
+    assert!(build.get("notes").is_none(), "{build}");
+    let one = &build["subscriptions"][0];
+    assert_eq!((&one["active"], &one["fault"]), (&json!(true), &Value::Null));
+    assert_eq!(one["outcome"], "in force now: what stood in its way is gone");
 }
