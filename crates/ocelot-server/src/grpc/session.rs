@@ -136,6 +136,7 @@ pub(super) async fn remind_when_cancelled(app: &App, held: &Held) {
     }
 }
 
+/// A session waits nearly all of its time, and there may be thousands: what speaks to the database is on the heap while it does.
 impl Session {
     async fn live(
         self,
@@ -157,16 +158,16 @@ impl Session {
         tracing::info!(worker = %self.worker, why, "worker disconnected");
         let Some(unanswered) = self.app.fleet.leave(self.worker, self.number) else { return };
         for lease in unanswered {
-            give_back(&self.app, &lease, Duration::ZERO).await;
+            Box::pin(give_back(&self.app, &lease, Duration::ZERO)).await;
         }
         // One that has work to report is waited for: it is seen as unreachable, not as gone.
-        if matches!(end, End::Left(_)) && !self.holds_something().await {
-            self.goodbye().await;
+        if matches!(end, End::Left(_)) && !Box::pin(self.holds_something()).await {
+            Box::pin(self.goodbye()).await;
         }
     }
 
     async fn listen(&self, before: &Before, mut heard: Streaming<FromWorker>) -> End {
-        if let Err(error) = self.resume(before).await {
+        if let Err(error) = Box::pin(self.resume(before)).await {
             return self.give_up(&error).await;
         }
         // Before its attempts are given to others, or they would be offered to it again.
@@ -177,11 +178,11 @@ impl Session {
                     // At each beat: whoever is not trusted any more must not go on until it happens to come back. Of those
                     // that hold nothing `roll` sees it.
                     if matches!(&message, Up::Heartbeat(beat) if !beat.holding.is_empty())
-                        && let Some(end) = self.barred().await
+                        && let Some(end) = Box::pin(self.barred()).await
                     {
                         return end;
                     }
-                    if let Err(error) = self.hear(message).await {
+                    if let Err(error) = Box::pin(self.hear(message)).await {
                         return self.give_up(&error).await;
                     }
                 }
@@ -201,7 +202,7 @@ impl Session {
     async fn stand(&self, look: &Notify) -> End {
         loop {
             look.notified().await;
-            if let Some(end) = self.barred().await {
+            if let Some(end) = Box::pin(self.barred()).await {
                 return end;
             }
         }
