@@ -203,6 +203,7 @@ async fn known(data: &Path, repo: &Path) -> Result<()> {
         kind: ForgeKind::Github,
         base_url: "https://forge.example".to_owned(),
         insecure_http: false,
+        ca: None,
         access: None,
         hook_secret: Some(SECRET.into()),
     };

@@ -11,7 +11,13 @@ use std::time::Duration;
 pub use problem::Problem;
 
 /// The gRPC protocol between server and worker, generated from `proto/worker.proto`.
-#[expect(missing_docs, clippy::pedantic, clippy::allow_attributes_without_reason, reason = "generated code")]
+#[expect(
+    missing_docs,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    clippy::large_enum_variant,
+    reason = "generated code"
+)]
 pub mod proto {
     tonic::include_proto!("ocelot.v1");
 }

@@ -29,6 +29,8 @@ pub struct Settings {
     pub kind: ForgeKind,
     /// Its address, as people type it into a browser; the address of its API follows from it.
     pub base_url: String,
+    /// Certificates (PEM) of authorities that it is believed with, besides the public ones and those of this machine.
+    pub ca: Option<String>,
     /// Who asks.
     pub access: Access,
     /// How long one request may take, with its answer.
@@ -39,7 +41,7 @@ impl Settings {
     /// Those of the public instance of a kind.
     pub fn new(kind: ForgeKind, access: Access) -> Settings {
         let (name, base_url) = (kind.as_str().to_owned(), public_url(kind).to_owned());
-        Settings { name, kind, base_url, access, time: Duration::from_secs(30) }
+        Settings { name, kind, base_url, ca: None, access, time: Duration::from_secs(30) }
     }
 }
 

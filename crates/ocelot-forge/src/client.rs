@@ -88,11 +88,12 @@ impl Client {
         let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS
             .iter()
             .filter_map(|der| reqwest::Certificate::from_der(der).ok());
+        let own = settings.ca.as_deref().map_or(Ok(Vec::new()), authorities)?;
         let http = reqwest::Client::builder()
             .user_agent(concat!("ocelot/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
             .redirect(reqwest::redirect::Policy::none())
-            .tls_certs_merge(roots)
+            .tls_certs_merge(roots.chain(own))
             .build()
             .map_err(|error| BadSettings(format!("no HTTP client can be made: {error}")))?;
         let keys = Keys::new(settings.kind, settings.access, &settings.base_url)?;
@@ -250,6 +251,22 @@ impl Client {
     }
 }
 
+/// The certificates of a PEM file.
+fn authorities(text: &str) -> std::result::Result<Vec<reqwest::Certificate>, BadSettings> {
+    let bad = |words: &str| BadSettings(format!("ca: {words}"));
+    if text.contains("PRIVATE KEY-----") {
+        return Err(bad(
+            "there is a private key in it: give the authority's certificate alone, and keep its key secret",
+        ));
+    }
+    let all = reqwest::Certificate::from_pem_bundle(text.as_bytes())
+        .map_err(|_| bad("it is damaged: take the authority's certificate as PEM"))?;
+    if all.is_empty() {
+        return Err(bad("there is no certificate in it; it must begin with -----BEGIN CERTIFICATE-----"));
+    }
+    Ok(all)
+}
+
 fn with(request: RequestBuilder, sent: Sent<'_>) -> RequestBuilder {
     match sent {
         Sent::Nothing => request,
@@ -302,7 +319,13 @@ fn broken(error: &reqwest::Error) -> ApiError {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    ApiError::Unavailable(line(&cause.to_string(), 300))
+    let words = cause.to_string();
+    if words.contains("UnknownIssuer") {
+        let help = "no authority that is trusted here has signed its certificate: give the certificate of the one that has with \
+                    `ocelot forge add --ca FILE`, or `forge change --ca FILE`";
+        return ApiError::Unavailable(help.to_owned());
+    }
+    ApiError::Unavailable(line(&words, 300))
 }
 
 /// The root of the API of a forge at `text`.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 pub use ocelot_model::event::is_commit;
 use ocelot_model::login::{Login, Way};
+use ocelot_model::roots;
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -93,6 +94,15 @@ impl Git {
             Way::Password { .. } => None,
         };
         Ok(url.with(Access { login, key }))
+    }
+
+    /// The same URL, whose host is believed with these authorities (PEM) too. Only `https` asks for any.
+    pub fn with_ca(&self, url: CloneUrl, ca: &str) -> Result<CloneUrl, GitError> {
+        if url.scheme() != url::Scheme::Https {
+            return Ok(url);
+        }
+        let file = KeyFile::new(&self.keys(), &roots::with_public(ca)).map_err(GitError::Io)?;
+        Ok(url.believed(file))
     }
 
     fn keys(&self) -> PathBuf {

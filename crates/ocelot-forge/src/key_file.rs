@@ -1,4 +1,4 @@
-//! The private key of one use of ssh: ssh reads keys from files only, so it lies in one for as long as it is needed.
+//! What ssh and git read from files only, such as the private key of one use of ssh: it lies in one for as long as it is needed.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};

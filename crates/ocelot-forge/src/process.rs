@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ocelot_model::git::{KNOWN_HOSTS, SSH, is_no_access, words};
 use ocelot_model::login::{KEY_FILE, SSH_OPTIONS};
+use ocelot_model::roots::CA_FILE;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
@@ -40,6 +41,9 @@ pub(crate) fn git(config: &Path, known_hosts: &Path, url: Option<&CloneUrl>) -> 
         // Its own group, so that what git starts can be ended with it.
         .process_group(0)
         .kill_on_drop(true);
+    if let Some(ca) = url.and_then(CloneUrl::ca) {
+        command.env(CA_FILE, ca);
+    }
     if let Some(Access { login, key }) = url.and_then(CloneUrl::access) {
         if let Some(setting) = login.setting() {
             command.arg("-c").arg(setting);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use ocelot_model::login::Login;
@@ -14,6 +15,7 @@ pub struct CloneUrl {
     text: String,
     scheme: Scheme,
     access: Option<Arc<Access>>,
+    ca: Option<Arc<KeyFile>>,
 }
 
 /// Who Ocelot is there.
@@ -54,6 +56,16 @@ impl CloneUrl {
         CloneUrl { access: Some(Arc::new(access)), ..self }
     }
 
+    /// The host is believed with the authorities in this file.
+    pub(crate) fn believed(self, ca: KeyFile) -> CloneUrl {
+        CloneUrl { ca: Some(Arc::new(ca)), ..self }
+    }
+
+    /// The file with them.
+    pub(crate) fn ca(&self) -> Option<&Path> {
+        self.ca.as_deref().map(KeyFile::path)
+    }
+
     pub(crate) fn access(&self) -> Option<&Access> {
         self.access.as_deref()
     }
@@ -88,7 +100,7 @@ pub(crate) fn check(text: &str, allowed: Allowed) -> Result<CloneUrl, String> {
         return Err("a clone URL has 1 to 2048 characters, without blanks and control characters".to_owned());
     }
     let scheme = scheme(text, allowed)?;
-    Ok(CloneUrl { text: text.to_owned(), scheme, access: None })
+    Ok(CloneUrl { text: text.to_owned(), scheme, access: None, ca: None })
 }
 
 fn scheme(text: &str, allowed: Allowed) -> Result<Scheme, String> {

@@ -23,6 +23,7 @@ pub mod notify;
 pub mod novel;
 pub mod pipeline;
 pub mod repo;
+pub mod roots;
 pub mod secret;
 pub mod size;
 pub mod status;

@@ -398,15 +398,9 @@ impl Store {
         each!(self, core => core.add_forge(new, by).await)
     }
 
-    /// Gives a forge other credentials, another secret for webhooks of all of its repositories, or both.
-    pub async fn change_forge(
-        &self,
-        id: ForgeId,
-        access: Option<&ForgeAccess>,
-        hook_secret: Option<&SecretString>,
-        by: &str,
-    ) -> Result<(), StoreError> {
-        each!(self, core => core.change_forge(id, access, hook_secret, by).await)
+    /// Gives a forge other credentials, another secret for webhooks of all of its repositories, other authorities.
+    pub async fn change_forge(&self, id: ForgeId, change: &ForgeChange, by: &str) -> Result<(), StoreError> {
+        each!(self, core => core.change_forge(id, change, by).await)
     }
 
     /// Forgets a forge; [`StoreError::Conflict`] while it has repositories, and for `git`.

@@ -99,6 +99,8 @@ pub struct Forge {
     pub base_url: String,
     /// It may be spoken to without TLS.
     pub insecure_http: bool,
+    /// Certificates (PEM) of authorities that it is believed with, besides the public ones.
+    pub ca: Option<String>,
     /// What kind of credentials Ocelot has for it; `None` for none.
     pub access_kind: Option<String>,
     /// It has a secret of its own, for webhooks of all of its repositories.
@@ -118,10 +120,23 @@ pub struct NewForge {
     pub base_url: String,
     /// It may be spoken to without TLS.
     pub insecure_http: bool,
+    /// Certificates (PEM) of authorities that it is believed with, besides the public ones.
+    pub ca: Option<String>,
     /// Who Ocelot is there.
     pub access: Option<ForgeAccess>,
     /// What it signs with when it sends for all of its repositories.
     pub hook_secret: Option<SecretString>,
+}
+
+/// What becomes different about a forge; `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct ForgeChange {
+    /// Who Ocelot is there.
+    pub access: Option<ForgeAccess>,
+    /// What it signs with when it sends for all of its repositories.
+    pub hook_secret: Option<SecretString>,
+    /// Certificates (PEM) of authorities that it is believed with, besides the public ones.
+    pub ca: Option<String>,
 }
 
 /// Credentials for a forge.

@@ -15,6 +15,7 @@ use ocelot_api::proto;
 use ocelot_model::Status;
 use ocelot_model::id::{AttemptId, JobId};
 use ocelot_model::login::{Login, Way};
+use ocelot_model::roots;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
@@ -158,6 +159,16 @@ impl Folder {
     /// The key is not needed any more. What is left after all goes with the folder.
     pub(crate) fn forget_key(&self) {
         let _ = fs::remove_file(self.0.join("clone-key"));
+    }
+
+    /// Writes the authorities that the repository's host is believed with to where git finds them; `None` when the offer
+    /// names none.
+    pub(crate) fn keep_ca(&self, offer: &proto::Offer) -> io::Result<Option<PathBuf>> {
+        if offer.ca.is_empty() {
+            return Ok(None);
+        }
+        self.write("clone-ca.pem", roots::with_public(&offer.ca).as_bytes())?;
+        Ok(Some(self.0.join("clone-ca.pem")))
     }
 
     /// What the executor needs to know.

@@ -8,6 +8,7 @@ use std::process::Stdio;
 
 use ocelot_model::git::{KNOWN_HOSTS, SSH};
 use ocelot_model::login::{KEY_FILE, Login, SSH_OPTIONS};
+use ocelot_model::roots::CA_FILE;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
@@ -30,6 +31,8 @@ pub(crate) enum Ways<'a> {
         known_hosts: &'a Path,
         /// Who Ocelot is there.
         access: Option<Access<'a>>,
+        /// The file with the authorities that the host is believed with; git's own when `None`.
+        ca: Option<&'a Path>,
     },
 }
 
@@ -123,8 +126,9 @@ fn command<S: AsRef<OsStr>>(folder: &Path, ways: Ways<'_>, args: &[S]) -> Comman
         .env("GIT_HTTP_LOW_SPEED_LIMIT", "1")
         .env("GIT_HTTP_LOW_SPEED_TIME", "60")
         .env("LC_ALL", "C");
-    if let Ways::Net { known_hosts, .. } = ways {
+    if let Ways::Net { known_hosts, ca, .. } = ways {
         command.env(KNOWN_HOSTS, known_hosts);
+        command.envs(ca.map(|ca| (CA_FILE, ca)));
     }
     let access = if let Ways::Net { access, .. } = ways { access } else { None };
     if let Some(Access { login, key }) = access {
@@ -274,7 +278,7 @@ mod tests {
     async fn protocols_that_are_not_allowed_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("file://{}", dir.path().display());
-        let net = |plain| Ways::Net { plain, known_hosts: dir.path(), access: None };
+        let net = |plain| Ways::Net { plain, known_hosts: dir.path(), access: None, ca: None };
         for ways in [Ways::None, net(false), net(true)] {
             let said = git(dir.path(), ways, &["ls-remote", "--end-of-options", &url]).await;
             let words = said.unwrap_err().words;

@@ -56,6 +56,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) known_hosts: &'a Path,
     /// Who Ocelot is there.
     pub(crate) access: Option<Access<'a>>,
+    /// The file with the authorities that the host is believed with; git's own when `None`.
+    pub(crate) ca: Option<&'a Path>,
 }
 
 /// A mirror that has the wanted commit, held until it was copied from.
@@ -297,6 +299,7 @@ fn ways<'a>(wanted: &Wanted<'a>) -> Ways<'a> {
             plain: lower.starts_with("http://"),
             known_hosts: wanted.known_hosts,
             access: wanted.access,
+            ca: wanted.ca,
         }
     }
 }
@@ -394,10 +397,11 @@ mod tests {
                 allow_local,
                 known_hosts,
                 access: None,
+                ca: None,
             };
             assert_eq!(ways(&wanted), want, "{url} {allow_local}");
         };
-        let net = |plain| Ways::Net { plain, known_hosts, access: None };
+        let net = |plain| Ways::Net { plain, known_hosts, access: None, ca: None };
         check("https://host/a", true, net(false));
         check("HTTP://host/a", false, net(true));
         check("git@host:a", true, net(false));
@@ -421,6 +425,7 @@ mod tests {
                 allow_local: true,
                 known_hosts,
                 access: None,
+                ca: None,
             };
             assert_eq!(check(&wanted).is_ok(), want, "{url} {commit}");
         };

@@ -203,9 +203,14 @@ impl Attempt {
         let key = login.as_ref().and_then(|login| self.folder.keep_key(login).transpose()).transpose();
         let key =
             key.map_err(|error| Failure::machine(format!("the key for cloning cannot be written: {error}")))?;
+        let ca = self.folder.keep_ca(&self.offer);
+        let ca = ca.map_err(|error| {
+            Failure::machine(format!("the authorities of the host cannot be written: {error}"))
+        })?;
         let access = login.as_ref().map(|login| Access { login, key: key.as_deref() });
         let wanted = Wanted {
             access,
+            ca: ca.as_deref(),
             url: &self.offer.clone_url,
             commit: &self.offer.commit,
             branch: &self.offer.branch,

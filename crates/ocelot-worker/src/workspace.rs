@@ -140,7 +140,7 @@ mod tests {
     use std::path::PathBuf;
     use std::process::Command;
 
-    use ocelot_testkit::{Manners, WebHost};
+    use ocelot_testkit::{Authority, Manners, TlsFront, WebHost};
     use tokio::sync::mpsc;
 
     use super::*;
@@ -150,13 +150,15 @@ mod tests {
         dir: tempfile::TempDir,
         mirrors: Mirrors,
         workspaces: std::cell::Cell<u32>,
+        ca: std::cell::RefCell<Option<PathBuf>>,
     }
 
     impl Case {
         fn new() -> Case {
             let dir = tempfile::tempdir().unwrap();
             let mirrors = Mirrors::new(dir.path().join("mirrors"));
-            let case = Case { dir, mirrors, workspaces: std::cell::Cell::new(0) };
+            let (workspaces, ca) = Default::default();
+            let case = Case { dir, mirrors, workspaces, ca };
             fs::create_dir(case.repo()).unwrap();
             case.git(&["init", "--quiet", "--initial-branch=main"]);
             case
@@ -198,7 +200,9 @@ mod tests {
             let folder = self.dir.path().join(format!("workspace{number}"));
             fs::create_dir(&folder).unwrap();
             let known_hosts = &self.dir.path().join("known_hosts");
+            let ca = self.ca.borrow().clone();
             let wanted = Wanted {
+                ca: ca.as_deref(),
                 url,
                 commit,
                 branch,
@@ -384,6 +388,24 @@ mod tests {
         drop(closed);
         check(&right, &old, "Failed to connect", true).await;
         case.check_out_from(&right, &commit, "main", Checkout::default()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn over_https_with_an_authority_of_ones_own() {
+        let case = Case::new();
+        let commit = case.commit("file", "text");
+        let host = WebHost::start(case.dir.path(), Manners::Open);
+        let authority = Authority::new("ours");
+        let front = TlsFront::before(&host.url(""), &authority).await;
+        let url = format!("{}/repo", front.url());
+        let error = case.check_out_from(&url, &commit, "main", Checkout::default()).await.unwrap_err();
+        assert!(error.words.contains("certificate"), "{error:?}");
+        let file = authority.write(case.dir.path());
+        let all = ocelot_model::roots::with_public(&fs::read_to_string(&file).unwrap());
+        fs::write(&file, all).unwrap();
+        case.ca.replace(Some(file));
+        let folder = case.check_out_from(&url, &commit, "main", Checkout::default()).await.unwrap();
+        assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "text");
     }
 
     /// As over ssh, where most hosts do not speak the newer protocol: only what has a name is given out.

@@ -17,6 +17,9 @@ pub struct Forge {
     /// It may be spoken to without TLS.
     #[serde(default)]
     pub insecure_http: bool,
+    /// It is believed with authorities of one's own, besides the public ones.
+    #[serde(default)]
+    pub ca: bool,
     /// Which credentials Ocelot has for it: `token`, `app`, `client` or `password`; null for none.
     #[serde(default)]
     pub access: Option<String>,
@@ -83,6 +86,10 @@ pub struct NewForge {
     /// It may be spoken to without TLS.
     #[serde(default)]
     pub insecure_http: bool,
+    /// Certificates (PEM) of authorities that it is believed with, besides the public ones, by the server and by workers that
+    /// clone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
     /// Who Ocelot is there.
     pub access: ForgeAccess,
     /// What it signs with when it sends for all of its repositories.
@@ -97,6 +104,9 @@ pub struct ForgeChange {
     /// Other credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<ForgeAccess>,
+    /// Certificates (PEM) of other authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
     /// Another secret for webhooks of all of its repositories.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook_secret: Option<Hidden>,

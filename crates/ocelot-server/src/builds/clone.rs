@@ -6,7 +6,7 @@ use ocelot_forge::CloneUrl;
 use ocelot_model::login::{self, Candidate};
 use ocelot_model::secret::{Limits, Scope};
 use ocelot_model::{RepoId, RepoName};
-use ocelot_store::{Repo, Secret};
+use ocelot_store::{Repo, Secret, StoreError};
 use secrecy::ExposeSecret as _;
 
 use super::trigger::TriggerError;
@@ -25,6 +25,10 @@ pub(crate) async fn new_url(app: &App, clone_url: &str, name: &RepoName) -> Resu
 
 async fn url_of(app: &App, clone_url: &str, id: RepoId, name: &RepoName) -> Result<CloneUrl, TriggerError> {
     let url = app.git.check_url(clone_url)?;
+    let url = match ca(app, name).await? {
+        Some(ca) => app.git.with_ca(url, &ca)?,
+        None => url,
+    };
     let reach = app.store.secrets_in_reach(id, name).await?;
     // The server reads before it knows of which build.
     let free: Vec<&Secret> = reach.iter().filter(|secret| secret.limits == Limits::default()).collect();
@@ -36,6 +40,11 @@ async fn url_of(app: &App, clone_url: &str, id: RepoId, name: &RepoName) -> Resu
         consumer::login_of(app, &secret.fields, &value).await.map_err(TriggerError::Forge)?;
     let candidate = Candidate { kind: secret.kind, fields: &fields };
     Ok(app.git.with_login(url, candidate.login(&secret.name, clone_url, value.expose_secret()))?)
+}
+
+/// The authorities (PEM) that the forge of a repository is believed with, besides the public ones.
+pub(crate) async fn ca(app: &App, name: &RepoName) -> Result<Option<String>, StoreError> {
+    Ok(app.store.find_forge(&name.forge).await?.and_then(|forge| forge.ca))
 }
 
 /// The credential with which a repository at this address is cloned: that of the nearest scope which fits it.

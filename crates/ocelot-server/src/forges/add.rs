@@ -4,13 +4,16 @@ use ocelot_api::body::{ForgeAccess, ForgeChange, Hidden, NewForge};
 use ocelot_forge::ApiError;
 use ocelot_model::ForgeKind;
 use ocelot_model::repo::is_segment;
-use ocelot_store::{Forge as Row, NewForge as NewRow};
+use ocelot_store::{Forge as Row, ForgeChange as RowChange, NewForge as NewRow};
 
+use super::open::Place;
 use super::{ForgeError, open, within};
 use crate::App;
 
 /// Longest address, id or secret; a private key has less than half of it.
 const TEXT_MAX: usize = 16 << 10;
+/// It goes to workers with each job.
+const CA_MAX: usize = 64 << 10;
 
 /// Adds a forge.
 pub async fn add(app: &App, new: NewForge, by: &str) -> Result<Row, ForgeError> {
@@ -20,31 +23,46 @@ pub async fn add(app: &App, new: NewForge, by: &str) -> Result<Row, ForgeError> 
         None => ocelot_forge::public_url(kind).to_owned(),
     };
     check_secret("hook_secret", new.hook_secret.as_ref())?;
-    try_access(&new.name, kind, &base_url, new.insecure_http, &new.access).await?;
+    check_ca(new.ca.as_deref())?;
+    let place = Place { name: &new.name, kind, base_url: &base_url, ca: new.ca.as_deref() };
+    try_access(place, new.insecure_http, &new.access).await?;
     let row = NewRow {
         name: new.name,
         kind,
         base_url,
         insecure_http: new.insecure_http,
+        ca: new.ca,
         access: Some(open::write(&new.access)?),
         hook_secret: new.hook_secret.map(|secret| secret.0.into()),
     };
     Ok(app.store.add_forge(&row, by).await?)
 }
 
-/// Gives a forge other secrets.
+/// Gives a forge other secrets or authorities.
 pub async fn change(app: &App, name: &str, change: ForgeChange, by: &str) -> Result<Row, ForgeError> {
     let row = open::find(&app.store, name).await?;
     if row.kind == ForgeKind::Git {
         return Err(ForgeError::PlainGit("plain git has no credentials of this kind".to_owned()));
     }
     check_secret("hook_secret", change.hook_secret.as_ref())?;
-    if let Some(access) = &change.access {
-        try_access(&row.name, row.kind, &row.base_url, row.insecure_http, access).await?;
+    check_ca(change.ca.as_deref())?;
+    // Another authority is tried with the credentials that are there.
+    let tried = match (&change.access, &change.ca) {
+        (Some(access), _) => Some(access.clone()),
+        (None, Some(_)) => open::access(&app.store, &row).await?,
+        (None, None) => None,
+    };
+    if let Some(access) = &tried {
+        let ca = change.ca.as_deref().or(row.ca.as_deref());
+        let place = Place { name: &row.name, kind: row.kind, base_url: &row.base_url, ca };
+        try_access(place, row.insecure_http, access).await?;
     }
-    let access = change.access.as_ref().map(open::write).transpose()?;
-    let hook_secret = change.hook_secret.map(|Hidden(secret)| secret.into());
-    app.store.change_forge(row.id, access.as_ref(), hook_secret.as_ref(), by).await?;
+    let change = RowChange {
+        access: change.access.as_ref().map(open::write).transpose()?,
+        hook_secret: change.hook_secret.map(|Hidden(secret)| secret.into()),
+        ca: change.ca,
+    };
+    app.store.change_forge(row.id, &change, by).await?;
     open::find(&app.store, name).await
 }
 
@@ -71,19 +89,21 @@ fn check_secret(what: &str, secret: Option<&Hidden>) -> Result<(), ForgeError> {
     }
 }
 
-async fn try_access(
-    name: &str,
-    kind: ForgeKind,
-    base_url: &str,
-    insecure_http: bool,
-    access: &ForgeAccess,
-) -> Result<(), ForgeError> {
+fn check_ca(ca: Option<&str>) -> Result<(), ForgeError> {
+    if ca.is_some_and(|ca| ca.len() > CA_MAX) {
+        return Err(ForgeError::BadRequest(format!("ca: it has more than {} KiB", CA_MAX >> 10)));
+    }
+    Ok(())
+}
+
+async fn try_access(place: Place<'_>, insecure_http: bool, access: &ForgeAccess) -> Result<(), ForgeError> {
+    let Place { name, kind, base_url, .. } = place;
     check_address("base_url", base_url, insecure_http)?;
     if let ForgeAccess::Client { token_url: Some(url), .. } = access {
         check_address("token_url", url, insecure_http)?;
     }
     check_texts(access)?;
-    let forge = ocelot_forge::Forge::new(open::settings(name, kind, base_url, access.clone()))
+    let forge = ocelot_forge::Forge::new(place.settings(access.clone()))
         .map_err(|error| ForgeError::BadRequest(error.to_string()))?;
     let asked = within(name, async { forge.check().await.map_err(ForgeError::of(name)) }).await;
     match asked {

@@ -65,17 +65,18 @@ impl Consumers {
             let words = "a credential with a token_url needs the consumer's key as `username`";
             return Err(ForgeError::Settings(words.to_owned()));
         }
-        let key: [u8; 32] = Sha256::digest([id, url, secret].join("\n")).into();
+        let ca = check_host(store, url).await?;
+        let key = [id, url, secret, ca.as_deref().unwrap_or_default()].join("\n");
+        let key: [u8; 32] = Sha256::digest(key).into();
         let consumer = match self.known(&key) {
             Some(consumer) => consumer,
             None => {
-                check_host(store, url).await?;
                 let access = Access::Client {
                     id: id.to_owned(),
                     secret: secret.to_owned().into(),
                     token_url: Some(url.to_owned()),
                 };
-                let settings = Settings { time: WAIT, ..Settings::new(ForgeKind::Bitbucket, access) };
+                let settings = Settings { time: WAIT, ca, ..Settings::new(ForgeKind::Bitbucket, access) };
                 let forge = Forge::new(settings).map_err(|error| ForgeError::Settings(error.to_string()))?;
                 Consumer { forge, pause: None }
             }
@@ -112,7 +113,8 @@ fn of(url: &str, error: ApiError) -> ForgeError {
     ForgeError::Api { forge: url.to_owned(), error }
 }
 
-async fn check_host(store: &Store, url: &str) -> Result<(), ForgeError> {
+/// The authorities that the forge there is believed with; an error when there is none.
+async fn check_host(store: &Store, url: &str) -> Result<Option<String>, ForgeError> {
     let place = |url: &str| {
         let uri: Uri = url.parse().ok()?;
         Some((uri.scheme_str()? == "http", uri.authority()?.host().to_ascii_lowercase(), uri.port_u16()))
@@ -121,8 +123,11 @@ async fn check_host(store: &Store, url: &str) -> Result<(), ForgeError> {
     let of_bitbucket = wanted == Some((false, "bitbucket.org".to_owned(), None));
     let forges = store.list_forges().await?;
     let mut fitting = forges.iter().filter(|forge| wanted.is_some() && place(&forge.base_url) == wanted);
-    if of_bitbucket || fitting.any(|forge| forge.base_url.starts_with("https") || forge.insecure_http) {
-        return Ok(());
+    if let Some(forge) = fitting.find(|forge| forge.base_url.starts_with("https") || forge.insecure_http) {
+        return Ok(forge.ca.clone());
+    }
+    if of_bitbucket {
+        return Ok(None);
     }
     Err(ForgeError::Settings(format!(
         "token_url: {url} is at no forge that is here, and is not asked; an admin adds the forge with `ocelot forge add`"

@@ -36,7 +36,7 @@ impl Forges {
             let words = "Ocelot has no credentials for the forge";
             ForgeError::Settings(format!("{words} `{name}`; `ocelot forge change {name}` gives it some"))
         })?;
-        let open = ocelot_forge::Forge::new(settings(&row.name, row.kind, &row.base_url, read(&access)?))
+        let open = ocelot_forge::Forge::new(settings(&row, read(&access)?))
             .map_err(|error| ForgeError::Settings(format!("forge `{name}`: {error}")))?;
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.insert(row.id, (row.version, open.clone()));
@@ -63,16 +63,42 @@ pub(super) async fn find(store: &Store, name: &str) -> Result<Row, ForgeError> {
     )))
 }
 
-pub(super) fn settings(name: &str, kind: ForgeKind, base_url: &str, access: ForgeAccess) -> Settings {
-    let access = match access {
-        ForgeAccess::Token(token) => Access::Token(token.0.into()),
-        ForgeAccess::App { id, key } => Access::App { id, key: key.0.into() },
-        ForgeAccess::Client { id, secret, token_url } => {
-            Access::Client { id, secret: secret.0.into(), token_url }
-        }
-        ForgeAccess::Password { user, password } => Access::Password { user, password: password.0.into() },
-    };
-    Settings { name: name.to_owned(), base_url: base_url.to_owned(), ..Settings::new(kind, access) }
+/// The credentials of a forge; `None` when it has none.
+pub(super) async fn access(store: &Store, row: &Row) -> Result<Option<ForgeAccess>, ForgeError> {
+    store.load_forge_access(row.id).await?.as_ref().map(read).transpose()
+}
+
+fn settings(row: &Row, access: ForgeAccess) -> Settings {
+    let place = Place { name: &row.name, kind: row.kind, base_url: &row.base_url, ca: row.ca.as_deref() };
+    place.settings(access)
+}
+
+/// Where a forge is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) name: &'a str,
+    pub(super) kind: ForgeKind,
+    pub(super) base_url: &'a str,
+    /// Authorities that it is believed with, besides the public ones.
+    pub(super) ca: Option<&'a str>,
+}
+
+impl Place<'_> {
+    pub(super) fn settings(self, access: ForgeAccess) -> Settings {
+        let access = match access {
+            ForgeAccess::Token(token) => Access::Token(token.0.into()),
+            ForgeAccess::App { id, key } => Access::App { id, key: key.0.into() },
+            ForgeAccess::Client { id, secret, token_url } => {
+                Access::Client { id, secret: secret.0.into(), token_url }
+            }
+            ForgeAccess::Password { user, password } => {
+                Access::Password { user, password: password.0.into() }
+            }
+        };
+        let Place { name, kind, base_url, ca } = self;
+        let (name, base_url, ca) = (name.to_owned(), base_url.to_owned(), ca.map(str::to_owned));
+        Settings { name, base_url, ca, ..Settings::new(kind, access) }
+    }
 }
 
 /// Credentials as the store keeps them: what the API took, as JSON.

@@ -6,6 +6,7 @@ use ocelot_model::pipeline::variable_names;
 use ocelot_store::{BuildFilter, Claimed, Lease, StoreError, Upstream};
 
 use crate::App;
+use crate::builds::clone;
 use crate::builds::secrets::{Refused, give};
 
 /// Longest value of a variable, in bytes.
@@ -33,6 +34,7 @@ pub(super) async fn of(app: &App, claimed: &Claimed) -> Result<Offer, Refused> {
         stages: claimed.stages.iter().map(|(id, name)| StageRef { id: id.0, name: name.clone() }).collect(),
         variables,
         allow_local: app.config.allow_local_repos,
+        ca: clone::ca(app, &build.repo.name).await?.unwrap_or_default(),
         untrusted: !origin.is_trusted(),
         credentials: given.credentials,
         notes,

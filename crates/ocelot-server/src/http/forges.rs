@@ -47,7 +47,7 @@ pub(super) async fn add(
     Ok((StatusCode::CREATED, Json(body(row))))
 }
 
-/// Gives a forge other credentials. They are tried there first.
+/// Gives a forge other credentials or authorities. They are tried there first.
 #[utoipa::path(patch, path = "/api/v1/forges/{name}", tag = "forges", request_body = api::ForgeChange,
     params(("name" = String, Path, description = "Short name of the forge")),
     responses((status = 200, body = api::Forge),
@@ -62,7 +62,7 @@ pub(super) async fn change(
 ) -> Answer<Json<api::Forge>> {
     find(&app, &name).await?;
     let row = add::change(&app, &name, change, &caller.name()).await?;
-    tracing::info!(forge = %row.name, by = %caller.name(), "forge {} has other secrets", row.name);
+    tracing::info!(forge = %row.name, by = %caller.name(), "forge {} was changed", row.name);
     Ok(Json(body(row)))
 }
 
@@ -149,6 +149,7 @@ fn body(row: Forge) -> api::Forge {
         kind: row.kind.as_str().to_owned(),
         base_url: row.base_url,
         insecure_http: row.insecure_http,
+        ca: row.ca.is_some(),
         access: row.access_kind,
         hook_secret: row.has_hook_secret,
     }

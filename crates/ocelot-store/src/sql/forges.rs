@@ -7,11 +7,11 @@ use sqlx::FromRow;
 use super::repos::{handle, missing};
 use super::{Core, outbox, reconcile};
 use crate::raw::{clean, read};
-use crate::{Forge, ForgeAccess, Hook, NewForge, StoreError, secret};
+use crate::{Forge, ForgeChange, Hook, NewForge, StoreError, secret};
 
 macro_rules! forge_columns {
     () => {
-        "id, name, kind, base_url, insecure_http, access_kind, hook_secret IS NOT NULL AS has_hook_secret, version"
+        "id, name, kind, base_url, insecure_http, ca, access_kind, hook_secret IS NOT NULL AS has_hook_secret, version"
     };
 }
 macro_rules! hooks {
@@ -28,6 +28,7 @@ struct ForgeRow {
     kind: String,
     base_url: String,
     insecure_http: bool,
+    ca: Option<String>,
     access_kind: Option<String>,
     has_hook_secret: bool,
     version: i64,
@@ -41,6 +42,7 @@ impl ForgeRow {
             name: self.name,
             base_url: self.base_url,
             insecure_http: self.insecure_http,
+            ca: self.ca,
             access_kind: self.access_kind,
             has_hook_secret: self.has_hook_secret,
             version: self.version,
@@ -88,14 +90,15 @@ impl Core {
         self.seal("nothing", b"").await?;
         let mut tx = self.begin().await?;
         let added: Option<i64> = sqlx::query_scalar(
-            "INSERT INTO forges (name, kind, base_url, insecure_http, access_kind)
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id",
+            "INSERT INTO forges (name, kind, base_url, insecure_http, access_kind, ca)
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING id",
         )
         .bind(&new.name)
         .bind(new.kind.as_str())
         .bind(clean(&new.base_url))
         .bind(new.insecure_http)
         .bind(new.access.as_ref().map(|access| access.kind.as_str()))
+        .bind(new.ca.as_deref().map(clean))
         .fetch_optional(tx.conn())
         .await?;
         let id = added.ok_or_else(|| {
@@ -124,10 +127,10 @@ impl Core {
     pub(crate) async fn change_forge(
         &self,
         id: ForgeId,
-        access: Option<&ForgeAccess>,
-        hook_secret: Option<&SecretString>,
+        change: &ForgeChange,
         by: &str,
     ) -> Result<(), StoreError> {
+        let ForgeChange { access, hook_secret, ca } = change;
         let sealed_access = match access {
             Some(access) => {
                 Some(self.seal(&access_of(id.0), access.secret.expose_secret().as_bytes()).await?)
@@ -138,29 +141,33 @@ impl Core {
             Some(secret) => Some(self.seal(&hook_secret_of(id.0), secret.expose_secret().as_bytes()).await?),
             None => None,
         };
-        let what = match (access, hook_secret) {
-            (Some(_), Some(_)) => "credentials and webhook secret",
-            (Some(_), None) => "credentials",
-            (None, Some(_)) => "webhook secret",
-            (None, None) => return Ok(()),
-        };
+        let parts = [
+            access.as_ref().map(|_| "credentials"),
+            hook_secret.as_ref().map(|_| "webhook secret"),
+            ca.as_ref().map(|_| "certificate authority"),
+        ];
+        let what = parts.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+        if what.is_empty() {
+            return Ok(());
+        }
         let mut tx = self.begin().await?;
         let name: Option<String> = sqlx::query_scalar(
             "UPDATE forges SET access = coalesce($1, access), access_kind = coalesce($2, access_kind),
-                               hook_secret = coalesce($3, hook_secret), version = version + 1
-             WHERE id = $4 AND kind <> 'git' RETURNING name",
+                               hook_secret = coalesce($3, hook_secret), ca = coalesce($4, ca), version = version + 1
+             WHERE id = $5 AND kind <> 'git' RETURNING name",
         )
         .bind(sealed_access)
-        .bind(access.map(|access| access.kind.as_str()))
+        .bind(access.as_ref().map(|access| access.kind.as_str()))
         .bind(sealed_secret)
+        .bind(ca.as_deref().map(clean))
         .bind(id.0)
         .fetch_optional(tx.conn())
         .await?;
         let name = name.ok_or_else(|| StoreError::NotFound(format!("forge {id}")))?;
-        if access.is_some() {
+        if access.is_some() || ca.is_some() {
             outbox::try_again(&mut tx, id).await?;
         }
-        tx.note(by, AuditAction::ForgeChanged, &name, what).await?;
+        tx.note(by, AuditAction::ForgeChanged, &name, &what).await?;
         self.commit(tx).await
     }
 

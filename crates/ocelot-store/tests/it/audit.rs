@@ -8,7 +8,8 @@ use ocelot_model::cron::Cron;
 use ocelot_model::secret::{Kind, Limits};
 use ocelot_model::{Approvals, ForgeKind, Origin, StageId, Status, TokenId, Trust, WorkerId};
 use ocelot_store::{
-    AuditFilter, Build, ForgeAccess, Hook, NewBuild, NewForge, NewSecret, NewTimes, Repo, StoreError,
+    AuditFilter, Build, ForgeAccess, ForgeChange, Hook, NewBuild, NewForge, NewSecret, NewTimes, Repo,
+    StoreError,
 };
 
 use crate::bed::{Bed, new_build, new_repo};
@@ -48,6 +49,7 @@ fn forge(name: &str) -> NewForge {
         kind: ForgeKind::Gitea,
         base_url: "https://git.example".to_owned(),
         insecure_http: false,
+        ca: None,
         access: None,
         hook_secret: None,
     }
@@ -100,10 +102,21 @@ async fn change_all(bed: &Bed, on: &Things) -> Vec<(&'static str, Result<(), Sto
         ("worker_resumed", store.drain_worker(on.worker, false, by).await),
         ("worker_removed", store.bar_worker(on.worker, by).await),
         ("forge_added other: https://git.example", store.add_forge(&forge("other"), by).await.map(drop)),
-        ("forge_changed codes: credentials", store.change_forge(on.forge, Some(&access), None, by).await),
+        (
+            "forge_changed codes: credentials",
+            store
+                .change_forge(on.forge, &ForgeChange { access: Some(access), ..Default::default() }, by)
+                .await,
+        ),
         (
             "forge_changed codes: webhook secret",
-            store.change_forge(on.forge, None, Some(&"canary".into()), by).await,
+            store
+                .change_forge(
+                    on.forge,
+                    &ForgeChange { hook_secret: Some("canary".into()), ..Default::default() },
+                    by,
+                )
+                .await,
         ),
         ("forge_removed codes", store.remove_forge(on.forge, by).await),
         (
@@ -206,7 +219,7 @@ async fn nothing_changed_nothing_written(bed: Bed) {
     store.make_badge_key(repo.id, false, "ann").await.unwrap();
     store.make_badge_key(repo.id, false, "bob").await.unwrap();
     let git = store.find_forge("git").await.unwrap().unwrap();
-    store.change_forge(git.id, None, None, "bob").await.unwrap();
+    store.change_forge(git.id, &ForgeChange::default(), "bob").await.unwrap();
     assert!(store.remove_poll(repo.id, "bob").await.is_err());
     assert!(store.remove_secret(4711, "bob").await.is_err());
     assert_eq!(rows(&bed, "bob").await, [""; 0]);

@@ -1,7 +1,7 @@
 //! Forges with their sealed credentials, and webhooks.
 
 use ocelot_model::ForgeKind;
-use ocelot_store::{ForgeAccess, NewForge, Store, StoreError};
+use ocelot_store::{ForgeAccess, ForgeChange, NewForge, Store, StoreError};
 use secrecy::ExposeSecret as _;
 
 use crate::bed::Bed;
@@ -18,6 +18,7 @@ fn forge(name: &str) -> NewForge {
         kind: ForgeKind::Gitea,
         base_url: "https://git.example".to_owned(),
         insecure_http: false,
+        ca: None,
         access: Some(ForgeAccess { kind: "token".to_owned(), secret: "canary-access".into() }),
         hook_secret: Some("canary-hook".into()),
     }
@@ -33,7 +34,10 @@ async fn forges_keep_their_secrets_sealed(bed: Bed) {
     assert!(matches!(bed.store.add_forge(&forge("codes"), "tests").await, Err(StoreError::Conflict(_))));
 
     let other = ForgeAccess { kind: "token".to_owned(), secret: "canary-other".into() };
-    bed.store.change_forge(made.id, Some(&other), None, "tests").await.unwrap();
+    bed.store
+        .change_forge(made.id, &ForgeChange { access: Some(other), ..Default::default() }, "tests")
+        .await
+        .unwrap();
     let changed = bed.store.find_forge("codes").await.unwrap().unwrap();
     assert!(changed.version > made.version);
     assert_eq!(bed.store.load_forge_access(made.id).await.unwrap().unwrap().expose_secret(), "canary-other");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ocelot_model::{BuildNumber, ForgeKind, Status};
-use ocelot_store::{ForgeAccess, NewBuild, NewForge, Plan, Post, PostKind, Store};
+use ocelot_store::{ForgeAccess, ForgeChange, NewBuild, NewForge, Plan, Post, PostKind, Store};
 
 use crate::bed::{Bed, LONG, finished, jobs, new_build};
 
@@ -26,6 +26,7 @@ async fn known(bed: &Bed) {
         kind: ForgeKind::Gitea,
         base_url: "https://git.example".to_owned(),
         insecure_http: false,
+        ca: None,
         access: Some(access),
         hook_secret: None,
     };
@@ -168,7 +169,10 @@ async fn what_is_refused_is_owed_again_and_given_up_in_the_end(bed: Bed) {
     // Other credentials: at once.
     let forge = bed.store.find_forge("codes").await.unwrap().unwrap();
     let access = ForgeAccess { kind: "token".to_owned(), secret: "other".into() };
-    bed.store.change_forge(forge.id, Some(&access), None, "tests").await.unwrap();
+    bed.store
+        .change_forge(forge.id, &ForgeChange { access: Some(access), ..Default::default() }, "tests")
+        .await
+        .unwrap();
     let post = take(&bed.store).await.remove(0);
     assert!(bed.store.post_failed(&post, "it is away", day, Duration::ZERO).await.unwrap());
     assert_eq!(bed.store.undelivered(number).await.unwrap()[0].again_at, None);

@@ -553,6 +553,7 @@ async fn a_build_of_another_forge_is_followed(bed: Bed) {
         kind: ocelot_model::ForgeKind::Bitbucket,
         base_url: format!("https://{name}.example.org"),
         insecure_http: false,
+        ca: None,
         access: None,
         hook_secret: None,
     };

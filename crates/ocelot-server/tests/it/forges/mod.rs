@@ -1,6 +1,7 @@
 //! A server and the four forges, faked over real HTTP.
 
 mod add;
+mod ca;
 mod reconcile;
 mod scene;
 mod statuses;

@@ -63,6 +63,7 @@ impl World {
             kind,
             base_url: "https://forge.example".to_owned(),
             insecure_http: false,
+            ca: None,
             access: None,
             hook_secret: Some(FORGE_SECRET.into()),
         };

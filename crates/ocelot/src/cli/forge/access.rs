@@ -38,16 +38,20 @@ pub(super) struct Credentials {
     /// File with the secret that the forge signs with when it sends for all of its repositories, `-` for standard input.
     #[arg(long, value_name = "FILE")]
     hook_secret_file: Option<PathBuf>,
+    /// Believe the forge's certificate with the authorities in this file (PEM) too: its API, and cloning over HTTPS by the
+    /// server and the workers.
+    #[arg(long = "ca", value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 impl Credentials {
-    /// True when new credentials are given, and not a webhook secret alone.
+    /// True when new credentials are given, and not a webhook secret or an authority alone.
     pub(super) fn has_access(&self) -> bool {
         self.token_file.is_some()
             || self.app_id.is_some()
             || self.client_id.is_some()
             || self.user.is_some()
-            || self.hook_secret_file.is_none()
+            || (self.hook_secret_file.is_none() && self.ca.is_none())
     }
 
     pub(super) async fn access(&self) -> anyhow::Result<ForgeAccess> {
@@ -70,6 +74,14 @@ impl Credentials {
             && self.token_file.as_deref() == Some(Path::new("-"));
         ensure!(!both, usage("--token-file and --hook-secret-file cannot both be standard input"));
         self.hook_secret_file.as_deref().map(read).transpose()
+    }
+
+    /// The authorities of one's own, as PEM.
+    pub(super) fn ca(&self) -> anyhow::Result<Option<String>> {
+        let Some(file) = &self.ca else { return Ok(None) };
+        let text = ocelot_api::tls::read_ca(file).map_err(usage)?;
+        let words = || usage(format!("the CA file {} is no text", file.display()));
+        Ok(Some(String::from_utf8(text).map_err(|_| words())?))
     }
 
     async fn secret(&self, question: &str) -> anyhow::Result<Hidden> {

@@ -33,11 +33,12 @@ pub(crate) struct Options {
 pub(crate) async fn add(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
     let hook_secret = options.access.hook_secret()?;
+    let ca = options.access.ca()?;
     let access = options.access.access().await?;
     let Options { name, kind, base_url, insecure_http, .. } = options;
     let kind = kind.unwrap_or_else(|| name.clone());
     let forge =
-        client.add_forge(&NewForge { name, kind, base_url, insecure_http, access, hook_secret }).await?;
+        client.add_forge(&NewForge { name, kind, base_url, insecure_http, ca, access, hook_secret }).await?;
     if options.json {
         show::json(&forge)?;
         return Ok(0);

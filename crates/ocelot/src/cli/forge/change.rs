@@ -20,8 +20,9 @@ pub(crate) struct Options {
 pub(crate) async fn change(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
     let hook_secret = options.access.hook_secret()?;
+    let ca = options.access.ca()?;
     let access = if options.access.has_access() { Some(options.access.access().await?) } else { None };
-    let change = ForgeChange { access, hook_secret };
+    let change = ForgeChange { access, ca, hook_secret };
     let forge = which::named(&options.name, client.change_forge(&options.name, &change).await)?;
     show::line(format_args!("Changed {}.", show::plain(&forge.name)))?;
     Ok(0)

@@ -22,10 +22,11 @@ pub(crate) async fn list(options: Options) -> anyhow::Result<u8> {
     }
     let rows = forges.into_iter().map(|forge| {
         let access = forge.access.unwrap_or_else(|| "none".to_owned());
-        [forge.name, forge.kind, access, forge.base_url]
+        let trust = if forge.ca { "own" } else { "public" };
+        [forge.name, forge.kind, access, trust.to_owned(), forge.base_url]
     });
     show::table(
-        ["FORGE", "KIND", "CREDENTIALS", "URL"],
+        ["FORGE", "KIND", "CREDENTIALS", "AUTHORITY", "URL"],
         rows,
         "No forge; `ocelot forge add NAME` adds one.",
     )?;

@@ -110,6 +110,7 @@ async fn dies_over_a_webhook(place: &str, postgres: Option<&Postgres>) {
         kind: "gitea".into(),
         base_url: Some(fake.url()),
         insecure_http: true,
+        ca: None,
         access: ForgeAccess::Token(Hidden(TOKEN.to_owned())),
         hook_secret: None,
     };
