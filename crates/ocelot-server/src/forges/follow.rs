@@ -33,7 +33,7 @@ pub async fn follow(app: &App, repo: &Repo, said: Option<&str>) -> Result<Repo, 
             return Ok(repo.clone());
         }
         tracing::info!(from = %repo.name, to = %facts.name, "{} is {} now", repo.name, facts.name);
-        Ok(app.store.rename_repo(repo.id, &facts).await?)
+        Ok(Box::pin(app.store.rename_repo(repo.id, &facts)).await?)
     })
     .await
 }

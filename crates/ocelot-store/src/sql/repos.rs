@@ -127,6 +127,7 @@ impl Core {
 
     pub(crate) async fn rename_repo(&self, id: RepoId, to: &RenamedRepo) -> Result<Repo, StoreError> {
         let name = &to.name;
+        let mut tx = self.begin().await?;
         let renamed = sqlx::query(
             "UPDATE repos SET owner = $1, name = $2, clone_url = $3, default_branch = $4
              WHERE id = $5 AND NOT removing",
@@ -136,15 +137,21 @@ impl Core {
         .bind(clean(&to.clone_url))
         .bind(clean(&to.default_branch))
         .bind(id.0)
-        .execute(&self.pools.write)
+        .execute(tx.conn())
         .await;
         match renamed {
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                Err(StoreError::Conflict(format!("another repository is {name} here; remove it first")))
+                return Err(StoreError::Conflict(format!(
+                    "another repository is {name} here; remove it first"
+                )));
             }
-            Err(error) => Err(error.into()),
-            Ok(_) => self.load_repo(id).await,
+            Err(error) => return Err(error.into()),
+            Ok(_) => {}
         }
+        // Who follows whom is known by name.
+        subscriptions::look_again(&mut tx).await?;
+        self.commit(tx).await?;
+        self.load_repo(id).await
     }
 
     pub(crate) async fn remove_repo(&self, id: RepoId, by: &str) -> Result<(), StoreError> {

@@ -6,8 +6,8 @@ use ocelot_model::access::Role;
 use ocelot_model::subscription::Refused;
 use ocelot_model::{BuildNumber, EventKind, Origin, Status, Trust, pipeline};
 use ocelot_store::{
-    Beside, BuildFilter, Due, FromFile, Hello, Joined, NewBuild, Pass, PassTurn, Plan, Repo, Store,
-    StoreError,
+    Beside, BuildFilter, Due, FromFile, Hello, Joined, NewBuild, Pass, PassTurn, Plan, RenamedRepo, Repo,
+    Store, StoreError,
 };
 
 use crate::bed::{Bed, cancel, finished, hello, jobs, new_build};
@@ -17,6 +17,7 @@ both!(
     an_older_file_takes_the_place_of_no_newer_one,
     circles_are_refused_when_they_are_stored,
     what_was_refused_comes_into_force_by_itself,
+    a_new_name_opens_a_circle,
     two_that_go_round_together_are_not_both_stored,
     a_pass_makes_one_build,
     what_a_dead_server_had_comes_again,
@@ -239,6 +240,29 @@ async fn what_was_refused_comes_into_force_by_itself(bed: Bed) {
     assert_eq!(lines().await[2], "!git/b: d=git/d main:main");
     store.remove_repo(d.id, "tests").await.unwrap();
     assert_eq!(lines().await[2], "git/b: d=git/d main:main");
+}
+
+async fn a_new_name_opens_a_circle(bed: Bed) {
+    let store = &bed.store;
+    let (a, b) = (bed.repo("git/a").await, bed.repo("git/b").await);
+    let rename = async |repo: &Repo, name: &str| {
+        let (name, clone_url) = (name.parse().unwrap(), repo.clone_url.clone());
+        store
+            .rename_repo(repo.id, &RenamedRepo { name, clone_url, default_branch: "main".into() })
+            .await
+            .unwrap();
+    };
+    for number in [file(store, &a, &["b=b main:main"]).await, file(store, &b, &["a=a main:main"]).await] {
+        store.advance(number, cancel()).await.unwrap();
+    }
+    assert_eq!(listed(store).await, ["git/a: b=git/b main:main", "!git/b: a=git/a main:main"]);
+    // What `a` follows is no repository any more, so nothing goes round.
+    rename(&b, "git/new").await;
+    assert_eq!(listed(store).await, ["git/a: b=git/b main:main", "git/new: a=git/a main:main"]);
+    let upstream = passes(store, &a).await;
+    let (pass, turn) = store.take_pass(LONG).await.unwrap().expect("what is in force fires");
+    assert_eq!((pass.repo.id, pass.upstream), (b.id, upstream));
+    store.settle_pass(turn, "seen", None).await.unwrap();
 }
 
 async fn two_that_go_round_together_are_not_both_stored(bed: Bed) {
