@@ -1,4 +1,4 @@
-//! One repository is built after another one, from file to variable, in real containers.
+//! One repository is built after another one, from file to variable, in real containers and processes.
 
 use ocelot_api::body::Build;
 use ocelot_model::{EventKind, Status};
@@ -102,4 +102,61 @@ async fn task_service_is_built_after_pogo() {
     let builds = app.admin().builds(&ocelot_api::client::BuildQuery::default()).await.unwrap().items;
     assert_eq!(builds.iter().filter(|build| build.event == EventKind::Subscription).count(), 2);
     nothing_left(&app.instance());
+}
+
+/// Waits for the build that was made after this one.
+async fn after(app: &TestApp, upstream: i64) -> Build {
+    let made = wait_for(&format!("the build after build {upstream}"), async || {
+        let found = app.admin().builds(&ocelot_api::client::BuildQuery::default()).await.ok()?.items;
+        found.into_iter().find(|build| build.upstream == Some(upstream))
+    })
+    .await;
+    app.finished(made.number).await
+}
+
+/// Each upstream gives its own variables and lets its own stages run; and whoever pushes while it is built is in the build
+/// that follows.
+#[tokio::test]
+async fn each_of_several_upstreams_gives_its_own_variables() {
+    const BOTH: &str = "machineTag: here\nstages:\n\
+        - {name: always, script: ['echo \"pogo=${POGO_GIT_HASH:-}/${POGO_GIT_BRANCH:-}/${POGO_BUILD_ID:-}.\"',\
+         'echo \"lib=${LIB_GIT_HASH:-}/${LIB_GIT_BRANCH:-}/${LIB_BUILD_ID:-}.\"']}\n\
+        - {name: after pogo, script: [ls], triggers: ['\\upstream pogo']}\n\
+        - {name: after lib, script: [ls], when: 'upstream(\"lib\")'}\n\
+        subscriptions:\n- {acctRepo: pogo, alias: pogo, branches: {main: main}}\n\
+        - {acctRepo: git/lib, alias: lib, branchQueueMap: ['main:main']}\n";
+    let app = TestApp::start(OCELOT, Setup::Host).await;
+    let go_on = app.home().join("go-on");
+    let waits = format!("while ! test -e {}; do sleep 0.05; done", go_on.display());
+    let waits = format!("machineTag: here\nstages:\n- {{name: test, script: ['echo begun', '{waits}']}}\n");
+    let both = GitRepo::with(BOTH);
+    let pogo = GitRepo::with(&waits);
+    let lib = GitRepo::with("machineTag: here\nstages:\n- {name: test, script: [ls]}\n");
+    let handle = app.add_repo(&both, "both").await;
+    let first = app.start_build(&handle).await;
+    let first = app.finished(first.number).await;
+    let (pogo, lib) = (app.add_repo(&pogo, "pogo").await, app.add_repo(&lib, "lib").await);
+
+    let upstream = app.start_build(&lib).await;
+    let upstream = app.finished(upstream.number).await;
+    let made = after(&app, upstream.number).await;
+    assert_eq!((made.status, &made.commit), (Status::Passed, &first.commit));
+    let log = app.stage_log(&made, "always").await;
+    let want = format!("lib={}/main/{}.\n", upstream.commit, upstream.number);
+    assert!(log.contains("pogo=//.\n") && log.contains(&want), "{want} in {log}");
+    let stages = |build: &Build| ["after pogo", "after lib"].map(|name| build.stage(name).status);
+    assert_eq!(stages(&made), [Status::Skipped, Status::Passed]);
+
+    let upstream = app.start_build(&pogo).await;
+    app.logged(upstream.number, "begun").await;
+    let late = both.commit(&[("late", "1")]);
+    std::fs::write(&go_on, "").unwrap();
+    let upstream = app.finished(upstream.number).await;
+    let made = after(&app, upstream.number).await;
+    assert_eq!((made.status, &made.commit), (Status::Passed, &late));
+    let log = app.stage_log(&made, "always").await;
+    let want = format!("pogo={}/main/{}.\n", upstream.commit, upstream.number);
+    assert!(log.contains("lib=//.\n") && log.contains(&want), "{want} in {log}");
+    assert!(app.stage_log(&made, "after pogo").await.contains("late\n"));
+    assert_eq!(stages(&made), [Status::Passed, Status::Skipped]);
 }
