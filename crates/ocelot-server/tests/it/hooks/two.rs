@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use ocelot_model::ForgeKind;
+use ocelot_model::access::Role;
+use ocelot_model::build::{Happening, Outcome};
+use ocelot_model::{ForgeKind, Status};
 use ocelot_server::Server;
+use ocelot_store::{Hello, Identity};
 use ocelot_testkit::forge::{Scene, Told, Webhook};
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::world::{Database, World, unique, words};
+use super::world::{Database, World, add, remote_id, repository, unique, words};
 use crate::room::{SMALL, answer};
 
 /// The same path at one of the two.
@@ -105,4 +108,66 @@ async fn what_was_never_told_is_built_once_though_both_look() {
     let events: Vec<_> = rows.iter().map(|row| row["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["reconcile"; 5]);
     second.stop().await;
+}
+
+/// A build of the branch of this repository passes.
+async fn passes(world: &World, repo: &str) -> i64 {
+    let store = &world.server.app().store;
+    let name = format!("worker {}", unique());
+    let token = store.create_token(&name, Role::Worker, &[], None, "tests").await.unwrap().0.id;
+    let hello = Hello {
+        identity: Identity::Token(token),
+        name,
+        labels: [("executor".to_owned(), "docker".to_owned())].into(),
+        slots: 1,
+        version: "0".to_owned(),
+        sharing: "same-paths".to_owned(),
+        condition: None,
+        process: String::new(),
+    };
+    let worker = store.worker_hello(&hello).await.unwrap();
+    world.must("/api/v1/builds", &json!({"repo": repo})).await;
+    let claimed = store.claim(worker).await.unwrap().expect("it waits");
+    store.accept(&claimed.lease).await.unwrap();
+    let outcome = Outcome { status: Status::Passed, reason: None, infrastructure: false };
+    let what = Happening::Finished { job: claimed.job_id, attempt: claimed.lease.attempt, outcome };
+    store.advance(claimed.build.number, what).await.unwrap();
+    claimed.build.number.0
+}
+
+#[tokio::test]
+async fn a_pass_makes_one_build_though_both_look() {
+    const FOLLOWERS: u64 = 12;
+    let block = "subscriptions: [{acctRepo: acme/pogo, alias: pogo, branches: [main:main]}]\n";
+    let world = World::new(Database::Postgres).await;
+    // Nobody runs them, so that the next pass finds them waiting.
+    let follower =
+        repository(world.folder.path(), "follower", &format!("{block}labels: {{tag: nobody}}\n{SMALL}"));
+    let pogo = repository(world.folder.path(), "pogo", SMALL);
+    let kind = world.kind;
+    add(&world.server, kind, ("acme", "pogo"), remote_id(kind, 12), &pogo).await;
+    for n in 0..FOLLOWERS {
+        let name = format!("follower{n}");
+        add(&world.server, kind, ("acme", &name), remote_id(kind, 20 + n), &follower).await;
+        world.must("/api/v1/builds", &json!({"repo": format!("github/acme/{name}")})).await;
+    }
+    let second = world.second().await;
+    let owed = |rows: &Value, words: &str| {
+        let rows = rows["items"].as_array().unwrap();
+        let said = |row: &&Value| row["outcome"].as_str().is_some_and(|said| said.contains(words));
+        rows.len() - rows.iter().filter(said).count()
+    };
+    let mut passed = 0;
+    for words in ["build ", "which had not begun yet"] {
+        passed = passes(&world, "github/acme/pogo").await;
+        world.until("/api/v1/subscriptions", |rows| owed(rows, words) == 0).await;
+    }
+    // What the second one was at is over.
+    second.stop().await;
+    let builds = world.builds().await;
+    let made: Vec<_> = builds.iter().filter(|build| build["event"] == "subscription").collect();
+    let repos: std::collections::BTreeSet<_> =
+        made.iter().map(|build| build["repo"].as_str().unwrap()).collect();
+    assert_eq!((made.len() as u64, repos.len() as u64), (FOLLOWERS, FOLLOWERS), "{made:?}");
+    assert!(made.iter().all(|build| build["upstream"] == passed), "{made:?}");
 }
