@@ -1,8 +1,11 @@
 //! One repository is built after another one, from file to variable, in real containers and processes.
 
 use ocelot_api::body::Build;
-use ocelot_model::{EventKind, Status};
-use ocelot_testkit::{GitRepo, Setup, Stages as _, TestApp, nothing_left, wait_for};
+use ocelot_model::{EventKind, ForgeKind, Status};
+use ocelot_testkit::forge::{Scene, TOKEN, Told, Webhook};
+use ocelot_testkit::{
+    FakeForge, GitRepo, Manners, Setup, Stages as _, TestApp, WebHost, nothing_left, wait_for,
+};
 
 use super::OCELOT;
 
@@ -159,4 +162,74 @@ async fn each_of_several_upstreams_gives_its_own_variables() {
     assert!(log.contains("lib=//.\n") && log.contains(&want), "{want} in {log}");
     assert!(app.stage_log(&made, "after pogo").await.contains("late\n"));
     assert_eq!(stages(&made), [Status::Passed, Status::Skipped]);
+}
+
+/// The repository below the served folder, as forges have theirs.
+fn published(app: &TestApp, name: &str, yml: &str) -> GitRepo {
+    let repo = GitRepo::with(yml);
+    let bare = app.home().join("served").join(format!("{name}.git"));
+    repo.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]);
+    repo.git(&["remote", "add", "origin", bare.to_str().unwrap()]);
+    repo
+}
+
+/// A push to one forge ends as a status at the other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_of_another_forge_is_followed() {
+    const APP: &str = "machineTag: here\nstages:\n- {name: test, script: [ls]}\n";
+    const TASK: &str = "machineTag: here\nstages:\n\
+        - {name: test, script: ['echo \"$APP_GIT_HASH $APP_BUILD_ID.\"'], triggers: ['\\upstream app']}\n\
+        subscriptions:\n- {acctRepo: acme/app, acctVcsType: github, alias: app, branches: {main: main}}\n";
+    let app = TestApp::start(OCELOT, Setup::Host).await;
+    let upstream = published(&app, "acme/app", APP);
+    let task = published(&app, "shop/task", TASK);
+    let host = WebHost::start(&app.home().join("served"), Manners::Open);
+    let (hub, tea) = (FakeForge::start(ForgeKind::Github).await, FakeForge::start(ForgeKind::Gitea).await);
+    let token = app.home().join("token");
+    std::fs::write(&token, TOKEN).unwrap();
+    // Its own forge has one of that name too, and that one is not meant.
+    for (fake, forge, repos) in [(&hub, "hub", &["acme/app"][..]), (&tea, "tea", &["acme/app", "shop/task"])]
+    {
+        fake.clones_from(&host.url(""));
+        let (kind, url) = (fake.kind().to_string(), fake.url());
+        let add = ["forge", "add", forge, "--kind", &kind, "--at", &url, "--insecure-http"];
+        let add: Vec<&str> = add.into_iter().chain(["--token-file", token.to_str().unwrap()]).collect();
+        app.cli(&add).await.expect(0);
+        for (number, name) in (11..).zip(repos) {
+            fake.add_repo(number, name);
+            app.cli(&["repo", "add", name, "--forge", forge]).await.expect(0);
+        }
+    }
+    app.cli(&["watch", "hub/acme/app"]).await.expect(0);
+    for (handle, want) in [("tea/shop/task", Status::Skipped), ("tea/acme/app", Status::Passed)] {
+        let build = app.start_build(handle).await;
+        assert_eq!(app.finished(build.number).await.status, want);
+    }
+    let said = app.cli(&["subscriptions"]).await.expect(0).stdout;
+    assert!(said.contains("tea/shop/task") && said.contains("hub/acme/app"), "{said}");
+
+    let before = upstream.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    let pushed = upstream.commit(&[("a", "1")]);
+    upstream.git(&["push", "--quiet", "origin", "main"]);
+    let scene = Scene { name: "main".into(), before, after: pushed.clone(), ..Scene::default() };
+    hub.tell("acme/app", &Webhook::new(ForgeKind::Github, Told::BranchPushed, &scene).unwrap()).await;
+    let passed = wait_for("the build of the push", async || {
+        let found = app.admin().builds(&ocelot_api::client::BuildQuery::default()).await.ok()?.items;
+        found.into_iter().find(|build| build.repo == "hub/acme/app")
+    })
+    .await;
+    assert_eq!(app.finished(passed.number).await.status, Status::Passed);
+    let made = after(&app, passed.number).await;
+    let head = task.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    assert_eq!((made.status, &*made.repo, &made.commit), (Status::Passed, "tea/shop/task", &head));
+    let want = format!("{pushed} {}.", passed.number);
+    assert!(app.stage_log(&made, "test").await.contains(&want));
+    let link = format!("/builds/{}", made.number);
+    wait_for("the status at the other forge", async || {
+        let told = tea.statuses("shop/task");
+        told.into_iter().find(|one| one.commit == head && one.state == "success" && one.link.ends_with(&link))
+    })
+    .await;
+    let builds = app.admin().builds(&ocelot_api::client::BuildQuery::default()).await.unwrap().items;
+    assert_eq!(builds.iter().filter(|build| build.event == EventKind::Subscription).count(), 1);
 }
