@@ -20,12 +20,12 @@ const AT_ONCE: usize = 4;
 const LEASE: Duration = Duration::from_secs(15);
 /// How often it looks for those that are to be tried again.
 const LOOK: Duration = Duration::from_secs(1);
-/// What a repository may have in a moment is tried for so long, what may heal for an hour.
+/// What a repository may have in a moment is tried for so long; what may heal for a day: a host that is away over night costs no build.
 const SHORT: Duration = Duration::from_mins(1);
-const LONG: Duration = Duration::from_hours(1);
+const LONG: Duration = Duration::from_hours(24);
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 /// One that ends its server, or a part of it, does so no more often than this.
-const TRIES: u32 = 50;
+const TRIES: u32 = 200;
 
 /// Runs until the server stops.
 pub(super) async fn deliveries(app: App) -> anyhow::Result<()> {
@@ -177,7 +177,10 @@ mod tests {
     fn pauses_grow_and_end() {
         check(Duration::ZERO, &[]);
         check(SHORT, &[2, 4, 8, 16]);
-        check(LONG, &[2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600, 600]);
+        // Ten minutes at most until it is seen that the host is back, a day long.
+        let growing = [2, 4, 8, 16, 32, 64, 128, 256, 512];
+        check(LONG, &[&growing[..], &[600; 142]].concat());
+        assert!(growing.len() + 142 < TRIES as usize);
     }
 
     #[test]
