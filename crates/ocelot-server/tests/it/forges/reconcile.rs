@@ -94,15 +94,21 @@ impl Place {
             .collect()
     }
 
-    /// A commit upon a branch; its id.
-    fn push(&self, branch: &str, message: &str) -> String {
+    /// A commit of no branch; its id.
+    fn commit(&self, message: &str) -> String {
         git(&self.git, &["checkout", "-q", "--detach"]);
         std::fs::write(self.git.join("file"), message).unwrap();
         git(&self.git, &["add", "-A"]);
         git(&self.git, &["commit", "-q", "-m", message]);
+        git(&self.git, &["rev-parse", "HEAD"])
+    }
+
+    /// A commit upon a branch; its id.
+    fn push(&self, branch: &str, message: &str) -> String {
+        let id = self.commit(message);
         // In one step: a look sees the branch before it or after it.
         git(&self.git, &["branch", "-q", "-f", branch, "HEAD"]);
-        git(&self.git, &["rev-parse", "HEAD"])
+        id
     }
 
     fn open(&self, number: u64, source: Option<u64>, branch: &str, commit: String) {
@@ -263,9 +269,8 @@ async fn a_stage_that_the_files_of_a_pull_request_do_not_concern_is_skipped() {
         let mut statuses = Vec::new();
         for (number, folder) in [(3, "docs"), (4, "src")] {
             std::fs::write(place.git.join("ocelot.yml"), yml(folder)).unwrap();
-            let commit = place.push("theirs", folder);
-            git(&place.git, &["branch", "-D", "theirs"]);
-            // The forge has the files, git the commit.
+            // The forge has the files, git the commit; no look must take it for a branch.
+            let commit = place.commit(folder);
             fake.alias(REPO, "topic", &commit);
             place.open(number, Some(99), "theirs", commit);
             place.until(&format!("builds/{}", number - 2), |build| build["status"].is_string()).await;
