@@ -54,10 +54,46 @@ impl Core {
         from_day: i64,
         to_day: i64,
     ) -> Result<Parts, StoreError> {
-        // Each of them has its days.
+        let known = self.series_apart(what, apart, from_day, to_day).await?;
+        let mut parts: BTreeMap<i64, Part> = BTreeMap::new();
+        for (id, repo, branch, job, stage) in known {
+            parts.insert(id, Part { repo: RepoId(repo), branch, job, stage, tally: Tally::default() });
+        }
+        if parts.is_empty() {
+            return Ok(Parts { more: false, parts: Vec::new() });
+        }
+        let of_branch = apart == Apart::Branch || what.branch.is_some();
+        let periods = if of_branch { vec![(Bucket::Day, from_day, to_day)] } else { cover(from_day, to_day) };
+        // One after the other, since with an OR PostgreSQL would read all hours of the year, too.
+        for (bucket, from, to) in periods {
+            let mut sql = QueryBuilder::<Db>::new(
+                "SELECT t.series_id, t.tally FROM tallies t WHERE t.series_id IN (-1",
+            );
+            for id in parts.keys() {
+                sql.push(", ").push(id);
+            }
+            sql.push(") AND ");
+            push_periods(&mut sql, Periods { bucket, from, to });
+            let mut rows = sql.build_query_as::<(i64, Vec<u8>)>().persistent(false).fetch(&self.pools.read);
+            while let Some((id, tally)) = rows.try_next().await? {
+                if let Some(part) = parts.get_mut(&id) {
+                    add(&mut part.tally, &tally)?;
+                }
+            }
+        }
+        Ok(Parts { more: parts.len() > PARTS, parts: parts.into_values().collect() })
+    }
+
+    /// Those that have something to tell of these days, the newest first: number, repository, branch, job and stage.
+    async fn series_apart(
+        &self,
+        what: &Counted,
+        apart: Apart,
+        from_day: i64,
+        to_day: i64,
+    ) -> Result<Vec<(i64, i64, String, String, String)>, StoreError> {
         let mut sql = QueryBuilder::<Db>::new(
-            "SELECT s.id, s.repo_id, s.branch, s.job, s.stage, t.tally FROM
-             (SELECT * FROM (SELECT s.id, s.repo_id, s.branch, s.job, s.stage,
+            "SELECT id, repo_id, branch, job, stage FROM (SELECT s.id, s.repo_id, s.branch, s.job, s.stage,
                  (SELECT max(d.period) FROM tallies d WHERE d.series_id = s.id AND d.hours = 24 AND d.period < ",
         );
         sql.push_bind(to_day).push(") AS last FROM series s WHERE s.repo_id > 0");
@@ -81,23 +117,7 @@ impl Core {
         }
         sql.push(") AS known WHERE last >= ").push_bind(from_day);
         sql.push(" ORDER BY last DESC, id LIMIT ").push_bind(PARTS as i64 + 1);
-        sql.push(") AS s JOIN tallies t ON t.series_id = s.id WHERE (1 = 0");
-        let of_branch = apart == Apart::Branch || what.branch.is_some();
-        let parts = if of_branch { vec![(Bucket::Day, from_day, to_day)] } else { cover(from_day, to_day) };
-        for (bucket, from, to) in parts {
-            sql.push(" OR (");
-            push_periods(&mut sql, Periods { bucket, from, to });
-            sql.push(")");
-        }
-        sql.push(")");
-        let mut parts: BTreeMap<i64, Part> = BTreeMap::new();
-        let query = sql.build_query_as::<(i64, i64, String, String, String, Vec<u8>)>();
-        let mut rows = query.persistent(false).fetch(&self.pools.read);
-        while let Some((id, repo, branch, job, stage, tally)) = rows.try_next().await? {
-            let new = || Part { repo: RepoId(repo), branch, job, stage, tally: Tally::default() };
-            add(&mut parts.entry(id).or_insert_with(new).tally, &tally)?;
-        }
-        Ok(Parts { more: parts.len() > PARTS, parts: parts.into_values().collect() })
+        Ok(sql.build_query_as().persistent(false).fetch_all(&self.pools.read).await?)
     }
 }
 
