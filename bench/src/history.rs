@@ -26,12 +26,12 @@ const TIME: Duration = Duration::from_secs(3);
 const TURNS: usize = 5;
 
 /// See the module.
-pub(crate) async fn measure(ocelot: &Path, builds: i64) -> Result<bool> {
+pub(crate) async fn measure(ocelot: &Path, builds: i64, times: usize) -> Result<bool> {
     let folder = tempfile::tempdir()?;
     let sqlite = format!("sqlite://{}/ocelot.db", folder.path().display());
-    let lite = series(ocelot, &sqlite, &folder.path().join("lite"), builds).await?;
+    let lite = series(ocelot, &sqlite, &folder.path().join("lite"), builds, times).await?;
     let cluster = tokio::task::spawn_blocking(Postgres::durable).await?;
-    let great = series(ocelot, &cluster.database(), &folder.path().join("great"), builds).await?;
+    let great = series(ocelot, &cluster.database(), &folder.path().join("great"), builds, times).await?;
     let at_most = |name, value, target| Figure { name, value, target, more_is_better: false, unit: "ms" };
     let ratio = |name, value| Figure { name, value, target: 0.1, more_is_better: true, unit: "ratio" };
     let figures = [
@@ -45,6 +45,7 @@ pub(crate) async fn measure(ocelot: &Path, builds: i64) -> Result<bool> {
     write("history", &figures, &json!({"builds": builds, "sqlite": lite.raw, "postgres": great.raw}))
 }
 
+/// Medians of the runs.
 struct Series {
     /// Of all lists together.
     p99: f64,
@@ -54,7 +55,8 @@ struct Series {
     raw: Value,
 }
 
-async fn series(ocelot: &Path, url: &str, data: &Path, builds: i64) -> Result<Series> {
+/// The builds are made once; each run has a server of its own.
+async fn series(ocelot: &Path, url: &str, data: &Path, builds: i64, times: usize) -> Result<Series> {
     let begin = Instant::now();
     let options = Options {
         database_url: url.to_owned(),
@@ -64,18 +66,25 @@ async fn series(ocelot: &Path, url: &str, data: &Path, builds: i64) -> Result<Se
     };
     generate(&options, builds).await?;
     let generated = begin.elapsed().as_secs_f64();
-    let port = server::free_port()?;
-    let up =
-        server::start(ocelot, "server", data, port, &["--database-url", url, "--keep-builds", "forever"])
-            .await?;
-    let token = std::fs::read_to_string(data.join("admin-token"))?;
-    let mut line = Line::connect(port, token.trim()).await?;
-    let (p99, lists) = lists(&mut line, builds).await?;
-    let (stats, questions) = stats(&mut line).await?;
-    let (ratio, rates) = beside_nginx(port, token.trim(), data).await?;
-    drop(up);
-    let raw = json!({"generated_s": generated, "lists_ms": lists, "stats_ms": questions, "rates": rates});
-    Ok(Series { p99, stats, ratio, raw })
+    let (mut p99s, mut slowest, mut ratios, mut runs) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..times {
+        let port = server::free_port()?;
+        let options = ["--database-url", url, "--keep-builds", "forever"];
+        let up = server::start(ocelot, "server", data, port, &options).await?;
+        let token = std::fs::read_to_string(data.join("admin-token"))?;
+        let mut line = Line::connect(port, token.trim()).await?;
+        let (p99, lists) = lists(&mut line, builds).await?;
+        let (stats, questions) = stats(&mut line).await?;
+        let (ratio, rates) = beside_nginx(port, token.trim(), data).await?;
+        drop(up);
+        p99s.push(p99);
+        slowest.push(stats);
+        ratios.push(ratio);
+        runs.push(json!({"lists_ms": lists, "stats_ms": questions, "rates": rates}));
+    }
+    let raw = json!({"generated_s": generated, "runs": runs,
+                     "list_p99_ms": p99s, "stats_year_ms": slowest, "lists_to_nginx": ratios});
+    Ok(Series { p99: median(&p99s), stats: median(&slowest), ratio: median(&ratios), raw })
 }
 
 /// A connection that stays.

@@ -107,7 +107,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             Which::Two => two::measure(&options.ocelot).await?,
             Which::Novel => novel::measure()?,
             Which::Hooks => hooks::measure(&options.ocelot, options.times.min(5)).await?,
-            Which::History => history::measure(&options.ocelot, options.builds).await?,
+            Which::History => history::measure(&options.ocelot, options.builds, options.times.min(5)).await?,
             Which::Live => live::measure(&options.ocelot).await?,
             Which::Idle => idle::measure(&options.ocelot, options.times).await?,
             Which::Large => large::measure(&options.ocelot).await?,
