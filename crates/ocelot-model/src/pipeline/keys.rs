@@ -106,6 +106,7 @@ static JOB_NAME: Shape = Shape::Text(Kind::JobName);
 static GLOB: Shape = Shape::Text(Kind::Glob);
 static KEPT: Shape = Shape::Text(Kind::Kept);
 static BRANCH_PATTERN: Shape = Shape::Text(Kind::Branches);
+static BRANCH_NAME: Shape = Shape::Text(Kind::BranchName);
 static STAGE_SHAPE: Shape = Shape::Table(&STAGE);
 static JOB_SHAPE: Shape = Shape::Table(&JOB);
 
@@ -134,7 +135,7 @@ const CACHES: Shape = Shape::List { of: &Shape::Table(&CACHE), max: 100 };
 const SCRIPTS: Shape = Shape::Either(&[Shape::Text(Kind::Script), Shape::List { of: &SCRIPT, max: MANY }]);
 const SHELLS: Shape = Shape::Either(&[Shape::Text(Kind::Any), Shape::List { of: &ANY, max: MANY }]);
 const BRANCH_MAP: Shape = Shape::Either(&[
-    Shape::Map { names: Kind::Any, of: &ANY, max: MANY, limit: "range" },
+    Shape::Map { names: Kind::BranchName, of: &BRANCH_NAME, max: MANY, limit: "range" },
     Shape::List { of: &Shape::Text(Kind::BranchPair), max: MANY },
 ]);
 
@@ -323,7 +324,11 @@ static SCHEDULE: Table = Table {
             Shape::Text(Kind::Cron),
             "When: minute hour day month weekday, or @daily and the like.",
         ),
-        now("branch", Shape::Text(Kind::Any), "Which branch. Default: the repository's default branch."),
+        now(
+            "branch",
+            Shape::Text(Kind::BranchName),
+            "Which branch. Default: the repository's default branch.",
+        ),
         now("time_zone", Shape::Text(Kind::Zone), "Such as Europe/Rome. Default: UTC."),
     ]],
 };

@@ -265,9 +265,14 @@ impl Checker<'_, '_> {
         };
         let message = format!("this must be {}, not {found}", describe(shape));
         let fault = Fault::new("type", message);
-        // The usual slip: `- echo a: b` is a map in YAML.
-        let colon = matches!((&node.value, shape), (Value::Map(_), Shape::Text(_)));
-        let fault = if colon { fault.hint("put text with `: ` in it into quotes") } else { fault };
+        // The usual slips: `- echo a: b` and `- main: main` are maps in YAML.
+        let fault = match (&node.value, shape) {
+            (Value::Map(_), Shape::Text(Kind::BranchPair)) => {
+                fault.hint("write `there:here` without a blank, or all of them as one map")
+            }
+            (Value::Map(_), Shape::Text(_)) => fault.hint("put text with `: ` in it into quotes"),
+            _ => fault,
+        };
         self.report.add(node.head(), fault);
     }
 }

@@ -71,6 +71,41 @@ pub(super) fn check_forge(text: &str) -> Result<(), Fault> {
     Err(Fault::new("forge", message).hint("write its short name here, such as `github`, or `git`"))
 }
 
+/// git's own rules of what a branch may be called. What it could never be called is a slip, such as a pattern.
+pub(super) fn check_branch(text: &str) -> Result<(), Fault> {
+    let barred = |c: char| c.is_ascii_control() || " ~^:?*[\\".contains(c);
+    let part =
+        |part: &str| !part.is_empty() && !part.starts_with('.') && part.strip_suffix(".lock").is_none();
+    let valid = !text.contains(barred)
+        && !text.contains("..")
+        && !text.contains("@{")
+        && !text.ends_with('.')
+        && text != "@"
+        && text.split('/').all(part);
+    let fault = || Fault::new("branch_name", format!("{} is no name of a branch", quote(text)));
+    match text.strip_prefix("refs/heads/") {
+        Some(name) => Err(fault().hint(format!("write {}", quote(name)))),
+        None if valid => Ok(()),
+        None if text.contains(['*', '?', '[']) => {
+            Err(fault().hint("patterns mean nothing here: write the whole name of each branch"))
+        }
+        None => Err(fault()),
+    }
+}
+
+pub(super) fn check_pair(text: &str) -> Result<(), Fault> {
+    match text.split_once(':') {
+        Some((there, here)) if !there.is_empty() && !here.is_empty() && !here.contains(':') => {
+            check_branch(there)?;
+            check_branch(here)
+        }
+        _ => {
+            Err(Fault::new("type", format!("{} is no pair of branches", quote(text)))
+                .hint("write `there:here`"))
+        }
+    }
+}
+
 /// The subscriptions of the file.
 pub(super) fn all(top: &Node, jobs: &[Job], report: &mut Report<'_>) -> Vec<Subscription> {
     let Some(block) = top.find("subscriptions") else { return Vec::new() };

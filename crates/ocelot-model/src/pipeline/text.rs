@@ -50,7 +50,9 @@ pub(super) enum Kind {
     Directive,
     /// A condition.
     When,
-    /// `upstream:here`.
+    /// The whole name of a branch.
+    BranchName,
+    /// `there:here`.
     BranchPair,
     /// `owner/name` of a repository.
     AcctRepo,
@@ -92,6 +94,7 @@ impl Kind {
             | Kind::StageName
             | Kind::JobName
             | Kind::Branches
+            | Kind::BranchName
             | Kind::EnvName
             | Kind::SecretName
             | Kind::Label
@@ -140,7 +143,8 @@ impl Kind {
             Kind::SecretName => secret_name(text),
             Kind::Assignment => assignment(text).and_then(|(name, _)| env_name(name)),
             Kind::Label => label(text),
-            Kind::BranchPair => branch_pair(text),
+            Kind::BranchName => subscription::check_branch(text),
+            Kind::BranchPair => subscription::check_pair(text),
             Kind::AcctRepo => subscription::check_repo(text),
             Kind::ForgeName => subscription::check_forge(text),
             Kind::Alias => subscription::check_alias(text),
@@ -189,7 +193,8 @@ impl Kind {
             }
             Kind::Assignment => Rule { not: reserved("="), ..text("^[A-Za-z_][A-Za-z0-9_]*=") },
             Kind::Label => pattern("^[A-Za-z0-9._/-]{1,63}$"),
-            Kind::BranchPair => text("^[^:]+:[^:]+$"),
+            Kind::BranchName => pattern("^[^ ~^:?*\\[\\\\]+$"),
+            Kind::BranchPair => text("^[^ ~^:?*\\[\\\\]+:[^ ~^:?*\\[\\\\]+$"),
             Kind::AcctRepo => pattern("^[A-Za-z0-9._][A-Za-z0-9._-]*(/[A-Za-z0-9._][A-Za-z0-9._-]*)*$"),
             Kind::ForgeName => pattern("^[A-Za-z0-9._][A-Za-z0-9._-]*$"),
             Kind::Alias => {
@@ -425,14 +430,6 @@ fn group(text: &str) -> Result<(), Fault> {
             Err(Fault::new("group_name", message).hint("only `${{ branch }}` does"))
         }
         None => Ok(()),
-    }
-}
-
-fn branch_pair(text: &str) -> Result<(), Fault> {
-    match text.split_once(':') {
-        Some((from, to)) if !from.is_empty() && !to.is_empty() && !to.contains(':') => Ok(()),
-        _ => Err(Fault::new("type", format!("{} is no pair of branches", quote(text)))
-            .hint("write `upstream:here`")),
     }
 }
 

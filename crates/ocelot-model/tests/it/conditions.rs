@@ -12,6 +12,7 @@ pub(crate) fn facts(branch: &str) -> Facts {
         messages: vec!["Add a page\n\nwith force_build".to_owned(), "schema_changed".to_owned()],
         files: Files::these(vec!["src/main.rs".to_owned(), "docs/a/b.md".to_owned()]),
         upstream: vec!["pogo".to_owned()],
+        aliases: vec!["pogo".to_owned(), "lib".to_owned()],
         ..Facts::of_branch(EventKind::Push, branch)
     }
 }
@@ -202,7 +203,12 @@ fn reasons_are_in_words() {
         "triggers: branch is feature/x, none of main, dev, and no message has zzz in it",
     );
     check("  triggers: ['\\filepath web']", "triggers: no file with web in its path has changed");
-    check("  triggers: ['\\upstream a b']", "triggers: it follows no build of a, b");
+    check("  triggers: ['\\upstream lib']", "triggers: it follows no build of lib");
+    check(
+        "  when: upstream(\"LIB\", \"libs\")",
+        "when: it follows no build of LIB, libs (no subscription of this file is called libs)",
+    );
+    check("  when: upstream(\"Pogo\")", "when: it follows a build of Pogo");
     check("  trigger: {branches: main}", "trigger: branch is feature/x, not main");
     let long = format!("  when: branch == \"{}\"", "é\u{202e}".repeat(500));
     let Verdict::Fails(why) = judged(&long, &facts("x")) else { panic!("not skipped") };

@@ -174,7 +174,7 @@ fn both_know_the_keys_of_the_top() {
         r#""params": {"env": {"type": "choice", "options": ["a", "b"], "default": "a"}}"#,
         r#""schedule": [{"cron": "0 3 * * *", "branch": "main"}], "branches": "ALL""#,
         r#""subscriptions": [{"acctRepo": "a/b", "acctVcsType": "git", "alias": "b2", "branchQueueMap": ["m:m"]}]"#,
-        r#""subscriptions": [{"acctRepo": "b", "alias": "b", "branches": {"m": "m"}}]"#,
+        r#""subscriptions": [{"acctRepo": "b", "alias": "b", "branches": {"m": "m/n", "é": 1.0}}]"#,
     ] {
         top(good, true);
     }
@@ -200,6 +200,10 @@ fn both_know_the_keys_of_the_top() {
         r#""subscriptions": [{"acctRepo": "a/b", "alias": "b", "branches": {}}]"#,
         r#""subscriptions": [{"acctRepo": "a/b", "alias": "b", "branches": []}]"#,
         r#""subscriptions": [{"acctRepo": "a/b", "alias": "b", "branches": ["m"]}]"#,
+        r#""subscriptions": [{"acctRepo": "a/b", "alias": "b", "branches": ["m : m"]}]"#,
+        r#""subscriptions": [{"acctRepo": "a/b", "alias": "b", "branches": {"m/*": "m"}}]"#,
+        r#""subscriptions": [{"acctRepo": "a/b", "alias": "b", "branches": {"m": "[m]"}}]"#,
+        r#""schedule": [{"cron": "@daily", "branch": "m*"}]"#,
         r#""subscriptions": [{"acctRepo": "a/b", "alias": "b", "branches": ["m:m"], "branchQueueMap": ["m:m"]}]"#,
         r#""subscriptions": [{"acctRepo": "a/b", "alias": "ocelot_x", "branches": ["m:m"]}]"#,
         r#""subscriptions": [{"acctRepo": "a/b", "alias": "a-b", "branches": ["m:m"]}]"#,

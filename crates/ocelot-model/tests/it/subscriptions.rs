@@ -49,6 +49,34 @@ fn what_is_no_subscription() {
         "subscriptions: [{acctRepo: a/b, alias: a, branches: [m:m], branchQueueMap: [m:m]}]",
         "conflict@4:18",
     );
+    let map = |map: &str, want: &str| {
+        check_top(&format!("subscriptions: [{{acctRepo: a/b, alias: a, branches: {map}}}]"), want);
+    };
+    // What git would call no branch never passes.
+    for name in [
+        "*",
+        "feature/*",
+        "a b",
+        " m",
+        "a..b",
+        "a~1",
+        "a\\b",
+        "a/",
+        "a.lock",
+        ".a",
+        "refs/heads/m",
+        "@",
+        "a@{1}",
+    ] {
+        map(&format!("{{'{name}': m}}"), "branch_name@4:54");
+        map(&format!("{{m: '{name}'}}"), "branch_name@4:57");
+    }
+    map("['m : m']", "branch_name@4:54");
+    map("[m:refs/heads/m]", "branch_name@4:54");
+    map("[m: m]", "type@4:54");
+    for name in ["feature/x", "-x", "--upload-pack=x", "$(id)", "<script>", "é", "a.b", "@a", "1.0"] {
+        map(&format!("{{'{name}': '{name}'}}"), "");
+    }
     for repo in ["''", "a//b", "../b", "a b/c", "-x/y", "https://example.org/a/b"] {
         check_top(&format!("subscriptions: [{{acctRepo: {repo}, alias: a, branches: [m:m]}}]"), "repo@4:28");
     }

@@ -170,6 +170,7 @@ async fn facts(
     facts.author_id.clone_from(&origin.author_id);
     facts.messages.push(message.to_owned());
     facts.upstream.clone_from(&origin.upstream);
+    facts.aliases = pipeline.subscriptions.iter().map(|one| one.alias.clone()).collect();
     if !origin.title.is_empty() {
         facts.messages.push(origin.title.clone());
     }

@@ -73,7 +73,7 @@ pub(super) async fn note(tx: &mut Tx, build: BuildNumber) -> Result<(), StoreErr
             continue;
         }
         if deep {
-            // Who is built after whom was refused before it came to this, unless repositories were renamed.
+            // Builds that are on their way go on while blocks change, each of which is fine by itself.
             let words = format!("nothing: build {build} is the end of a chain of {MAX_DEPTH} builds already");
             say(tx, id, &words).await?;
         } else {

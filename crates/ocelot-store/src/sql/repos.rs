@@ -149,7 +149,7 @@ impl Core {
             Ok(_) => {}
         }
         // Who follows whom is known by name.
-        subscriptions::look_again(&mut tx).await?;
+        subscriptions::renamed(&mut tx, id).await?;
         self.commit(tx).await?;
         self.load_repo(id).await
     }

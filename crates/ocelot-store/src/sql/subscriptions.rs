@@ -217,6 +217,31 @@ async fn replace(
     look_again(tx).await
 }
 
+/// A repository has another name, by which others may have followed it already. Its own subscriptions are not in force where
+/// that closes a circle or makes a chain too long: whatever is new goes by way of one of them.
+pub(super) async fn renamed(tx: &mut Tx, repo: RepoId) -> Result<(), StoreError> {
+    tx.one_after_the_other(LOCK).await?;
+    let fine = edges(tx.conn()).await?.into_iter().filter(|edge| edge.refused.is_none());
+    let (own, others): (Vec<Edge>, Vec<Edge>) = fine.partition(|edge| edge.repo == repo);
+    let mut edges: Vec<_> = others.into_iter().map(Edge::ends).collect();
+    for edge in own {
+        match subscription::check(&edges, &edge.follower, &edge.followed) {
+            Ok(()) => edges.push(edge.ends()),
+            Err(why) => refuse(tx, edge.id, &why).await?,
+        }
+    }
+    look_again(tx).await
+}
+
+async fn refuse(tx: &mut Tx, id: i64, why: &Refused) -> Result<(), StoreError> {
+    sqlx::query("UPDATE active_subscriptions SET refused = $1 WHERE id = $2")
+        .bind(to_json(why)?)
+        .bind(id)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
 /// What was refused comes into force as soon as what stood in its way is gone, the oldest first; else it says what stands
 /// there now.
 pub(super) async fn look_again(tx: &mut Tx) -> Result<(), StoreError> {
@@ -239,11 +264,7 @@ pub(super) async fn look_again(tx: &mut Tx) -> Result<(), StoreError> {
             continue;
         };
         if edge.refused.as_ref() != Some(&why) {
-            sqlx::query("UPDATE active_subscriptions SET refused = $1 WHERE id = $2")
-                .bind(to_json(&why)?)
-                .bind(edge.id)
-                .execute(tx.conn())
-                .await?;
+            refuse(tx, edge.id, &why).await?;
         }
     }
     Ok(())

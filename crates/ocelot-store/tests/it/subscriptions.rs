@@ -18,6 +18,7 @@ both!(
     circles_are_refused_when_they_are_stored,
     what_was_refused_comes_into_force_by_itself,
     a_new_name_opens_a_circle,
+    a_new_name_closes_no_circle,
     two_that_go_round_together_are_not_both_stored,
     a_pass_makes_one_build,
     what_a_dead_server_had_comes_again,
@@ -242,27 +243,56 @@ async fn what_was_refused_comes_into_force_by_itself(bed: Bed) {
     assert_eq!(lines().await[2], "git/b: d=git/d main:main");
 }
 
+async fn rename(store: &Store, repo: &Repo, name: &str) {
+    let (name, clone_url) = (name.parse().unwrap(), repo.clone_url.clone());
+    let to = RenamedRepo { name, clone_url, default_branch: "main".into() };
+    store.rename_repo(repo.id, &to).await.unwrap();
+}
+
 async fn a_new_name_opens_a_circle(bed: Bed) {
     let store = &bed.store;
     let (a, b) = (bed.repo("git/a").await, bed.repo("git/b").await);
-    let rename = async |repo: &Repo, name: &str| {
-        let (name, clone_url) = (name.parse().unwrap(), repo.clone_url.clone());
-        store
-            .rename_repo(repo.id, &RenamedRepo { name, clone_url, default_branch: "main".into() })
-            .await
-            .unwrap();
-    };
     for number in [file(store, &a, &["b=b main:main"]).await, file(store, &b, &["a=a main:main"]).await] {
         store.advance(number, cancel()).await.unwrap();
     }
     assert_eq!(listed(store).await, ["git/a: b=git/b main:main", "!git/b: a=git/a main:main"]);
     // What `a` follows is no repository any more, so nothing goes round.
-    rename(&b, "git/new").await;
+    rename(store, &b, "git/new").await;
     assert_eq!(listed(store).await, ["git/a: b=git/b main:main", "git/new: a=git/a main:main"]);
     let upstream = passes(store, &a).await;
     let (pass, turn) = store.take_pass(LONG).await.unwrap().expect("what is in force fires");
     assert_eq!((pass.repo.id, pass.upstream), (b.id, upstream));
     store.settle_pass(turn, "seen", None).await.unwrap();
+}
+
+async fn a_new_name_closes_no_circle(bed: Bed) {
+    let store = &bed.store;
+    let (a, b) = (bed.repo("git/a").await, bed.repo("git/b").await);
+    // `a` waits for one that is not here yet; `b`, which follows `a`, gets its name.
+    let files = [
+        file(store, &a, &["late=late main:main"]).await,
+        file(store, &b, &["a=a main:main", "x=x main:main"]).await,
+    ];
+    for number in files {
+        store.advance(number, cancel()).await.unwrap();
+    }
+    passes(store, &a).await;
+    rename(store, &b, "git/late").await;
+    assert_eq!(
+        listed(store).await,
+        ["git/a: late=git/late main:main", "!git/late: a=git/a main:main", "git/late: x=git/x main:main"]
+    );
+    let refused = store.list_subscriptions().await.unwrap().remove(1).refused;
+    assert_eq!(refused, Some(Refused::Cycle(["git/late", "git/a", "git/late"].map(str::to_owned).to_vec())));
+    // What was owed is not owed any more; what is in force goes on.
+    assert!(store.take_pass(LONG).await.unwrap().is_none());
+    passes(store, &b).await;
+    let (pass, turn) = store.take_pass(LONG).await.unwrap().expect("`a` follows it");
+    assert_eq!(pass.repo.id, a.id);
+    store.settle_pass(turn, "seen", None).await.unwrap();
+    // With its old name all is as it was.
+    rename(store, &b, "git/b").await;
+    assert!(listed(store).await.iter().all(|line| !line.starts_with('!')));
 }
 
 async fn two_that_go_round_together_are_not_both_stored(bed: Bed) {
@@ -549,7 +579,7 @@ async fn a_chain_of_builds_has_an_end(bed: Bed) {
     let store = &bed.store;
     let (a, b) = (bed.repo("git/a").await, bed.repo("git/b").await);
     file(store, &b, &["a=a main:main"]).await;
-    // What is refused when it is stored can come about when repositories are renamed.
+    // What is refused when it is stored, and when a repository is renamed.
     file(store, &a, &["b=c main:main"]).await;
     bed.execute(
         "UPDATE active_subscriptions SET subscribed_to_acct_repo = 'b' WHERE subscribed_to_acct_repo = 'c'",

@@ -73,7 +73,9 @@ pub(crate) struct Explained {
 /// Every stage of a file.
 pub(crate) fn of(file: &str, pipeline: &Pipeline, facts: &Facts) -> Vec<Explained> {
     let builds = branch_matches(&pipeline.branches, &facts.branch);
-    let mut judge = Judge::new(facts);
+    let aliases = pipeline.subscriptions.iter().map(|one| one.alias.clone()).collect();
+    let facts = Facts { aliases, ..facts.clone() };
+    let mut judge = Judge::new(&facts);
     let stages = pipeline.jobs.iter().flat_map(|job| job.stages.iter().map(move |stage| (job, stage)));
     stages
         .map(|(job, stage)| {

@@ -1,6 +1,7 @@
 //! One repository is built after another one, from file to variable, in real containers and processes.
 
 use ocelot_api::body::Build;
+use ocelot_model::access::Role;
 use ocelot_model::{EventKind, ForgeKind, Status};
 use ocelot_testkit::forge::{Scene, TOKEN, Told, Webhook};
 use ocelot_testkit::{
@@ -18,6 +19,9 @@ const TASK: &str = "image: ocelot-test/busybox\nstages:\n\
     subscriptions:\n- acctRepo: pogo\n  alias: pogo\n  branchQueueMap: [develop:develop, main:main]\n";
 const SHOP: &str = "image: ocelot-test/busybox\nstages:\n- {name: test, script: ['test \"$TASK_GIT_BRANCH\" = develop']}\n\
     subscriptions:\n- {acctRepo: task-service, alias: task, branches: {develop: main}}\n";
+/// What is said of a build that follows one that its reader may not see, or that is gone.
+const HIDDEN: &str =
+    "It was made after a build of another repository, which you may not see or which is not there any more.";
 
 #[tokio::test]
 async fn task_service_is_built_after_pogo() {
@@ -94,6 +98,18 @@ async fn task_service_is_built_after_pogo() {
     let said = app.cli(&["subscriptions", "git/none", "--json"]).await.expect(0).stdout;
     assert_eq!(said.trim(), "[]");
 
+    // Who may not see a build on the way is told no more than that there is one.
+    let seen_by = async |scope: &[&str], number: i64| {
+        let token = app.token(Role::Read, scope).await;
+        app.cli(&["why", &number.to_string(), "--token", &token]).await.expect(0).stdout
+    };
+    let said = seen_by(&["git/task-service"], made.number).await;
+    assert!(said.contains(HIDDEN) && !said.contains(&commit[..7]) && !said.contains("git/shop"), "{said}");
+    let said = seen_by(&["git/task-service", "git/shop"], last.number).await;
+    assert!(said.contains(&format!("It was made after {made_after}.\n")), "{said}");
+    let said = seen_by(&["git/pogo", "git/shop"], last.number).await;
+    assert!(said.contains(HIDDEN) && !said.contains("git/pogo"), "{said}");
+
     // A retry still follows it; a build that fails is followed by none.
     app.cli(&["retry", &made.number.to_string(), "--follow"]).await.expect(1);
     let again = app.admin().builds(&ocelot_api::client::BuildQuery::default()).await.unwrap().items.remove(0);
@@ -104,6 +120,12 @@ async fn task_service_is_built_after_pogo() {
     app.cli_in(pogo.path(), &["build", "--follow"]).await.expect(1);
     let builds = app.admin().builds(&ocelot_api::client::BuildQuery::default()).await.unwrap().items;
     assert_eq!(builds.iter().filter(|build| build.event == EventKind::Subscription).count(), 2);
+    // One that is gone looks the same.
+    app.cli(&["repo", "remove", "git/pogo", "--yes"]).await.expect(0);
+    let said = why(made.number).await;
+    assert!(said.contains(HIDDEN), "{said}");
+    let said = why(last.number).await;
+    assert!(said.contains(&format!("It was made after {made_after}.\n")), "{said}");
     nothing_left(&app.instance());
 }
 

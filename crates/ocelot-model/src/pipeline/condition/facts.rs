@@ -22,6 +22,8 @@ pub struct Facts {
     pub files: Files,
     /// Aliases of the subscriptions whose builds it follows.
     pub upstream: Vec<String>,
+    /// Aliases of the subscriptions in its own file.
+    pub aliases: Vec<String>,
 }
 
 impl Facts {
@@ -35,6 +37,7 @@ impl Facts {
             messages: Vec::new(),
             files: Files::unknown("nobody said which"),
             upstream: Vec::new(),
+            aliases: Vec::new(),
         }
     }
 }

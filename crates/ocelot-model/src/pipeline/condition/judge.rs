@@ -200,10 +200,10 @@ impl<'f> Judge<'f> {
                 Finding::new(found, format!("{said} {} in it", shown(part)))
             }
             Test::Upstream(aliases) => {
-                let found = aliases.iter().find(|alias| self.facts.upstream.contains(alias));
+                let found = aliases.iter().find(|alias| is_one_of(alias, &self.facts.upstream));
                 let words = match found {
                     Some(alias) => format!("it follows a build of {}", shown(alias)),
-                    None => format!("it follows no build of {}", some(aliases.iter().map(String::as_str))),
+                    None => follows_none(aliases, &self.facts.aliases),
                 };
                 Finding::new(found.is_some(), words)
             }
@@ -277,6 +277,22 @@ impl<'f> Judge<'f> {
             (None, None) => Finding::new(false, format!("no file {which} has changed")),
         }
     }
+}
+
+/// Aliases are the same in capital and in small letters, as their variables are.
+fn is_one_of(alias: &str, others: &[String]) -> bool {
+    others.iter().any(|other| other.eq_ignore_ascii_case(alias))
+}
+
+/// What is said of a build that follows none of these; an alias that the file does not have is most often a slip.
+fn follows_none(aliases: &[String], known: &[String]) -> String {
+    let words = format!("it follows no build of {}", some(aliases.iter().map(String::as_str)));
+    let unknown: Vec<&str> =
+        aliases.iter().filter(|alias| !is_one_of(alias, known)).map(String::as_str).collect();
+    if unknown.is_empty() {
+        return words;
+    }
+    format!("{words} (no subscription of this file is called {})", some(unknown.into_iter()))
 }
 
 fn value_of<'v>(facts: &'v Facts, fact: &Fact, scene: &'v Scene<'_>) -> &'v str {
