@@ -396,6 +396,9 @@ pub struct RepoChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "forks")]
     pub approvals: Option<Approvals>,
+    /// Whether anyone may read it, without a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<bool>,
 }
 
 /// Body of `POST /api/v1/repos`.

@@ -129,7 +129,7 @@ use ocelot_model::notify::Rule;
 use ocelot_model::novel::Novel;
 use ocelot_model::tally::Tally;
 use ocelot_model::{
-    Approvals, BuildNumber, DeliveryId, DeliveryState, ForgeId, RepoId, RepoName, StageId, TokenId, WorkerId,
+    BuildNumber, DeliveryId, DeliveryState, ForgeId, RepoId, RepoName, StageId, TokenId, WorkerId,
 };
 use secrecy::{SecretSlice, SecretString};
 
@@ -335,8 +335,8 @@ impl Store {
     }
 
     /// From now on builds of it wait so; those that were made before stay as they are.
-    pub async fn set_approvals(&self, id: RepoId, approvals: Approvals, by: &str) -> Result<(), StoreError> {
-        each!(self, core => core.set_approvals(id, approvals, by).await)
+    pub async fn change_repo(&self, id: RepoId, change: RepoChange, by: &str) -> Result<(), StoreError> {
+        each!(self, core => core.change_repo(id, change, by).await)
     }
 
     /// Gives a repository the name, address and default branch that it has at its forge now; its builds stay.

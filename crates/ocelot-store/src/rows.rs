@@ -203,6 +203,15 @@ pub struct NewRepo {
     pub approvals: Approvals,
 }
 
+/// Settings of a repository that change; what is `None` stays as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RepoChange {
+    /// Which of its builds wait for a person, of those made from now on.
+    pub approvals: Option<Approvals>,
+    /// Readable without a token.
+    pub public: Option<bool>,
+}
+
 /// What changes when a repository gets another name at its forge.
 #[derive(Debug, Clone)]
 pub struct RenamedRepo {

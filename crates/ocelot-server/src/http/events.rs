@@ -121,7 +121,7 @@ pub(super) async fn build(
         has_logs(&app, cursor).await?;
     }
     let (out, answer) = stream();
-    let watch = Watch::new(app, caller, headers);
+    let watch = Watch::new(app, caller, headers, Some(number));
     tokio::spawn(follow_build(watch, out, number, asked.log, cursor));
     Ok(answer)
 }
@@ -139,7 +139,7 @@ pub(super) async fn all(
     same_origin(&headers, &app.public_url)?;
     caller.readable(&app).await?;
     let cursor = resume(&app, &headers).await?;
-    let watch = Watch::new(app, caller, headers);
+    let watch = Watch::new(app, caller, headers, None);
     let seq = match cursor {
         Some(cursor) => cursor.seq,
         None => watch.app.store.last_event().await?,
@@ -186,6 +186,10 @@ struct Watch {
     wakes: broadcast::Receiver<Wake>,
     caller: Caller,
     headers: HeaderMap,
+    /// What is followed; `None` is every build that the reader may read.
+    build: Option<BuildNumber>,
+    /// Handles of repositories that the reader may read, and the others, as they were a moment ago.
+    names: HashMap<RepoId, Option<String>>,
     comment_at: Instant,
     /// Until then the reader is taken for whom they were.
     known_until: Instant,
@@ -193,10 +197,20 @@ struct Watch {
 
 impl Watch {
     /// Listens from now on: what is read afterwards misses nothing.
-    fn new(app: App, caller: Caller, headers: HeaderMap) -> Watch {
+    fn new(app: App, caller: Caller, headers: HeaderMap, build: Option<BuildNumber>) -> Watch {
         let wakes = app.store.wakes();
         let now = Instant::now();
-        Watch { app, wakes, caller, headers, comment_at: now + COMMENT, known_until: now + KNOWN }
+        let names = HashMap::new();
+        Watch {
+            app,
+            wakes,
+            caller,
+            headers,
+            build,
+            names,
+            comment_at: now + COMMENT,
+            known_until: now + KNOWN,
+        }
     }
 
     /// The next wake-up; `None` at this time. Sends comments meanwhile, and ends when the reader's rights did.
@@ -229,14 +243,41 @@ impl Watch {
         }
     }
 
-    /// Ends the stream of who signed out, or whose token was revoked.
+    /// Ends the stream of who signed out, whose token was revoked, or who may not read the build any more.
     async fn still_known(&mut self) -> Result<(), Over> {
         self.known_until = Instant::now() + KNOWN;
-        match identify(&self.app, &self.headers).await {
-            Ok(caller) if caller.0 == self.caller.0 => Ok(()),
+        self.names.clear();
+        match self.identify().await {
             Err(refusal) if refusal.problem.status == 503 => Ok(()),
-            Ok(_) | Err(_) => Err(Over),
+            known => known.map_err(|_| Over),
         }
+    }
+
+    async fn identify(&self) -> Answer<()> {
+        let caller = identify(&self.app, &self.headers).await?;
+        if caller.0 != self.caller.0 {
+            return Err(caller.not_found());
+        }
+        match self.build {
+            Some(build) => find(&self.app, &caller, &build.to_string(), Action::ReadRepo).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Handle of a repository that the reader may read.
+    async fn name(&mut self, id: RepoId) -> Result<Option<String>, Over> {
+        if let Some(known) = self.names.get(&id) {
+            return Ok(known.clone());
+        }
+        let found: Option<Repo> = match self.app.store.load_repo(id).await {
+            Ok(repo) => Some(repo),
+            Err(StoreError::NotFound(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let name =
+            found.filter(|repo| self.caller.may(Action::ReadRepo, repo)).map(|repo| repo.name.to_string());
+        self.names.insert(id, name.clone());
+        Ok(name)
     }
 }
 
@@ -292,7 +333,6 @@ impl Drop for Viewer {
 }
 
 async fn follow_all(mut watch: Watch, out: Out, mut seq: i64) {
-    let mut names: HashMap<RepoId, Option<String>> = HashMap::new();
     let work = async {
         loop {
             loop {
@@ -301,7 +341,7 @@ async fn follow_all(mut watch: Watch, out: Out, mut seq: i64) {
                 seq = last.seq;
                 for row in rows {
                     let id = row.seq.to_string();
-                    if let Some(name) = name(&watch, &mut names, row.repo).await? {
+                    if let Some(name) = watch.name(row.repo).await? {
                         out.send(&body::event(row, &name), Some(id)).await?;
                     }
                 }
@@ -310,7 +350,7 @@ async fn follow_all(mut watch: Watch, out: Out, mut seq: i64) {
                 match watch.next(&out, None).await? {
                     Some(Wake::Events(to)) if to > seq => break,
                     Some(Wake::All) => {
-                        names.clear();
+                        watch.names.clear();
                         break;
                     }
                     None
@@ -328,24 +368,4 @@ async fn follow_all(mut watch: Watch, out: Out, mut seq: i64) {
         }
     };
     let _: Result<(), Over> = work.await;
-}
-
-/// Handle of a repository that the reader may read.
-async fn name(
-    watch: &Watch,
-    names: &mut HashMap<RepoId, Option<String>>,
-    id: RepoId,
-) -> Result<Option<String>, Over> {
-    if let Some(known) = names.get(&id) {
-        return Ok(known.clone());
-    }
-    let found: Option<Repo> = match watch.app.store.load_repo(id).await {
-        Ok(repo) => Some(repo),
-        Err(StoreError::NotFound(_)) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let name =
-        found.filter(|repo| watch.caller.may(Action::ReadRepo, repo)).map(|repo| repo.name.to_string());
-    names.insert(id, name.clone());
-    Ok(name)
 }

@@ -10,7 +10,7 @@ use ocelot_api::body as api;
 use ocelot_model::RepoName;
 use ocelot_model::access::{Action, RepoView, may};
 use ocelot_model::repo::is_segment;
-use ocelot_store::{NewRepo, Repo};
+use ocelot_store::{NewRepo, Repo, RepoChange};
 
 use super::auth::Caller;
 use super::body;
@@ -141,7 +141,7 @@ async fn shown(app: &App, repo: &Repo) -> Answer<api::Repo> {
     Ok(api::Repo { reconciled, ..body::repo(repo, hook.is_some_and(|hook| hook.remote_id.is_some())) })
 }
 
-/// Changes a setting of a repository.
+/// Changes settings of a repository.
 #[utoipa::path(patch, path = "/api/v1/repos/{handle}", tag = "repos",
     params(("handle" = String, Path, description = "Handle, with its slashes: `git/example`")),
     request_body = api::RepoChange,
@@ -154,10 +154,8 @@ pub(super) async fn change(
     extract::Json(change): extract::Json<api::RepoChange>,
 ) -> Answer<Json<api::Repo>> {
     let repo = caller.repo(&app, &handle, Action::AdminRepo).await?;
-    if let Some(approvals) = change.approvals {
-        app.store.set_approvals(repo.id, approvals, &caller.name()).await?;
-        tracing::info!(repo = %repo.name, by = caller.name(), %approvals, "builds of {} wait for approval: {approvals}", repo.name);
-    }
+    let change = RepoChange { approvals: change.approvals, public: change.public };
+    app.store.change_repo(repo.id, change, &caller.name()).await?;
     Ok(Json(shown(&app, &app.store.load_repo(repo.id).await?).await?))
 }
 

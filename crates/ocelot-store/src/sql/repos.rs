@@ -1,10 +1,10 @@
 //! Repositories.
 
-use ocelot_model::{Approvals, AuditAction, ForgeId, RepoId, RepoName};
+use ocelot_model::{AuditAction, ForgeId, RepoId, RepoName};
 
 use super::{Conn, Core, subscriptions};
 use crate::raw::{RepoRow, clean};
-use crate::{NewRepo, RenamedRepo, Repo, StoreError};
+use crate::{NewRepo, RenamedRepo, Repo, RepoChange, StoreError};
 
 /// Builds deleted in one transaction.
 const BATCH: i64 = 20;
@@ -105,22 +105,32 @@ impl Core {
         rows.into_iter().map(RepoRow::into_repo).collect()
     }
 
-    pub(crate) async fn set_approvals(
+    pub(crate) async fn change_repo(
         &self,
         id: RepoId,
-        approvals: Approvals,
+        change: RepoChange,
         by: &str,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let changed =
-            sqlx::query("UPDATE repos SET approvals = $1 WHERE id = $2 AND approvals <> $1 AND NOT removing")
-                .bind(approvals.as_str())
-                .bind(id.0)
-                .execute(tx.conn())
-                .await?;
         let name = handle(tx.conn(), id).await?;
-        if changed.rows_affected() > 0 {
-            tx.note(by, AuditAction::RepoChanged, &name, &format!("approvals {approvals}")).await?;
+        if let Some(approvals) = change.approvals {
+            let changed = sqlx::query(
+                "UPDATE repos SET approvals = $1 WHERE id = $2 AND approvals <> $1 AND NOT removing",
+            );
+            let changed = changed.bind(approvals.as_str()).bind(id.0).execute(tx.conn()).await?;
+            if changed.rows_affected() > 0 {
+                tx.note(by, AuditAction::RepoChanged, &name, &format!("approvals {approvals}")).await?;
+            }
+        }
+        if let Some(public) = change.public {
+            let changed =
+                sqlx::query("UPDATE repos SET public = $1 WHERE id = $2 AND public <> $1 AND NOT removing");
+            let changed = changed.bind(public).bind(id.0).execute(tx.conn()).await?;
+            if changed.rows_affected() > 0 {
+                let readers =
+                    if public { "anyone may read it" } else { "only those with a token may read it" };
+                tx.note(by, AuditAction::RepoChanged, &name, readers).await?;
+            }
         }
         self.commit(tx).await
     }

@@ -9,7 +9,7 @@ use ocelot_model::secret::{Kind, Limits};
 use ocelot_model::{Approvals, ForgeKind, Origin, StageId, Status, TokenId, Trust, WorkerId};
 use ocelot_store::{
     AuditFilter, Build, ForgeAccess, ForgeChange, Hook, NewBuild, NewForge, NewSecret, NewTimes, Repo,
-    StoreError,
+    RepoChange, StoreError,
 };
 
 use crate::bed::{Bed, new_build, new_repo};
@@ -90,6 +90,8 @@ async fn change_all(bed: &Bed, on: &Things) -> Vec<(&'static str, Result<(), Sto
     let kept = NewSecret { by: by.to_owned(), ..secret("B") };
     let scope = ["git/".to_owned()];
     let none = BTreeMap::new();
+    let approvals = RepoChange { approvals: Some(Approvals::All), ..Default::default() };
+    let public = RepoChange { public: Some(true), ..Default::default() };
     vec![
         (
             "token_created phone: role read, only git/",
@@ -123,7 +125,8 @@ async fn change_all(bed: &Bed, on: &Things) -> Vec<(&'static str, Result<(), Sto
             "repo_added git/lib: https://example.org/git/lib.git",
             store.add_repo(&new_repo("git/lib"), by).await.map(drop),
         ),
-        ("repo_changed git/app: approvals all", store.set_approvals(repo, Approvals::All, by).await),
+        ("repo_changed git/app: approvals all", store.change_repo(repo, approvals, by).await),
+        ("repo_changed git/app: anyone may read it", store.change_repo(repo, public, by).await),
         (
             "repo_changed git/app: its badge has a new key",
             store.make_badge_key(repo, true, by).await.map(drop),
@@ -212,7 +215,8 @@ async fn what_cannot_be_written_down_is_not_done(bed: Bed) {
 
 async fn nothing_changed_nothing_written(bed: Bed) {
     let (store, repo) = (&bed.store, bed.repo("git/app").await);
-    store.set_approvals(repo.id, repo.approvals, "bob").await.unwrap();
+    let same = RepoChange { approvals: Some(repo.approvals), public: Some(repo.public) };
+    store.change_repo(repo.id, same, "bob").await.unwrap();
     store.remove_badge_key(repo.id, "bob").await.unwrap();
     store.remove_hook(repo.id, "bob").await.unwrap();
     store.unpause("bob").await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ocelot_model::build::Happening;
 use ocelot_model::concurrency::Concurrency;
 use ocelot_model::{Approvals, BuildNumber, Origin, Status, Trust};
-use ocelot_store::{BuildDetail, BuildFilter, NewBuild, Plan, Repo, StoreError};
+use ocelot_store::{BuildDetail, BuildFilter, NewBuild, Plan, Repo, RepoChange, StoreError};
 
 use crate::bed::{Bed, cancel, finished, new_build};
 
@@ -150,11 +150,12 @@ async fn settings_are_kept(bed: Bed) {
     let repo = bed.repo("git/app").await;
     assert_eq!(repo.approvals, Approvals::Forks);
     for approvals in Approvals::ALL {
-        bed.store.set_approvals(repo.id, approvals, "tests").await.unwrap();
+        let change = RepoChange { approvals: Some(approvals), ..Default::default() };
+        bed.store.change_repo(repo.id, change, "tests").await.unwrap();
         assert_eq!(bed.store.load_repo(repo.id).await.unwrap().approvals, approvals);
     }
     bed.store.remove_repo(repo.id, "tests").await.unwrap();
-    let gone = bed.store.set_approvals(repo.id, Approvals::All, "tests").await;
+    let gone = bed.store.change_repo(repo.id, RepoChange::default(), "tests").await;
     assert!(matches!(gone, Err(StoreError::NotFound(_))));
 }
 

@@ -180,6 +180,16 @@ async fn what_is_public_needs_no_token() {
     assert_eq!(status, StatusCode::OK);
     let (status, _) = answer(room.plain(Method::POST, &format!("/api/v1/builds/{number}/cancel"))).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
+    let change = room.request(Method::PATCH, "/api/v1/repos/git/free").json(&json!({"public": false}));
+    let (status, repo) = answer(change).await;
+    assert_eq!(
+        (status, &repo["public"], &repo["approvals"]),
+        (StatusCode::OK, &json!(false), &json!("forks"))
+    );
+    let (status, list) = answer(room.plain(Method::GET, "/api/v1/builds")).await;
+    assert_eq!((status, list["items"].as_array().map_or(0, Vec::len)), (StatusCode::UNAUTHORIZED, 0));
+    let (status, _) = answer(room.plain(Method::GET, &format!("/api/v1/builds/{number}"))).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use ocelot_model::Status;
-use reqwest::{Method, Response};
-use serde_json::Value;
+use reqwest::{Method, Response, StatusCode};
+use serde_json::{Value, json};
 
-use crate::room::{Room, SMALL};
+use crate::room::{Room, SMALL, answer};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -290,6 +290,55 @@ async fn who_is_not_known_any_more_is_told_nothing_more() {
             break;
         }
         assert!(Instant::now() < deadline, "a revoked token is still told");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_public_any_more_is_told_to_nobody() {
+    let room = Room::new().await;
+    room.known("example", SMALL).await;
+    let public = async |public: bool| {
+        let change =
+            room.request(Method::PATCH, "/api/v1/repos/git/example").json(&json!({"public": public}));
+        assert_eq!(answer(change).await.0, StatusCode::OK);
+    };
+    public(true).await;
+    let number = room.build("example").await;
+    let open = async |path: &str| {
+        let response = room.plain(Method::GET, path).send().await.unwrap();
+        Stream { response, text: String::new(), cut: Vec::new() }
+    };
+    let mut one = open(&format!("/api/v1/builds/{number}/events")).await;
+    let mut all = open("/api/v1/events").await;
+    assert_eq!(one.next().await.unwrap().name, "build");
+    room.build("example").await;
+    assert_eq!(all.next().await.unwrap().name, "build");
+    public(false).await;
+    let ended = tokio::spawn(async move { while one.next().await.is_some() {} });
+    // Something happens all the time; long before the next comment is due, it is not told any more.
+    let deadline = Instant::now() + Duration::from_secs(12);
+    while !ended.is_finished() {
+        room.build("example").await;
+        assert!(Instant::now() < deadline, "a stranger still follows a build");
+    }
+    let path = room.repository("open", &[("ocelot.yml", SMALL)]);
+    let (status, _) = room.post("/api/v1/repos", &json!({"clone_url": path, "public": true})).await;
+    assert_eq!(status, StatusCode::CREATED);
+    loop {
+        let closed = room.build("example").await.0;
+        let last = room.build("open").await.0;
+        let mut told = false;
+        loop {
+            let event = all.next().await.expect("something is public still");
+            told |= event.data["build"] == closed;
+            if event.data["build"] == last {
+                break;
+            }
+        }
+        if !told {
+            break;
+        }
+        assert!(Instant::now() < deadline, "a stranger still hears of what is not public any more");
     }
 }
 
