@@ -534,6 +534,18 @@ pub struct WorkerJob {
     pub job: Option<String>,
 }
 
+/// One page of the jobs that wait.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Queue {
+    /// The rows.
+    pub items: Vec<QueueItem>,
+    /// Give it back as `cursor` to go on; null at the end.
+    pub next: Option<String>,
+    /// How many wait, on all pages.
+    #[serde(default)]
+    pub waiting: u64,
+}
+
 /// A waiting job.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct QueueItem {

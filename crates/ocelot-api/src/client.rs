@@ -24,8 +24,8 @@ use reqwest::Method;
 use crate::body::{
     ApproveBuild, Badge, Build, CreatedToken, CreatedWorkerToken, Delivery, Forge, ForgeChange, ForgeRepos,
     Insights, NewBadge, NewBuild, NewForge, NewPause, NewPoll, NewRepo, NewSchedule, NewSecret, NewToken,
-    NewWorkerToken, Page, PauseState, Poll, QueueItem, Removed, Repo, RepoChange, RetryBuild, Schedule,
-    Secret, Stats, Subscription, Token, Watch, WhoAmI, Worker, WorkerToken,
+    NewWorkerToken, Page, PauseState, Poll, Queue, QueueItem, Removed, Repo, RepoChange, RetryBuild,
+    Schedule, Secret, Stats, Subscription, Token, Watch, WhoAmI, Worker, WorkerToken,
 };
 
 /// Answers of this module.
@@ -457,9 +457,14 @@ impl Client {
         }
     }
 
-    /// All waiting jobs, in the order in which they would start.
-    pub async fn queue(&self) -> Result<Vec<QueueItem>> {
-        self.all("queue").await
+    /// The first waiting jobs, in the order in which they would start.
+    pub async fn queue(&self, limit: u32) -> Result<Queue> {
+        self.get("queue", &[("limit", Some(&limit.to_string()))]).await
+    }
+
+    /// The waiting jobs of one build, in the order in which they would start.
+    pub async fn queue_of(&self, build: i64) -> Result<Vec<QueueItem>> {
+        self.all_of("queue", ("build", &build.to_string())).await
     }
 
     /// Whether jobs are handed out.
@@ -522,11 +527,19 @@ impl Client {
 
     /// Every page of a listing.
     async fn all<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Vec<T>> {
+        self.all_of(path, ("limit", "500")).await
+    }
+
+    /// All rows that such a parameter of the query lets through.
+    async fn all_of<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        (name, value): (&str, &str),
+    ) -> Result<Vec<T>> {
         let mut rows = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
-            let page: Page<T> =
-                self.get(path, &[("limit", Some("500")), ("cursor", cursor.as_deref())]).await?;
+            let page: Page<T> = self.get(path, &[(name, Some(value)), ("cursor", cursor.as_deref())]).await?;
             rows.extend(page.items);
             // The same cursor twice would go round for ever.
             if page.next.is_none() || page.next == cursor {

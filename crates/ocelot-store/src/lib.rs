@@ -129,7 +129,7 @@ use ocelot_model::notify::Rule;
 use ocelot_model::novel::Novel;
 use ocelot_model::tally::Tally;
 use ocelot_model::{
-    BuildNumber, DeliveryId, DeliveryState, ForgeId, RepoId, RepoName, StageId, TokenId, WorkerId,
+    BuildNumber, DeliveryId, DeliveryState, ForgeId, JobId, RepoId, RepoName, StageId, TokenId, WorkerId,
 };
 use secrecy::{SecretSlice, SecretString};
 
@@ -811,8 +811,13 @@ impl Store {
     }
 
     /// Everything that waits, the oldest build first.
-    pub async fn list_queue(&self) -> Result<Vec<Waiting>, StoreError> {
+    pub async fn list_queue(&self) -> Result<Vec<Place>, StoreError> {
         each!(self, core => core.list_queue().await)
+    }
+
+    /// Those of these jobs that wait, the oldest build first.
+    pub async fn waiting(&self, jobs: &[JobId]) -> Result<Vec<Waiting>, StoreError> {
+        each!(self, core => core.waiting(jobs).await)
     }
 
     /// How many jobs wait, for whatever reason.

@@ -1,6 +1,7 @@
 //! What the store gives and takes: one plain struct per row, no SQL.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use ocelot_model::access::Role;
@@ -527,8 +528,6 @@ pub struct Waiting {
     pub job: String,
     /// Labels that a worker must have.
     pub labels: BTreeMap<String, String>,
-    /// What decides when it starts, among those that may be claimed.
-    pub ticket: Ticket,
     /// Jobs that it needs.
     pub needs: Vec<String>,
     /// When it was queued.
@@ -543,6 +542,20 @@ pub struct Waiting {
     pub trust: Trust,
     /// A person must let this job start, and nobody has.
     pub approval: bool,
+}
+
+/// A waiting job, as far as its place and those of others hang on it. Very many may wait, so that it is small; what else
+/// there is to say is in [`Waiting`].
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// What decides when it starts, among those that may be claimed.
+    pub ticket: Ticket,
+    /// Labels that a worker must have; the same ones for all that want the same.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// True when it may be claimed (its needs are met), now or at a time that is known.
+    pub ready: bool,
+    /// True when it may be claimed now.
+    pub due: bool,
 }
 
 /// A concurrency group. What is not the repository's own is in other groups than what is: it cannot keep that waiting,

@@ -47,7 +47,7 @@ pub type Choose<'a> = &'a (dyn Fn(&Next<'_>, &[Free]) -> Option<usize> + Sync);
 #[derive(Debug)]
 pub(crate) struct LabelSet {
     pub(crate) id: i64,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) labels: Arc<BTreeMap<String, String>>,
 }
 
 impl LabelSet {

@@ -184,8 +184,8 @@ impl<'a> Watch<'a> {
     }
 
     async fn why_it_waits(&self) -> String {
-        let queue = self.client.queue().await.unwrap_or_default();
-        let reason = queue.into_iter().find(|item| item.build == Some(self.number)).map(|item| item.reason);
+        let queue = self.client.queue_of(self.number).await.unwrap_or_default();
+        let reason = queue.into_iter().next().map(|item| item.reason);
         let reason = reason.unwrap_or_else(|| "it is in the queue".to_owned());
         show::plain(&format!("Build {} waits: {reason}", self.number))
     }

@@ -250,15 +250,15 @@ async fn waits(
         return Ok(None);
     }
     let mut picture = Picture::load(app).await?;
-    for at in 0..picture.queue.len() {
-        let job = &picture.queue[at];
+    let number = detail.build.number;
+    let own = (0..picture.queue.len()).filter(|at| picture.queue[*at].ticket.build == number);
+    for (at, job) in picture.spoken_of(app, own).await? {
         // What needs another job waits for that one first.
-        if job.build != detail.build.number || !job.needs.is_empty() {
+        if !job.needs.is_empty() {
             continue;
         }
-        let name = job.job.clone();
-        let Some(ms) = picture.wait_ms(at, usual) else { return Ok(None) };
-        waits.insert(name, ms);
+        let Some(ms) = picture.wait_ms(at, &job, usual) else { return Ok(None) };
+        waits.insert(job.job, ms);
     }
     Ok(Some(waits))
 }

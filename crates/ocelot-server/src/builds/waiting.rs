@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ocelot_model::turns::{Ticket, places};
-use ocelot_model::{RepoId, expect};
-use ocelot_store::{Group, StoreError, Waiting, Worker};
+use ocelot_model::{JobId, RepoId, expect};
+use ocelot_store::{Group, Place, StoreError, Waiting, Worker};
 
 use crate::App;
 
@@ -42,8 +42,9 @@ pub(crate) fn is_draining(worker: &Worker) -> bool {
 
 /// The queue and the fleet at one time.
 pub(crate) struct Picture {
-    /// In the order in which they would start, were there one kind of worker.
-    pub(crate) queue: Vec<Waiting>,
+    /// In the order in which they would start, were there one kind of worker. Very many may wait: what is not needed for their
+    /// places is asked of those only that are spoken of.
+    pub(crate) queue: Vec<Place>,
     /// The workers that are counted on.
     workers: Vec<Worker>,
     /// Those that are not there.
@@ -55,8 +56,8 @@ pub(crate) struct Picture {
     most: Option<u32>,
     /// How many of each do.
     running: HashMap<RepoId, u32>,
-    /// For each set of labels, who stands in line for the workers that have them.
-    lines: HashMap<BTreeMap<String, String>, Vec<usize>>,
+    /// For each set of workers, by their places, who stands in line for them.
+    lines: HashMap<Vec<usize>, Vec<usize>>,
 }
 
 impl Picture {
@@ -69,7 +70,7 @@ impl Picture {
         Ok(Picture { paused, most, ..Picture::new(queue, workers, app.store.now().await?) })
     }
 
-    fn new(queue: Vec<Waiting>, mut workers: Vec<Worker>, now: Timestamp) -> Picture {
+    fn new(queue: Vec<Place>, mut workers: Vec<Worker>, now: Timestamp) -> Picture {
         let mut running = HashMap::new();
         for (_, repo, _) in workers.iter().flat_map(|worker| &worker.holds) {
             *running.entry(repo.id).or_insert(0) += 1;
@@ -78,21 +79,34 @@ impl Picture {
         let (paused, most, lines) = (None, None, HashMap::new());
         let mut picture = Picture { queue, workers, away, now, paused, most, running, lines };
         // First what a worker may take, in turn; then what none has the labels for; then what is not ready.
-        let mut order = picture.line(picture.workers.iter().filter(|worker| !is_draining(worker)));
+        let mut order = picture.line(&picture.takers(&BTreeMap::new()));
         let mut listed = vec![false; picture.queue.len()];
         order.iter().for_each(|at| listed[*at] = true);
         for ready in [true, false] {
             let rest = (0..listed.len()).filter(|at| !listed[*at] && picture.queue[*at].ready == ready);
             order.extend(rest.collect::<Vec<_>>());
         }
-        let mut rows: Vec<Option<Waiting>> = picture.queue.drain(..).map(Some).collect();
+        let mut rows: Vec<Option<Place>> = picture.queue.drain(..).map(Some).collect();
         picture.queue = order.into_iter().filter_map(|at| rows[at].take()).collect();
         picture
     }
 
-    /// Why `queue[at]` waits.
-    pub(crate) fn reason(&mut self, at: usize) -> String {
-        let job = &self.queue[at];
+    /// These places of the queue, each with what there is to say of its job; those that were taken in the meantime are left out.
+    pub(crate) async fn spoken_of(
+        &self,
+        app: &App,
+        places: impl IntoIterator<Item = usize>,
+    ) -> Result<Vec<(usize, Waiting)>, StoreError> {
+        let places: Vec<usize> = places.into_iter().collect();
+        let jobs: Vec<JobId> = places.iter().map(|at| self.queue[*at].ticket.job).collect();
+        let rows = app.store.waiting(&jobs).await?.into_iter();
+        let mut rows: HashMap<JobId, Waiting> = rows.map(|row| (row.job_id, row)).collect();
+        let found = places.into_iter().zip(jobs);
+        Ok(found.filter_map(|(at, job)| Some((at, rows.remove(&job)?))).collect())
+    }
+
+    /// Why `job`, which has the place `queue[at]`, waits.
+    pub(crate) fn reason(&mut self, at: usize, job: &Waiting) -> String {
         if let Some(what) = job.trust.waits_for() {
             return format!("blocked: {what}");
         }
@@ -155,10 +169,9 @@ impl Picture {
         }
     }
 
-    /// Milliseconds until a worker takes `queue[at]`, when each job takes as long as `usual` and half of what runs is over;
-    /// `None` when that hangs on something else.
-    pub(crate) fn wait_ms(&mut self, at: usize, usual: i64) -> Option<i64> {
-        let job = &self.queue[at];
+    /// Milliseconds until a worker takes `job`, which has the place `queue[at]`, when each job takes as long as `usual` and half of
+    /// what runs is over; `None` when that hangs on something else.
+    pub(crate) fn wait_ms(&mut self, at: usize, job: &Waiting, usual: i64) -> Option<i64> {
         let may_start = job.trust.may_start() && !job.approval && job.group.is_none() && job.ready;
         if !may_start || self.paused.is_some() {
             return None;
@@ -166,33 +179,38 @@ impl Picture {
         let matching = self.workers.iter().filter(|worker| has(worker, &job.labels) && !is_draining(worker));
         let well: Vec<&Worker> = matching.filter(|worker| worker.condition.unwell.is_none()).collect();
         let (slots, busy) = room(&well);
-        self.fill_line(at);
-        let before = self.lines[&self.queue[at].labels].iter().take_while(|other| **other != at).count();
+        let before = self.before(at).len();
         expect::wait(slots, &vec![usual / 2; busy as usize], before, usual)
     }
 
-    /// Works out who stands in line for the workers that may take `queue[at]`.
-    fn fill_line(&mut self, at: usize) {
-        let labels = &self.queue[at].labels;
-        if !self.lines.contains_key(labels) {
-            let may = self.workers.iter().filter(|worker| has(worker, labels) && !is_draining(worker));
-            let line = self.line(may);
-            self.lines.insert(labels.clone(), line);
+    /// The workers that may take jobs with these labels, by their places.
+    fn takers(&self, labels: &BTreeMap<String, String>) -> Vec<usize> {
+        let may = |worker: &Worker| has(worker, labels) && !is_draining(worker);
+        (0..self.workers.len()).filter(|at| may(&self.workers[*at])).collect()
+    }
+
+    /// Who stands before `queue[at]` in the line for the workers that may take it.
+    fn before(&mut self, at: usize) -> &[usize] {
+        let takers = self.takers(&self.queue[at].labels);
+        if !self.lines.contains_key(&takers) {
+            let line = self.line(&takers);
+            self.lines.insert(takers.clone(), line);
         }
+        let line = &self.lines[&takers];
+        let place = line.iter().position(|other| *other == at);
+        &line[..place.unwrap_or(line.len())]
     }
 
     /// `4th in line`, among the jobs that the same workers may take.
     fn place(&mut self, at: usize) -> String {
-        self.fill_line(at);
-        let line = &self.lines[&self.queue[at].labels];
-        let before = line.iter().take_while(|other| **other != at);
-        let job = &self.queue[at];
+        let before = self.before(at).to_vec();
+        let own = self.queue[at].ticket;
         let newer = |other: &usize| {
-            let other = &self.queue[*other];
-            other.repo.id != job.repo.id && other.build > job.build
+            let other = self.queue[*other].ticket;
+            other.repo != own.repo && other.build > own.build
         };
-        let place = ordinal(before.clone().count() + 1);
-        if before.clone().any(newer) {
+        let place = ordinal(before.len() + 1);
+        if before.iter().any(newer) {
             format!("{place} in line: newer jobs of other repositories have their turn first")
         } else {
             format!("{place} in line")
@@ -200,16 +218,15 @@ impl Picture {
     }
 
     /// Who stands in line for these workers, the next one first.
-    fn line<'a>(&self, workers: impl IntoIterator<Item = &'a Worker>) -> Vec<usize> {
-        let workers: Vec<&Worker> = workers.into_iter().collect();
+    fn line(&self, workers: &[usize]) -> Vec<usize> {
         let mut known: HashMap<&BTreeMap<String, String>, bool> = HashMap::new();
         let rivals: Vec<usize> = (0..self.queue.len())
             .filter(|at| {
                 let job = &self.queue[*at];
-                let due = job.ready && job.not_before.is_none_or(|time| time <= self.now);
-                due && *known
-                    .entry(&job.labels)
-                    .or_insert_with(|| workers.iter().any(|w| has(w, &job.labels)))
+                job.due
+                    && *known
+                        .entry(&job.labels)
+                        .or_insert_with(|| workers.iter().any(|at| has(&self.workers[*at], &job.labels)))
             })
             .collect();
         let tickets: Vec<Ticket> = rivals.iter().map(|at| self.queue[*at].ticket).collect();
@@ -302,7 +319,7 @@ fn ordinal(n: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ocelot_model::{Approvals, AttemptId, BuildNumber, ForgeId, JobId, Origin, RepoId, Trust, WorkerId};
+    use ocelot_model::{Approvals, AttemptId, BuildNumber, ForgeId, Origin, Trust, WorkerId};
     use ocelot_store::{Condition, Held, Repo};
 
     fn labels(text: &str) -> BTreeMap<String, String> {
@@ -328,7 +345,6 @@ mod tests {
         Waiting {
             build: BuildNumber(1),
             repo: repo(),
-            ticket: ticket(1, 1),
             job_id: JobId(1),
             job: "default".to_owned(),
             labels: labels(wanted),
@@ -340,10 +356,6 @@ mod tests {
             trust: Trust::own(),
             approval: false,
         }
-    }
-
-    fn ticket(repo: i64, turn: i64) -> Ticket {
-        Ticket { repo: RepoId(repo), turn, priority: 0, build: BuildNumber(1), job: JobId(1) }
     }
 
     fn worker(own: &str, slots: u32, busy: u32) -> Worker {
@@ -374,10 +386,25 @@ mod tests {
         }
     }
 
+    /// Where a job stands whose repository had this turn.
+    fn place(job: &Waiting, turn: i64) -> Place {
+        let ticket = Ticket { repo: job.repo.id, turn, priority: 0, build: job.build, job: job.job_id };
+        let due = job.ready && job.not_before.is_none();
+        Place { ticket, labels: job.labels.clone().into(), ready: job.ready, due }
+    }
+
     fn check(queue: &[Waiting], workers: &[Worker], want: &str) {
-        let mut picture = Picture::new(queue.to_vec(), workers.to_vec(), Timestamp::UNIX_EPOCH);
-        let last = picture.queue.iter().position(|job| job.job_id == queue[queue.len() - 1].job_id);
-        assert_eq!(picture.reason(last.expect("it waits")), want);
+        let queue: Vec<(Waiting, i64)> = queue.iter().map(|job| (job.clone(), 1)).collect();
+        check_turns(&queue, workers, want);
+    }
+
+    /// Why the last one of these jobs waits, each with the turn of its repository.
+    fn check_turns(queue: &[(Waiting, i64)], workers: &[Worker], want: &str) {
+        let places = queue.iter().map(|(job, turn)| place(job, *turn)).collect();
+        let mut picture = Picture::new(places, workers.to_vec(), Timestamp::UNIX_EPOCH);
+        let (last, _) = &queue[queue.len() - 1];
+        let at = picture.queue.iter().position(|place| place.ticket.job == last.job_id);
+        assert_eq!(picture.reason(at.expect("it waits"), last), want);
     }
 
     #[test]
@@ -452,8 +479,9 @@ mod tests {
     #[test]
     fn a_repository_that_runs_all_it_may_waits_for_itself() {
         let most = |most| {
-            let picture = Picture::new(vec![job("")], vec![worker("", 3, 2)], Timestamp::UNIX_EPOCH);
-            Picture { most: Some(most), ..picture }.reason(0)
+            let job = job("");
+            let picture = Picture::new(vec![place(&job, 1)], vec![worker("", 3, 2)], Timestamp::UNIX_EPOCH);
+            Picture { most: Some(most), ..picture }.reason(0, &job)
         };
         assert_eq!(most(2), "2 of at most 2 jobs of git/x at once are running");
         assert_eq!(most(3), "a worker is about to take it (1st in line)");
@@ -465,19 +493,18 @@ mod tests {
             let mut job = job(labels);
             job.repo.id = RepoId(repo);
             (job.build, job.job_id) = (BuildNumber(build), JobId(build));
-            job.ticket = Ticket { build: job.build, job: JobId(build), ..ticket(repo, turn) };
-            job
+            (job, turn)
         };
         let workers = [worker("os=linux", 1, 1)];
         let flood =
             [of(1, 5, 1, ""), of(1, 5, 2, ""), of(1, 5, 3, "gpu=1"), of(1, 5, 4, ""), of(2, 4, 9, "")];
-        check(&flood, &workers, "1 of 1 slots busy, 1st in line");
+        check_turns(&flood, &workers, "1 of 1 slots busy, 1st in line");
         let first = [of(2, 4, 9, ""), of(1, 5, 1, "")];
         let words = "1 of 1 slots busy, 2nd in line: newer jobs of other repositories have their turn first";
-        check(&first, &workers, words);
+        check_turns(&first, &workers, words);
         // In the second round the older repository has had its turn.
         let second = [of(2, 4, 1, ""), of(1, 5, 2, ""), of(1, 5, 3, ""), of(2, 4, 4, "os=linux")];
-        check(&second, &workers, "1 of 1 slots busy, 3rd in line");
+        check_turns(&second, &workers, "1 of 1 slots busy, 3rd in line");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Ends jobs that nobody takes, and builds that nobody approves of, with the reason.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use ocelot_model::JobId;
 use ocelot_model::build::Happening;
 use ocelot_model::duration::exact;
 use ocelot_store::{Overdue, StoreError};
@@ -51,14 +53,13 @@ async fn look(app: &App, every: Duration, limit: Duration) -> Result<(), StoreEr
     if overdue.is_empty() {
         return Ok(());
     }
+    let overdue: HashMap<JobId, Overdue> = overdue.into_iter().map(|job| (job.job_id, job)).collect();
     let mut picture = Picture::load(app).await?;
-    for job in overdue {
-        // Else it was taken in the meantime.
-        let Some(at) = picture.queue.iter().position(|waiting| waiting.job_id == job.job_id) else {
-            continue;
-        };
-        let reason = format!("waited {}: {}", exact(limit), picture.reason(at));
-        expire(app, job, reason).await?;
+    let places = (0..picture.queue.len()).filter(|at| overdue.contains_key(&picture.queue[*at].ticket.job));
+    // Those that are missing were taken in the meantime.
+    for (at, job) in picture.spoken_of(app, places).await? {
+        let reason = format!("waited {}: {}", exact(limit), picture.reason(at, &job));
+        expire(app, overdue[&job.job_id], reason).await?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use ocelot_model::{BuildNumber, RepoId};
 
 use super::Core;
 use super::advance::advance_in;
+use crate::raw::to_json;
 use crate::{Group, GroupKey, StoreError};
 
 impl Core {
@@ -67,23 +68,38 @@ impl Core {
         Ok(rows.into_iter().map(key).collect())
     }
 
-    /// The builds that wait for a place, with those that hold one.
-    pub(super) async fn groups_in_the_way(&self) -> Result<HashMap<i64, Group>, StoreError> {
-        let rows: Vec<(i64, i64, String, bool, bool)> = sqlx::query_as(
-            "SELECT number, repo_id, concurrency_group, trusted, admitted FROM builds
-             WHERE concurrency_group IS NOT NULL AND finished_at IS NULL ORDER BY number",
-        )
+    /// Those of these builds that wait for a place, with the builds that hold one.
+    pub(super) async fn groups_in_the_way(&self, builds: &[i64]) -> Result<HashMap<i64, Group>, StoreError> {
+        let builds = to_json(builds)?;
+        let waits: Vec<(i64, i64, String, bool)> = sqlx::query_as(concat!(
+            "SELECT number, repo_id, concurrency_group, trusted FROM builds
+             WHERE concurrency_group IS NOT NULL AND finished_at IS NULL AND NOT admitted AND number IN ",
+            ids!("$1")
+        ))
+        .bind(&builds)
+        .fetch_all(&self.pools.read)
+        .await?;
+        if waits.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let admitted: Vec<(i64, i64, String, bool)> = sqlx::query_as(concat!(
+            "SELECT number, repo_id, concurrency_group, trusted FROM builds
+             WHERE concurrency_group IS NOT NULL AND finished_at IS NULL AND admitted AND (repo_id, concurrency_group) IN (
+                 SELECT repo_id, concurrency_group FROM builds WHERE number IN ",
+            ids!("$1"),
+            ") ORDER BY number"
+        ))
+        .bind(&builds)
         .fetch_all(&self.pools.read)
         .await?;
         let mut holders: HashMap<(i64, &str, bool), Vec<BuildNumber>> = HashMap::new();
-        for (number, repo, group, trusted, _) in rows.iter().filter(|(.., admitted)| *admitted) {
+        for (number, repo, group, trusted) in &admitted {
             holders.entry((*repo, group, *trusted)).or_default().push(BuildNumber(*number));
         }
-        let waits = rows.iter().filter(|(.., admitted)| !admitted);
-        let group = |(number, repo, name, trusted, _): &(i64, i64, String, bool, bool)| {
+        let group = |(number, repo, name, trusted): &(i64, i64, String, bool)| {
             let holders = holders.get(&(*repo, name.as_str(), *trusted)).cloned().unwrap_or_default();
             (*number, Group { name: name.clone(), holders })
         };
-        Ok(waits.map(group).collect())
+        Ok(waits.iter().map(group).collect())
     }
 }

@@ -7,14 +7,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use ocelot_model::pipeline::Job as JobSpec;
 use ocelot_model::turns::Ticket;
-use ocelot_model::{BuildNumber, JobId, Origin};
+use ocelot_model::{BuildNumber, JobId, Origin, RepoId};
 
 use super::{Core, Tx};
 use crate::raw::{self, RepoRow, TrustRow, from_json, read, time, to_json, us};
 use crate::wanted::{LabelSet, Wanted};
-use crate::{Group, Overdue, StoreError, Waiting};
+use crate::{Group, Overdue, Place, StoreError, Waiting};
 
 #[derive(sqlx::FromRow)]
 struct WaitingRow {
@@ -23,8 +24,6 @@ struct WaitingRow {
     name: String,
     needs: String,
     labels: String,
-    priority: i64,
-    turn: i64,
     queued_at: i64,
     ready: bool,
     not_before: i64,
@@ -37,16 +36,12 @@ struct WaitingRow {
 
 impl WaitingRow {
     fn into_waiting(self, groups: &HashMap<i64, Group>) -> Result<Waiting, StoreError> {
-        let (build, job) = (BuildNumber(self.build), JobId(self.job_id));
-        let repo = self.repo.into_repo()?;
-        let priority = self.priority as i32;
         Ok(Waiting {
-            build,
-            job_id: job,
+            build: BuildNumber(self.build),
+            job_id: JobId(self.job_id),
             job: self.name,
             labels: raw::labels(&self.labels)?,
-            ticket: Ticket { repo: repo.id, turn: self.turn, priority, build, job },
-            repo,
+            repo: self.repo.into_repo()?,
             needs: from_json(&self.needs)?,
             queued_at: time(self.queued_at)?,
             ready: self.ready,
@@ -59,22 +54,51 @@ impl WaitingRow {
 }
 
 impl Core {
-    pub(crate) async fn list_queue(&self) -> Result<Vec<Waiting>, StoreError> {
+    pub(crate) async fn list_queue(&self) -> Result<Vec<Place>, StoreError> {
+        let now = self.now().await?;
+        let mut rows = sqlx::query_as::<_, (i64, i64, i64, i64, i64, i64, bool, i64)>(
+            "SELECT q.build, q.job_id, q.repo_id, q.label_set, q.priority, coalesce(l.turn, 0), q.ready, q.not_before
+             FROM queue q LEFT JOIN queue_lines l ON l.label_set = q.label_set AND l.repo_id = q.repo_id
+             ORDER BY q.build, q.job_id",
+        )
+        .fetch(&self.pools.read);
+        let mut places = Vec::new();
+        while let Some((build, job, repo, set, priority, turn, ready, not_before)) = rows.try_next().await? {
+            let (build, job, repo) = (BuildNumber(build), JobId(job), RepoId(repo));
+            let ticket = Ticket { repo, turn, priority: priority as i32, build, job };
+            places.push((set, ticket, ready, ready && not_before <= now));
+        }
+        drop(rows);
+        // After the rows: sets only become more, so that none of theirs is missing.
+        let sets = self.wanted().await?.sets;
+        let sets: HashMap<i64, _> = sets.iter().map(|set| (set.id, &set.labels)).collect();
+        let place = |(set, ticket, ready, due)| {
+            let labels = sets.get(&set).ok_or_else(|| StoreError::Corrupt(format!("no label set {set}")))?;
+            Ok(Place { ticket, labels: Arc::clone(labels), ready, due })
+        };
+        places.into_iter().map(place).collect()
+    }
+
+    pub(crate) async fn waiting(&self, jobs: &[JobId]) -> Result<Vec<Waiting>, StoreError> {
+        let jobs: Vec<i64> = jobs.iter().map(|job| job.0).collect();
         let rows: Vec<WaitingRow> = sqlx::query_as(concat!(
-            "SELECT q.build, q.job_id, j.name, j.needs, s.labels, q.priority, coalesce(l.turn, 0) AS turn,
-                    q.queued_at, q.ready, q.not_before,
+            "SELECT q.build, q.job_id, j.name, j.needs, s.labels, q.queued_at, q.ready, q.not_before,
                     j.needs_approval AND j.approved_by IS NULL AS approval, ",
             trust_columns!(),
             ", ",
             repo_columns!(),
             " FROM queue q JOIN builds b ON b.number = q.build JOIN jobs j ON j.id = q.job_id JOIN label_sets s ON s.id = q.label_set
               JOIN repos r ON r.id = q.repo_id JOIN forges f ON f.id = r.forge_id
-              LEFT JOIN queue_lines l ON l.label_set = q.label_set AND l.repo_id = q.repo_id
-              ORDER BY q.build, q.job_id"
+              WHERE q.job_id IN ",
+            ids!("$1"),
+            " ORDER BY q.build, q.job_id"
         ))
+        .bind(to_json(&jobs)?)
         .fetch_all(&self.pools.read)
         .await?;
-        let groups = self.groups_in_the_way().await?;
+        let mut builds: Vec<i64> = rows.iter().map(|row| row.build).collect();
+        builds.dedup();
+        let groups = self.groups_in_the_way(&builds).await?;
         rows.into_iter().map(|row| row.into_waiting(&groups)).collect()
     }
 
@@ -161,7 +185,7 @@ impl Core {
             .await?;
         let sets = rows
             .into_iter()
-            .map(|(id, text)| Ok(LabelSet { id, labels: raw::labels(&text)? }))
+            .map(|(id, text)| Ok(LabelSet { id, labels: raw::labels(&text)?.into() }))
             .collect::<Result<Vec<_>, StoreError>>()?;
         let sets = Arc::new(sets);
         if let Ok(mut cached) = self.label_sets.write() {

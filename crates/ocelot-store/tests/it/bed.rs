@@ -13,6 +13,7 @@ use ocelot_model::turns::places;
 use ocelot_model::{Approvals, BuildNumber, EventKind, StageId, Status, TokenId, Trust, WorkerId};
 use ocelot_store::{
     BuildDetail, Claimed, Hello, Identity, LogStoreOptions, NewBuild, NewRepo, Options, Plan, Repo, Store,
+    Waiting,
 };
 use sqlx::Connection as _;
 use tempfile::TempDir;
@@ -117,11 +118,18 @@ impl Bed {
         self.store.claim(worker).await.unwrap()
     }
 
+    /// All that there is to say of what waits, the oldest build first.
+    pub(crate) async fn waiting(&self) -> Vec<Waiting> {
+        let queue = self.store.list_queue().await.unwrap();
+        let jobs: Vec<_> = queue.iter().map(|place| place.ticket.job).collect();
+        self.store.waiting(&jobs).await.unwrap()
+    }
+
     /// Names of the jobs that may be claimed, in the order in which a worker that suits all of them gets them.
     pub(crate) async fn order(&self) -> Vec<String> {
         let queue = self.store.list_queue().await.unwrap();
-        let (tickets, names): (Vec<_>, Vec<_>) =
-            queue.into_iter().filter(|job| job.ready).map(|job| (job.ticket, job.job)).unzip();
+        let rows = queue.iter().zip(self.waiting().await).filter(|(place, _)| place.ready);
+        let (tickets, names): (Vec<_>, Vec<_>) = rows.map(|(place, row)| (place.ticket, row.job)).unzip();
         let mut placed: Vec<_> = places(&tickets).into_iter().zip(names).collect();
         placed.sort_unstable();
         placed.into_iter().map(|(_, name)| name).collect()

@@ -103,14 +103,8 @@ async fn check_events(store: &Store) {
 async fn needs_wait_and_failures_skip(bed: Bed) {
     let worker = bed.worker("w", "").await;
     let number = bed.build("a b<a c<b d").await.build.number;
-    let ready: Vec<(String, bool)> = bed
-        .store
-        .list_queue()
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|waiting| (waiting.job, waiting.ready))
-        .collect();
+    let ready: Vec<(String, bool)> =
+        bed.waiting().await.into_iter().map(|waiting| (waiting.job, waiting.ready)).collect();
     let want = [("a", true), ("b", false), ("c", false), ("d", true)];
     assert_eq!(ready, want.map(|(name, ready)| (name.to_owned(), ready)));
     let a = bed.claim(worker).await.unwrap();
@@ -251,7 +245,7 @@ async fn a_lost_worker_gives_a_new_attempt(bed: Bed) {
     bed.store.advance(number, lost.clone()).await.unwrap();
     assert_eq!(bed.picture(number).await, "running: a queued#2");
     assert!(matches!(bed.store.advance(number, lost).await, Err(StoreError::Stale)));
-    let waiting = bed.store.list_queue().await.unwrap().remove(0);
+    let waiting = bed.waiting().await.remove(0);
     assert!(waiting.ready && waiting.not_before.is_none());
     let detail = bed.store.find_build_detail(number).await.unwrap().unwrap();
     let attempts = &detail.jobs[0].attempts;

@@ -70,7 +70,8 @@ async fn open(bed: &Bed, repo: RepoId) -> Vec<BuildNumber> {
 /// Builds of which a job runs or may be claimed.
 async fn going(bed: &Bed) -> Vec<BuildNumber> {
     let queue = bed.store.list_queue().await.unwrap();
-    let mut going: Vec<BuildNumber> = queue.iter().filter(|job| job.ready).map(|job| job.build).collect();
+    let mut going: Vec<BuildNumber> =
+        queue.iter().filter(|place| place.ready).map(|place| place.ticket.build).collect();
     for worker in bed.store.list_workers().await.unwrap() {
         going.extend(worker.holds.iter().map(|(held, ..)| held.build));
     }

@@ -66,7 +66,9 @@ async fn an_offer_given_back_waits_as_the_same_attempt(bed: Bed) {
     bed.store.accept(&second.lease).await.unwrap();
     bed.store.give_back(&second.lease, LONG).await.unwrap();
     assert!(bed.claim(worker).await.is_none());
-    assert!(bed.store.list_queue().await.unwrap()[0].not_before.is_some());
+    assert!(bed.waiting().await[0].not_before.is_some());
+    let place = &bed.store.list_queue().await.unwrap()[0];
+    assert_eq!((place.ready, place.due), (true, false));
 }
 
 async fn leases_are_renewed_and_run_out(bed: Bed) {

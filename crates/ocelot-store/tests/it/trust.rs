@@ -45,7 +45,7 @@ async fn a_blocked_build_waits_until_somebody_approves(bed: Bed) {
     assert_eq!(jobs[0].reason.as_deref(), Some(reason));
     assert_eq!((&build.trust, build.approved_at), (&fork(), None));
     assert!(bed.claim(worker).await.is_none());
-    let waiting = bed.store.list_queue().await.unwrap();
+    let waiting = bed.waiting().await;
     assert_eq!(waiting.iter().map(|job| (job.ready, &job.trust)).collect::<Vec<_>>(), [(false, &fork()); 2]);
     // It is whole, and it does not wait too long.
     assert_eq!(bed.store.orphans(10).await.unwrap(), []);
@@ -176,7 +176,7 @@ async fn a_job_waits_for_a_person_when_its_file_says_so(bed: Bed) {
     bed.store.advance(number, finished(&a, Status::Passed)).await.unwrap();
     assert_eq!(bed.picture(number).await, "blocked: a passed, b blocked");
     assert!(bed.claim(worker).await.is_none());
-    assert!(bed.store.list_queue().await.unwrap()[0].approval);
+    assert!(bed.waiting().await[0].approval);
     assert_eq!(bed.store.orphans(10).await.unwrap(), []);
     for (job, words) in [("a", "job `a` of build"), ("c", "job `c` of build")] {
         let refused = bed.store.approve(number, Some(job), "ann").await;

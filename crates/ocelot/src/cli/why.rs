@@ -31,8 +31,7 @@ pub(crate) struct Options {
 pub(crate) async fn why(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
     let build = which::named(format_args!("build {}", options.build), client.build(options.build).await)?;
-    let mut waiting = if build.status.is_terminal() { Vec::new() } else { client.queue().await? };
-    waiting.retain(|item| item.build == Some(build.number));
+    let waiting = if build.status.is_terminal() { Vec::new() } else { client.queue_of(build.number).await? };
     let insights = client.insights(build.number).await?;
     let upstream = upstream(&client, &build).await?;
     if options.json {

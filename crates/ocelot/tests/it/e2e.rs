@@ -278,8 +278,10 @@ async fn a_line_is_seen_while_its_stage_still_runs() {
 async fn without_a_worker_the_queue_says_why() {
     let app = TestApp::start(OCELOT, Setup::NoWorker).await;
     let build = app.build("waits", &stages(&[("a", "echo")])).await;
-    let queue =
-        wait_for("the queue", async || app.admin().queue().await.ok().filter(|q| !q.is_empty())).await;
+    let queue = wait_for("the queue", async || {
+        app.admin().queue_of(build.number).await.ok().filter(|q| !q.is_empty())
+    })
+    .await;
     assert_eq!(queue[0].build, Some(build.number));
     assert!(!queue[0].reason.is_empty());
     let said = app.cli(&["why", "1"]).await.expect(0).stdout;

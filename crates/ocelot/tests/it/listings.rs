@@ -35,7 +35,10 @@ fn server() -> Fake {
             }
             "GET /api/v1/workers" => page(json!([worker("w", 2), worker("builder 🚀", 128)])),
             "GET /api/v1/tokens" => page(json!([token(1, "x"), token(1000, "ein längerer Name")])),
-            "GET /api/v1/queue" => page(json!([waits(1, "mac"), waits(2, "linux-arm64")])),
+            "GET /api/v1/queue" => {
+                let items = [waits(1, "mac"), waits(2, "linux-arm64")];
+                Answer::Json(json!({"items": items, "next": "p2", "waiting": 99_999}))
+            }
             "GET /api/v1/pause" => {
                 Answer::Json(json!({"paused": false, "by": null, "reason": null, "since": null}))
             }
@@ -125,7 +128,7 @@ fn columns_stand_below_their_headings() {
         (&["summary"], "HASH", "aaaaaaaaaa"),
     ] {
         let said = call(args).stdout;
-        let mut lines = said.lines();
+        let mut lines = said.lines().filter(|line| *line != "and 99997 more");
         let first = lines.next().unwrap();
         let at = width(&first[..first.find(heading).unwrap()]);
         for line in lines {
@@ -147,6 +150,13 @@ fn json_is_all_that_stands_on_stdout() {
     let want =
         json!({"job": "linux", "stage": "unit tests", "status": "failed", "exit_code": 7, "reason": null});
     assert_eq!((&why["status"], &why["stages"]), (&"failed".into(), &json!([want])), "{why}");
+}
+
+#[test]
+fn a_long_queue_is_cut_and_says_so() {
+    let said = call(&["queue"]);
+    assert!(said.stdout.ends_with("\nand 99997 more\n"), "{}", said.stdout);
+    assert_eq!(call(&["queue", "--json"]).stderr, "and 99997 more\n");
 }
 
 #[test]

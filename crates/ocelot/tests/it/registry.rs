@@ -204,7 +204,7 @@ async fn a_worker_without_room_makes_some() {
     docker(&["rmi", "--no-prune", &shared]);
 
     let build = app.start_build("git/made").await;
-    let waits = wait_for("the queue", async || admin.queue().await.ok()?.pop()).await;
+    let waits = wait_for("the queue", async || admin.queue(1).await.ok()?.items.pop()).await;
     assert_eq!((waits.build, waits.reason), (Some(build.number), format!("w1 takes no jobs: {unwell}")));
     let listed = app.cli(&["worker", "list"]).await.expect(0).stdout;
     assert!(listed.contains(&unwell), "{listed}");

@@ -53,3 +53,30 @@ async fn every_waiting_job_has_its_place_and_its_reason() {
     assert_eq!(rows(&room, "").await, want);
     assert_eq!(rows(&room, "?limit=3&cursor=p4").await, want[4..7]);
 }
+
+/// Only the rows of its page are asked for, and yet it knows all the places and how many wait.
+#[tokio::test]
+async fn a_page_of_a_long_queue_says_how_many_wait() {
+    let room = Room::new().await;
+    room.known("one", &format!("concurrency: {{group: deploy}}\n{JOBS}")).await;
+    for _ in 0..20 {
+        room.build("one").await;
+    }
+    let (_, first) = room.get("/api/v1/queue?limit=5").await;
+    assert_eq!((first["items"].as_array().unwrap().len(), &first["next"]), (5, &"p5".into()));
+    assert_eq!(first["waiting"], 60);
+    let last = rows(&room, "?limit=50&cursor=p59").await;
+    assert_eq!(last, [(60, "20 c".to_owned(), "concurrency group deploy held by build 1".to_owned())]);
+    let (_, beyond) = room.get("/api/v1/queue?cursor=p60").await;
+    assert_eq!(beyond, serde_json::json!({"items": [], "next": null, "waiting": 60}));
+    let places =
+        async |query: &str| rows(&room, query).await.into_iter().map(|row| row.0).collect::<Vec<_>>();
+    assert_eq!(places("?build=20").await, [58, 59, 60]);
+    assert_eq!(places("?build=20&limit=1&cursor=p1").await, [59]);
+    assert!(places("?build=4711").await.is_empty());
+    let (status, why) = room.get("/api/v1/queue?build=last").await;
+    assert_eq!(
+        (status.as_u16(), &why["detail"]),
+        (400, &"build: it is the number of a build, not `last`".into())
+    );
+}

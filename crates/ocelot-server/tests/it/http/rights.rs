@@ -163,6 +163,8 @@ async fn what_one_may_not_see_looks_as_if_it_were_missing() {
     assert_eq!(rows.len(), 2);
     assert_eq!((&rows[0]["repo"], &rows[0]["build"]), (&json!("another repo's job"), &Value::Null));
     assert_eq!(rows[1]["reason"], "no worker is connected");
+    let (_, none) = ask(Method::GET, "/api/v1/queue?build=999".to_owned()).await;
+    assert_eq!(ask(Method::GET, format!("/api/v1/queue?build={hidden}")).await, (StatusCode::OK, none));
 }
 
 #[tokio::test]
