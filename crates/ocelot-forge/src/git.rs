@@ -202,7 +202,7 @@ impl Git {
         let mut fetch = self.command(Some(url), &cache);
         fetch.args(["fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--end-of-options"]);
         fetch.args([url.as_str(), "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]);
-        process::run_for(&mut fetch, FETCH_TIME, url).await?;
+        self.fit(&cache, process::run_for(&mut fetch, FETCH_TIME, url).await).await?;
         let mut ask = self.command(None, &cache);
         ask.args(["for-each-ref", "--format=%(refname)", &format!("--contains={commit}")]);
         match process::run(ask, url).await {
@@ -354,7 +354,7 @@ impl Git {
             command.arg("--prune");
         }
         command.args([&format!("--depth={depth}"), "--end-of-options", url.as_str()]).args(what);
-        process::run_for(&mut command, FETCH_TIME, url).await.map(drop)
+        self.fit(cache, process::run_for(&mut command, FETCH_TIME, url).await).await
     }
 
     async fn ls_remote(&self, url: &CloneUrl, flags: &[&str], patterns: &[&str]) -> Result<String, GitError> {
@@ -404,7 +404,7 @@ impl Git {
         command.current_dir(&self.0.folder).args(["init", "--quiet", "--bare", "--template="]);
         command.arg(if commit.len() == 64 { "--object-format=sha256" } else { "--object-format=sha1" });
         command.arg("--end-of-options").arg(cache);
-        process::run(command, url).await.map(drop)
+        self.fit(cache, process::run(command, url).await).await
     }
 
     fn lock(&self, cache: &Path) -> Arc<tokio::sync::Mutex<()>> {

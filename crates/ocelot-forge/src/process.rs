@@ -145,7 +145,9 @@ pub(crate) fn complaint(stderr: &[u8], url: &CloneUrl) -> GitError {
         words if words.is_empty() => "git failed without a word".to_owned(),
         words => words,
     };
-    if ["No space left on device", "Disk quota exceeded"].iter().any(|sign| words.contains(sign)) {
+    // The last one is all that `git init` says of it.
+    let full = ["No space left on device", "Disk quota exceeded", "failed to write new configuration file"];
+    if full.iter().any(|sign| words.contains(sign)) {
         return GitError::DiskFull(words);
     }
     let missing = ["not found", "does not appear to be a git repository", "does not exist"];

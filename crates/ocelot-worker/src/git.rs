@@ -67,6 +67,11 @@ pub(crate) struct GitError {
 }
 
 impl GitError {
+    /// There was no room for what it had to write.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        self.words.contains("No space left")
+    }
+
     pub(crate) fn machine(words: impl Into<String>) -> GitError {
         GitError { words: words.into(), infrastructure: true }
     }

@@ -82,6 +82,13 @@ impl Mirrors {
         let path = self.folder.join(name);
         remove_locks(&path).map_err(GitError::io("cannot free the mirror"))?;
         let done = match fetch(&path, wanted).await {
+            // Git leaves files behind for which there was no room, which would keep the disk full.
+            Err(error) if error.is_full_disk() => {
+                if let Err(why) = git(&path, Ways::None, &["prune", "--expire=now"]).await {
+                    tracing::warn!("what git left in the mirror {} stays: {why}", path.display());
+                }
+                Err(error)
+            }
             // What git cannot read any more is not worth mending.
             Err(error) if path.join("HEAD").exists() && is_corrupt(&error.words) => {
                 line(say, &format!("The mirror is damaged ({error}); starting over")).await;

@@ -28,7 +28,7 @@ pub(crate) async fn check_out(
     let mirror = mirrors.fetch(wanted, say).await?;
     match fill(folder, &mirror.path, wanted).await {
         // The mirror has just said that all is there, so whatever is wrong is wrong with it; but for the disk.
-        Err(error) if !error.words.contains("No space left") => {
+        Err(error) if !error.is_full_disk() => {
             line(say, &format!("The mirror is damaged ({error}); starting over")).await;
             let mirror = mirrors.again(mirror, wanted).await?;
             fill(folder, &mirror.path, wanted).await
@@ -136,14 +136,16 @@ pub(crate) fn failure(wanted: &Wanted<'_>, error: &GitError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::os::unix::fs::MetadataExt;
     use std::path::PathBuf;
     use std::process::Command;
 
-    use ocelot_testkit::{Authority, Manners, TlsFront, WebHost};
+    use ocelot_testkit::{Authority, Manners, SmallDisk, TlsFront, WebHost};
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::condition::Disk;
 
     /// A repository to build from, and a worker's folder.
     struct Case {
@@ -221,6 +223,26 @@ mod tests {
         fn mirror(&self) -> PathBuf {
             fs::read_dir(self.dir.path().join("mirrors")).unwrap().next().unwrap().unwrap().path()
         }
+    }
+
+    /// What git leaves of a fetch for which there was no room would keep the disk full.
+    #[tokio::test]
+    async fn a_repository_that_is_too_large_for_the_disk_leaves_nothing_of_itself() {
+        let disk = SmallDisk::new(4);
+        let case = Case { mirrors: Mirrors::new(disk.path().to_owned()), ..Case::new() };
+        let first = case.commit("a", "one");
+        case.check_out(&first, "main", Checkout::default()).await.unwrap();
+        // Random, so that it stays as large as it is.
+        let mut large = vec![0; 8 << 20];
+        fs::File::open("/dev/urandom").unwrap().read_exact(&mut large).unwrap();
+        fs::write(case.repo().join("large"), large).unwrap();
+        let second = case.commit("a", "two");
+        let refused = case.check_out(&second, "main", Checkout::default()).await.unwrap_err();
+        assert!(refused.infrastructure && refused.is_full_disk(), "{refused}");
+        assert!(Disk::of(disk.path()).unwrap().free > 3 << 20);
+        // What was there before still is.
+        fs::remove_dir_all(case.repo()).unwrap();
+        case.check_out(&first, "main", Checkout::default()).await.unwrap();
     }
 
     fn run(folder: &Path, args: &[&str]) -> String {

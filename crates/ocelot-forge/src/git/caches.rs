@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::Git;
+use crate::error::GitError;
 
 struct Cache {
     path: PathBuf,
@@ -30,6 +31,18 @@ impl Git {
             removed += 1;
         }
         Ok(removed)
+    }
+
+    /// What was said of writing into a cache. Git leaves files behind for which there was no room: they would keep the disk full, so
+    /// the cache goes.
+    pub(super) async fn fit(&self, cache: &Path, told: Result<Vec<u8>, GitError>) -> Result<(), GitError> {
+        if matches!(told, Err(GitError::DiskFull(_))) {
+            match tokio::fs::remove_dir_all(cache).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(GitError::Io(error)),
+                _ => {}
+            }
+        }
+        told.map(drop)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Git against real repositories on this machine's disk.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
 
 use ocelot_forge::git::FILE_MAX;
 use ocelot_forge::{CloneUrl, Git, GitError};
-use ocelot_testkit::{Manners, WebHost};
+use ocelot_testkit::{Manners, SmallDisk, WebHost};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
@@ -91,6 +92,46 @@ async fn what_a_crash_left_in_the_cache_holds_up_nobody() {
     std::fs::remove_dir_all(room.cache().join("objects")).unwrap();
     let found = room.git.read(&room.url, &first, "main", "ocelot.yml").await.unwrap();
     assert_eq!(found.file.as_deref(), Some(b"one".as_slice()));
+}
+
+/// What does not fit is refused in these words and leaves nothing behind; what fits is fetched as ever.
+#[tokio::test]
+async fn a_full_disk_is_said_and_not_made_fuller() {
+    let disk = SmallDisk::new(4);
+    let repo = tempfile::tempdir().unwrap();
+    let repo = repo.path();
+    git(repo, &["init", "-q", "-b", "main"]);
+    commit(repo, "ocelot.yml", "one");
+    let client = Git::new(disk.path(), true);
+    let url = client.check_url(repo.to_str().unwrap()).unwrap();
+    let head = async || client.head(&url, "main", "ocelot.yml").await.map(|(id, _)| id);
+    let is_full = |told: Result<String, GitError>| matches!(told, Err(GitError::DiskFull(_)));
+    head().await.unwrap();
+    disk.fill();
+    commit(repo, "ocelot.yml", "two");
+    assert!(is_full(head().await));
+    // Nor is there room for a new cache when others take what the old one had.
+    disk.fill();
+    assert!(is_full(head().await));
+    disk.free();
+    // Random, so that it stays as large as it is.
+    let mut large = vec![0; 8 << 20];
+    std::fs::File::open("/dev/urandom").unwrap().read_exact(&mut large).unwrap();
+    std::fs::write(repo.join("large"), large).unwrap();
+    let id = commit(repo, "ocelot.yml", "three");
+    for told in [
+        head().await,
+        client.read(&url, &id, "main", "ocelot.yml").await.map(|_| String::new()),
+        client.contains(&url, &id[..39].replace(&id[..1], "0"), "main").await.map(|_| String::new()),
+    ] {
+        assert!(is_full(told));
+        let caches = std::fs::read_dir(disk.path().join("mirrors-server")).unwrap();
+        let left: Vec<_> = caches.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+    std::fs::remove_file(repo.join("large")).unwrap();
+    let small = commit(repo, "ocelot.yml", "four");
+    assert_eq!(head().await.unwrap(), small);
 }
 
 /// What is known of a repository stays known while its host is away.

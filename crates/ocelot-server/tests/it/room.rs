@@ -64,6 +64,12 @@ pub(crate) fn config(folder: &Path) -> Config {
 impl Room {
     pub(crate) async fn new() -> Room {
         let folder = tempfile::tempdir().unwrap();
+        let caches = folder.path().to_owned();
+        Room::fetching_into(&caches, folder).await
+    }
+
+    /// One that keeps what it fetches of repositories here, and all else in `folder`.
+    pub(crate) async fn fetching_into(caches: &Path, folder: TempDir) -> Room {
         let config = config(folder.path());
         let options = Options {
             database_url: config.database_url.clone(),
@@ -75,7 +81,7 @@ impl Room {
         let listener = tokio::net::TcpListener::bind(config.listen).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let app = App {
-            git: ocelot_forge::Git::new(&config.data, true),
+            git: ocelot_forge::Git::new(caches, true),
             public_url: Arc::from(url.as_str()),
             forges: ocelot_server::forges::Forges::default(),
             web: ocelot_server::notify::Web::new(false).unwrap(),

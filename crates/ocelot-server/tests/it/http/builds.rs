@@ -1,12 +1,31 @@
 //! Starting, looking, cancelling, doing again.
 
 use ocelot_model::Status;
+use ocelot_testkit::SmallDisk;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::room::{Room, SMALL, answer, commit, git};
 
 const TWO: &str = "image: busybox\njobs:\n  a: {stages: [{name: one, script: [a]}]}\n  b: {stages: [{name: one, script: [b]}]}\n";
+
+/// Nothing is made of a build whose commit cannot be fetched for want of room, and it can be asked for again.
+#[tokio::test]
+async fn a_full_disk_refuses_a_build_in_words() {
+    let disk = SmallDisk::new(4);
+    let room = Room::fetching_into(disk.path(), tempfile::tempdir().unwrap()).await;
+    room.known("app", SMALL).await;
+    disk.fill();
+    let ask = room.request(Method::POST, "/api/v1/builds").json(&json!({"repo": "git/app"}));
+    let told = ask.send().await.unwrap();
+    assert_eq!((told.status().as_u16(), told.headers()["retry-after"].to_str().unwrap()), (503, "5"));
+    let told: Value = told.json().await.unwrap();
+    let words = "The server's disk is full, so it cannot fetch the repository. Try again when there is room.";
+    assert_eq!((&told["code"], &told["detail"]), (&json!("unavailable"), &json!(words)));
+    assert_eq!(room.get("/api/v1/builds").await.1["items"], json!([]));
+    disk.free();
+    assert_eq!(room.build("app").await.0, 1);
+}
 
 #[tokio::test]
 async fn a_build_of_a_branch() {
