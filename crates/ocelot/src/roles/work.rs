@@ -1,5 +1,7 @@
 //! How a worker works: what `worker` and `up` have in common.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, ValueEnum};
 use ocelot_worker::{Config, ExecutorKind, Keep, MinFree};
 
@@ -45,19 +47,26 @@ enum Kind {
     Host,
 }
 
+/// The labels of a worker, as they were given; the same one twice is none too many.
+pub(crate) fn one_of_each(given: Vec<(String, String)>) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut labels = BTreeMap::new();
+    for (key, value) in given {
+        match labels.insert(key.clone(), value.clone()) {
+            Some(other) if other != value => {
+                return Err(usage(format!(
+                    "--label: {key} is {other} and {value}; a worker has one of each"
+                )));
+            }
+            Some(_) | None => {}
+        }
+    }
+    Ok(labels)
+}
+
 impl WorkOptions {
     /// Writes them into the worker's configuration.
     pub(crate) fn apply(self, config: &mut Config) -> anyhow::Result<()> {
-        for (key, value) in self.labels {
-            match config.labels.insert(key.clone(), value.clone()) {
-                Some(other) if other != value => {
-                    return Err(usage(format!(
-                        "--label: {key} is {other} and {value}; a worker has one of each"
-                    )));
-                }
-                Some(_) | None => {}
-            }
-        }
+        config.labels = one_of_each(self.labels)?;
         config.executor = match self.executor {
             None | Some(Kind::Docker) => ExecutorKind::Docker,
             Some(Kind::Host) => ExecutorKind::Host,

@@ -24,5 +24,6 @@ mod site;
 mod subscriptions;
 mod terminal;
 mod tls;
+mod workers;
 
 const OCELOT: &str = env!("CARGO_BIN_EXE_ocelot");

@@ -1,5 +1,7 @@
 //! `ocelot worker list`.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use ocelot_model::size;
@@ -25,6 +27,10 @@ pub(crate) async fn list(options: Options) -> anyhow::Result<u8> {
         show::json(&workers)?;
         return Ok(0);
     }
+    let mut names: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for worker in &workers {
+        names.entry(worker.name.clone()).or_default().push(worker.id);
+    }
     let rows = workers.into_iter().map(|worker| {
         // Also of one that is away: it will get no jobs when it comes back.
         let state = match worker.drained_by {
@@ -42,7 +48,12 @@ pub(crate) async fn list(options: Options) -> anyhow::Result<u8> {
         // Each of two processes comes back within seconds.
         let twins = worker.twin_at.is_some_and(|at| Timestamp::now().duration_since(at) < TWINS);
         let twins = twins.then(|| "another process with its identity is refused".to_owned());
-        let noted = worker.unwell.into_iter().chain(twins).collect::<Vec<_>>().join("; ");
+        // A token of the role worker gives any name, also that of another one.
+        let namesakes = names[&worker.name].iter().filter(|id| **id != worker.id).map(ToString::to_string);
+        let namesakes: Vec<String> = namesakes.collect();
+        let namesakes =
+            (!namesakes.is_empty()).then(|| format!("has the name of worker {}, too", namesakes.join(", ")));
+        let noted = worker.unwell.into_iter().chain(twins).chain(namesakes).collect::<Vec<_>>().join("; ");
         let labels = super::pairs(&worker.labels);
         [
             worker.id.to_string(),

@@ -6,6 +6,7 @@ use ocelot_api::body::NewWorkerToken;
 use crate::cli::account::Remote;
 use crate::cli::show;
 use crate::roles::read::{Age, age, label};
+use crate::roles::work::one_of_each;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -38,10 +39,11 @@ fn uses(text: &str) -> Result<Uses, String> {
 }
 
 pub(crate) async fn create(options: Options) -> anyhow::Result<u8> {
+    let labels = one_of_each(options.labels)?;
     let client = options.remote.client()?;
     let (Uses(uses), Age(life)) = (options.uses, options.expires);
     let expires_ms = life.map(|life| life.as_millis() as u64);
-    let new = NewWorkerToken { labels: options.labels.into_iter().collect(), uses, expires_ms };
+    let new = NewWorkerToken { labels, uses, expires_ms };
     let created = client.create_worker_token(&new).await?;
     if options.json {
         show::json(&created)?;
