@@ -12,7 +12,6 @@ pub mod sse;
 pub use error::ClientError;
 pub use events::{Events, Happened};
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -553,18 +552,4 @@ impl Client {
 /// Refuses what can be no token, such as two lines that were copied together.
 pub fn check_token(token: &str) -> Result<()> {
     http::check_token(token)
-}
-
-/// The causes of an error after its own words: `a: b: c`.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            let _ = write!(text, ": {words}");
-        }
-        next = cause.source();
-    }
-    text
 }

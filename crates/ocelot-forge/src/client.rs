@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-use ocelot_model::ForgeKind;
 use ocelot_model::hidden::Hidden;
+use ocelot_model::{ForgeKind, causes};
 use reqwest::{Method, RequestBuilder, Response, Url, header};
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -315,11 +315,7 @@ fn broken(error: &reqwest::Error) -> ApiError {
     if error.is_timeout() {
         return ApiError::Unavailable("no answer in time".to_owned());
     }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    let words = cause.to_string();
+    let words = causes::deepest(error);
     if words.contains("UnknownIssuer") {
         let help = "no authority that is trusted here has signed its certificate: give the certificate of the one that has with \
                     `ocelot forge add --ca FILE`, or `forge change --ca FILE`";

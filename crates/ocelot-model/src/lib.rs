@@ -7,6 +7,7 @@ pub mod access;
 pub mod audit;
 pub mod bucket;
 pub mod build;
+pub mod causes;
 pub mod concurrency;
 pub mod cron;
 pub mod delivery;

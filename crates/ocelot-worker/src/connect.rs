@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ocelot_api::proto::worker_api_client::WorkerApiClient;
 use ocelot_api::tls;
+use ocelot_model::causes;
 use secrecy::{ExposeSecret, SecretString};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -36,7 +37,7 @@ pub(crate) fn client(config: &Config, token: &SecretString) -> Result<Client, Wo
     if !https && !server.starts_with("http://") {
         return Err(unusable("it must begin with http:// or https://".into()));
     }
-    let words = |error: tonic::transport::Error| unusable(deepest(&error));
+    let words = |error: tonic::transport::Error| unusable(causes::deepest(&error));
     let mut endpoint = Endpoint::from_shared(server.to_owned())
         .map_err(words)?
         .connect_timeout(Duration::from_secs(10))
@@ -63,30 +64,17 @@ pub(crate) fn client(config: &Config, token: &SecretString) -> Result<Client, Wo
 /// True when `status` says that nobody listens there, or that a proxy found nobody: the server is down,
 /// rather than the network in between.
 pub(crate) fn is_server_down(status: &tonic::Status) -> bool {
-    let mut source = std::error::Error::source(status);
-    while let Some(error) = source {
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind as Kind;
-            return matches!(io.kind(), Kind::ConnectionRefused | Kind::ConnectionReset | Kind::BrokenPipe);
-        }
-        source = error.source();
+    if let Some(io) = causes::all(status).find_map(|error| error.downcast_ref::<std::io::Error>()) {
+        use std::io::ErrorKind as Kind;
+        return matches!(io.kind(), Kind::ConnectionRefused | Kind::ConnectionReset | Kind::BrokenPipe);
     }
     let text = status.message();
     ["502", "503", "504"].iter().any(|code| text.contains(code))
 }
 
-/// The innermost message of an error: what happened, without who passed it on.
-pub(crate) fn deepest(error: &dyn std::error::Error) -> String {
-    let mut at = error;
-    while let Some(source) = at.source() {
-        at = source;
-    }
-    at.to_string()
-}
-
 /// Why a call failed, and what to do about it where that is known.
 pub(crate) fn why(status: &tonic::Status) -> String {
-    let deepest = deepest(status);
+    let deepest = causes::deepest(status);
     if let Some(advice) = tls::advice(status) {
         return format!("{deepest}: {advice}");
     }
@@ -113,7 +101,7 @@ mod tests {
         let mut client = client(&config(&format!("http://{address}")), &"secret".to_owned().into()).unwrap();
         let status = client.finish_attempt(ocelot_api::proto::AttemptResult::default()).await.unwrap_err();
         assert!(is_server_down(&status), "{status:?}");
-        assert!(deepest(&status).contains("refused"), "{status:?}");
+        assert!(causes::deepest(&status).contains("refused"), "{status:?}");
     }
 
     #[tokio::test]

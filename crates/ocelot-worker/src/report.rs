@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use ocelot_api::proto::{AttemptResult, StageReport};
+use ocelot_model::causes;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Code;
 
 use crate::backoff::Backoff;
-use crate::connect::{Client, deepest};
+use crate::connect::Client;
 use crate::ship::Stale;
 
 /// A call that is not answered in this time is made again.
@@ -133,7 +134,7 @@ async fn deliver(
             tracing::error!("the server does not accept that {what}: {}", status.message());
             return Ok(());
         }
-        tracing::debug!("the server did not hear that {what}: {code}: {}", deepest(&status));
+        tracing::debug!("the server did not hear that {what}: {code}: {}", causes::deepest(&status));
         backoff.wait().await;
     }
 }

@@ -8,13 +8,14 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ocelot_api::proto::{LogAck, LogChunk};
+use ocelot_model::causes;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Code;
 
 use crate::backoff::Backoff;
-use crate::connect::{Client, deepest};
+use crate::connect::Client;
 use crate::pump::now_us;
 
 /// Bytes under way: sent, or ready to be sent, and not acknowledged.
@@ -107,7 +108,7 @@ async fn send_all(shared: Arc<Shared>, client: Client) {
             shared.acked.send_replace(());
             return;
         }
-        tracing::debug!("logs: the stream ended: {}: {}", status.code(), deepest(&status));
+        tracing::debug!("logs: the stream ended: {}: {}", status.code(), causes::deepest(&status));
         backoff.wait().await;
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use ocelot_model::causes;
 use reqwest::{Method, RequestBuilder, Response, Url, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Client, ClientError, Result, Way, chain};
+use super::{Client, ClientError, Result, Way};
 use crate::{Problem, tls};
 
 /// An event stream is silent for 15 s at most; three times that, and the connection is dead.
@@ -45,7 +46,7 @@ pub(super) fn client(url: &str, token: Option<&str>, way: &Way) -> Result<Client
     }
     let http = builder
         .build()
-        .map_err(|error| ClientError::Strange { url: url.to_owned(), cause: chain(&error) })?;
+        .map_err(|error| ClientError::Strange { url: url.to_owned(), cause: causes::whole(&error) })?;
     Ok(Client { http, base, token: token.map(str::to_owned) })
 }
 
@@ -205,7 +206,7 @@ impl Client {
     }
 }
 
-/// The causes without the address, which the error around them names.
+/// What happened, without the address, which the error around it names.
 trait WithoutUrl {
     fn without_url_words(&self) -> String;
 }
@@ -213,7 +214,7 @@ trait WithoutUrl {
 impl WithoutUrl for reqwest::Error {
     fn without_url_words(&self) -> String {
         match std::error::Error::source(self) {
-            Some(cause) => chain(cause),
+            Some(cause) => causes::deepest(cause),
             None => self.to_string(),
         }
     }

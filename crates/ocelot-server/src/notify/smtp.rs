@@ -10,6 +10,7 @@ use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
+use ocelot_model::causes;
 use ocelot_model::hidden::Hidden;
 use url::{Host, Url};
 
@@ -213,27 +214,13 @@ fn client_id(public_url: &str) -> ClientId {
     }
 }
 
-/// All that it says, and what stands behind it.
-fn whole(error: &Error) -> String {
-    let mut words = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_words = cause.to_string();
-        if !words.contains(&cause_words) {
-            words = format!("{words}: {cause_words}");
-        }
-        next = cause.source();
-    }
-    words
-}
-
 /// Its first bytes are none of TLS.
 fn speaks_no_tls(error: &Error) -> bool {
-    whole(error).contains("InvalidContentType")
+    causes::whole(error).contains("InvalidContentType")
 }
 
 fn failed(error: &Error, hidden: &Hidden) -> NotifyError {
-    let words = line(&hidden.hide(&whole(error)), WORDS_MAX);
+    let words = line(&hidden.hide(&causes::whole(error)), WORDS_MAX);
     if error.is_permanent() || error.is_client() {
         NotifyError::Refused(words)
     } else {

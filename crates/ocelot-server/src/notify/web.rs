@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use ocelot_model::causes;
 use ocelot_model::hidden::Hidden;
 use ocelot_model::notify::has_login;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -165,13 +166,8 @@ fn unreachable(error: &reqwest::Error, url: &Url) -> NotifyError {
     if error.is_timeout() {
         return NotifyError::Unavailable(format!("{place} did not answer in time"));
     }
-    let mut is_unknown = false;
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        is_unknown |= cause.to_string() == "dns error";
-        cause = deeper;
-    }
-    let words = match cause.to_string() {
+    let is_unknown = causes::all(error).any(|cause| cause.to_string() == "dns error");
+    let words = match causes::deepest(error) {
         // Of our own looking up, which says it itself.
         words if is_unknown && words.contains(host) => words,
         words if is_unknown => reach::unknown(host, &words),

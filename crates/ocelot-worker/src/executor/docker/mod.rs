@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ocelot_model::causes;
 use ocelot_model::id::AttemptId;
 
 pub(crate) use container::Container;
@@ -377,14 +378,6 @@ fn no_engine(host: &str, error: &bollard::errors::Error) -> ExecutorError {
 
 /// The client library hides why a connection failed in the sources of its errors.
 fn error_chain(error: &bollard::errors::Error) -> String {
-    let mut words = engine_words(error);
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        let text = error.to_string();
-        if !words.contains(&text) {
-            words = format!("{words}: {text}");
-        }
-        source = error.source();
-    }
-    words
+    let sources = causes::all(error).skip(1);
+    sources.fold(engine_words(error), |words, cause| causes::with(words, &cause.to_string()))
 }
