@@ -463,7 +463,7 @@ impl Client {
 
     /// The waiting jobs of one build, in the order in which they would start.
     pub async fn queue_of(&self, build: i64) -> Result<Vec<QueueItem>> {
-        self.all_of("queue", ("build", &build.to_string())).await
+        self.all_of("queue", Some(("build", &build.to_string()))).await
     }
 
     /// Whether jobs are handed out.
@@ -526,19 +526,22 @@ impl Client {
 
     /// Every page of a listing.
     async fn all<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Vec<T>> {
-        self.all_of(path, ("limit", "500")).await
+        self.all_of(path, None).await
     }
 
-    /// All rows that such a parameter of the query lets through.
+    /// All rows, or those that such a parameter of the query lets through, in the largest pages there are: a server that makes one of
+    /// a long queue looks at all of it.
     async fn all_of<T: serde::de::DeserializeOwned>(
         &self,
         path: &str,
-        (name, value): (&str, &str),
+        filter: Option<(&str, &str)>,
     ) -> Result<Vec<T>> {
         let mut rows = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
-            let page: Page<T> = self.get(path, &[(name, Some(value)), ("cursor", cursor.as_deref())]).await?;
+            let mut query = vec![("limit", Some("500")), ("cursor", cursor.as_deref())];
+            query.extend(filter.map(|(name, value)| (name, Some(value))));
+            let page: Page<T> = self.get(path, &query).await?;
             rows.extend(page.items);
             // The same cursor twice would go round for ever.
             if page.next.is_none() || page.next == cursor {
