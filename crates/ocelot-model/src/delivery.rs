@@ -139,6 +139,8 @@ pub struct Part {
     pub before: Option<String>,
     /// The commit now; empty when it is gone.
     pub after: Option<String>,
+    /// The branch that a pull request goes to.
+    pub target: Option<String>,
     /// What else makes it different from others with the same commits.
     pub also: String,
 }
@@ -182,7 +184,7 @@ fn of_ref(change: &RefChange) -> Part {
         Change::Moved { before, after } => (Some(text(before)), text(after)),
         Change::Deleted { before } => (before.as_ref().map(text), String::new()),
     };
-    Part { kind, subject, before, after: Some(after), also: String::new() }
+    Part { kind, subject, before, after: Some(after), target: None, also: String::new() }
 }
 
 fn of_pull_request(event: &PullRequestEvent) -> Result<Part, String> {
@@ -202,6 +204,7 @@ fn of_pull_request(event: &PullRequestEvent) -> Result<Part, String> {
         subject: format!("pull/{number}"),
         before: None,
         after: Some(text(&request.commit)),
+        target: Some(request.target_branch.clone()),
         also: format!("{word}\n{}\n{}", request.target_branch, request.updated),
     })
 }
@@ -213,6 +216,7 @@ fn of_merge_group(group: &MergeGroup) -> Part {
         subject: format!("refs/heads/{}", group.branch),
         before: None,
         after: Some(after),
+        target: None,
         also: text(&group.commit),
     }
 }

@@ -530,7 +530,8 @@ impl Store {
         each!(self, core => core.find_reconciled(repo).await)
     }
 
-    /// Whether this commit, or one that begins so, has a build there or was told of.
+    /// Whether this commit, or one that begins so, has a build there or was told of; of a pull request, as one that goes to
+    /// this branch.
     pub async fn is_told(&self, repo: RepoId, of: Subject<'_>, commit: &str) -> Result<bool, StoreError> {
         each!(self, core => core.is_told(repo, of, commit).await)
     }

@@ -102,8 +102,19 @@ pub enum Due {
 pub struct Known {
     /// Branches.
     pub heads: Option<Heads>,
-    /// Open pull requests, by number; of some forges only the beginning of the commit.
-    pub pulls: Option<Heads>,
+    /// Open pull requests, by number. A closed one is not there.
+    pub pulls: Option<BTreeMap<u64, Pull>>,
+    /// When the last look began that saw all of them: what was told of one before is no news of what became of it since.
+    pub pulls_at: Option<Timestamp>,
+}
+
+/// How an open pull request is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pull {
+    /// Its newest commit; of some forges only the beginning.
+    pub commit: String,
+    /// The branch that it goes to; `None` when a version that did not ask for it looked last.
+    pub target: Option<String>,
 }
 
 /// What came of the last look whether a forge told of everything.
@@ -121,5 +132,12 @@ pub enum Subject<'a> {
     /// A branch of the repository itself.
     Branch(&'a str),
     /// A pull request.
-    PullRequest(u64),
+    PullRequest {
+        /// Its number.
+        number: u64,
+        /// The branch that it goes to.
+        target: &'a str,
+        /// What was told before is of no interest.
+        since: Option<Timestamp>,
+    },
 }

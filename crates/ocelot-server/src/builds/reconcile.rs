@@ -11,7 +11,7 @@ use ocelot_model::event::{
 };
 use ocelot_model::forge::{RemoteId, RemoteName};
 use ocelot_model::{DeliveryId, Event};
-use ocelot_store::{Heads, Known, NewDelivery, RECONCILE, Repo, StoreError, Subject, Turn};
+use ocelot_store::{Heads, Known, NewDelivery, Pull, RECONCILE, Repo, StoreError, Subject, Turn};
 use sha2::{Digest as _, Sha256};
 
 use super::clone;
@@ -25,17 +25,27 @@ const MOST: usize = 100;
 /// Looks where branches and open pull requests are, and tells of those that are new or elsewhere than before.
 pub(crate) async fn look(app: &App, repo: &Repo, known: &Known, turn: Turn) -> Result<(), StoreError> {
     let mut said = Said::default();
+    let begun_at = app.store.now().await?;
     let heads = match heads(app, repo).await {
         Ok(found) => Some(branches(app, repo, known.heads.as_ref(), found, &mut said).await?),
         Err(TriggerError::Store(error)) => return Err(error),
-        Err(error) => said.failed(error.to_string()),
+        Err(error) => {
+            said.failed(error.to_string());
+            None
+        }
     };
-    let pulls = match forges::pull_requests(app, repo).await {
-        Ok(found) => Some(pulls(app, repo, known.pulls.as_ref(), found, &mut said).await?),
+    let (pulls, is_whole) = match forges::pull_requests(app, repo).await {
+        Ok(found) => {
+            let (pulls, is_whole) = pulls(app, repo, known, found, &mut said).await?;
+            (Some(pulls), is_whole)
+        }
         Err(ForgeError::Store(error)) => return Err(error),
-        Err(error) => said.failed(error.to_string()),
+        Err(error) => {
+            said.failed(error.to_string());
+            (None, false)
+        }
     };
-    let now = Known { heads, pulls };
+    let now = Known { heads, pulls, pulls_at: is_whole.then_some(begun_at) };
     app.store.finish_look(turn, &now, &said.words(), app.config.reconcile_every).await
 }
 
@@ -81,34 +91,42 @@ async fn branches(
     Ok(now)
 }
 
-/// The same of pull requests.
+/// The same of pull requests, and whether all that are open were looked at.
+///
+/// One that is not known is new, or was closed at the last look. So what was told of it before that look says nothing, nor
+/// does it of one that has another commit or target since then.
 async fn pulls(
     app: &App,
     repo: &Repo,
-    known: Option<&Heads>,
+    known: &Known,
     found: (Vec<PullRequest>, bool),
     said: &mut Said,
-) -> Result<Heads, StoreError> {
+) -> Result<(BTreeMap<u64, Pull>, bool), StoreError> {
     let (found, cut) = found;
-    let commits: BTreeMap<u64, PullRequest> = found.into_iter().map(|pull| (pull.number, pull)).collect();
-    let mut now = known.cloned().unwrap_or_default();
+    let found: BTreeMap<u64, PullRequest> = found.into_iter().map(|pull| (pull.number, pull)).collect();
+    let mut now = known.pulls.clone().unwrap_or_default();
     // Of a list that was cut, nobody knows what is gone.
-    now.retain(|number, _| cut || number.parse().is_ok_and(|number: u64| commits.contains_key(&number)));
-    for (number, pull) in commits {
-        let (name, commit) = (number.to_string(), pull.commit.as_str().to_owned());
-        let is_same = now.get(&name) == Some(&commit);
-        if !is_same
-            && known.is_some()
-            && !app.store.is_told(repo.id, Subject::PullRequest(number), &commit).await?
-        {
+    now.retain(|number, _| cut || found.contains_key(number));
+    for (number, pull) in found {
+        let (commit, target) = (pull.commit.as_str().to_owned(), pull.target_branch.clone());
+        let before = now.get(&number);
+        let is_same = before.is_some_and(|before| {
+            before.commit == commit && before.target.as_ref().is_none_or(|before| *before == target)
+        });
+        let subject = Subject::PullRequest { number, target: &target, since: known.pulls_at };
+        if !is_same && known.pulls.is_some() && !app.store.is_told(repo.id, subject, &commit).await? {
             if said.is_full() {
-                break;
+                return Ok((now, false));
             }
-            said.told.push(tell(app, repo, &changed(repo, pull)).await?);
+            let action = match before {
+                Some(_) => PullRequestAction::Updated,
+                None => PullRequestAction::Opened,
+            };
+            said.told.push(tell(app, repo, &changed(repo, pull, action)).await?);
         }
-        now.insert(name, commit);
+        now.insert(number, Pull { commit, target: Some(target) });
     }
-    Ok(now)
+    Ok((now, !cut))
 }
 
 fn moved(repo: &Repo, branch: &str, change: Change) -> Event {
@@ -117,10 +135,9 @@ fn moved(repo: &Repo, branch: &str, change: Change) -> Event {
     Event::Push(Push { repo: remote(repo), sender: None, changes: vec![change] })
 }
 
-fn changed(repo: &Repo, pull_request: PullRequest) -> Event {
+fn changed(repo: &Repo, pull_request: PullRequest, action: PullRequestAction) -> Event {
     // Its target is who the row says: that is what was asked.
     let pull_request = PullRequest { target: remote(repo), ..pull_request };
-    let action = PullRequestAction::Updated;
     Event::PullRequest(Box::new(PullRequestEvent { action, sender: None, before: None, pull_request }))
 }
 
@@ -157,9 +174,8 @@ struct Said {
 }
 
 impl Said {
-    fn failed(&mut self, why: String) -> Option<Heads> {
+    fn failed(&mut self, why: String) {
         self.fault.get_or_insert(why);
-        None
     }
 
     fn is_full(&mut self) -> bool {

@@ -156,7 +156,9 @@ async fn twin(tx: &mut Tx, new: &NewBuild, cause: &Cause, row: &PartRow) -> Resu
     }
     let pushed = if new.trust.origin.is_trusted() { pushed(tx, new).await? } else { None };
     match (pushed, new.pull_request) {
-        (None, Some(request)) if cause.again_is_same => latest_of(tx, new, request).await,
+        (None, Some(request)) if cause.again_is_same => latest_of(tx, new, request, row, true).await,
+        // It was found open again; the webhook that says so may have overtaken it.
+        (None, Some(request)) if row.found => latest_of(tx, new, request, row, false).await,
         (None, Some(_)) => found_before(tx, new, row).await,
         (found, _) => Ok(found),
     }
@@ -181,6 +183,7 @@ async fn found_before(tx: &mut Tx, new: &NewBuild, row: &PartRow) -> Result<Opti
     Ok(sqlx::query_scalar(
         "SELECT b.number FROM builds b JOIN delivery_parts f ON f.build = b.number
          WHERE b.repo_id = $1 AND b.commit_id = $2 AND f.repo_id = $1 AND f.subject_key = $3
+           AND COALESCE(f.target, $4, '') = COALESCE($4, '')
            AND EXISTS (SELECT 1 FROM deliveries WHERE id = f.delivery AND hook_id = 'reconcile')
            AND NOT EXISTS (SELECT 1 FROM delivery_parts p JOIN deliveries d ON d.id = p.delivery
                            WHERE p.repo_id = $1 AND p.subject_key = $3 AND p.build >= b.number
@@ -190,6 +193,7 @@ async fn found_before(tx: &mut Tx, new: &NewBuild, row: &PartRow) -> Result<Opti
     .bind(new.repo.0)
     .bind(&new.commit)
     .bind(&row.subject_key)
+    .bind(row.target.as_deref())
     .fetch_optional(tx.conn())
     .await?)
 }
@@ -224,16 +228,30 @@ async fn asked_for(tx: &mut Tx, new: &NewBuild) -> Result<Option<i64>, StoreErro
     .await?)
 }
 
-/// The newest build of the pull request, when it is of this very commit.
-async fn latest_of(tx: &mut Tx, new: &NewBuild, request: u64) -> Result<Option<i64>, StoreError> {
-    let latest: Option<(i64, String)> = sqlx::query_as(
-        "SELECT number, commit_id FROM builds WHERE repo_id = $1 AND pull_request = $2 ORDER BY number DESC LIMIT 1",
+/// The newest build of the pull request, when it is of this very commit and the pull request went to the same branch when it
+/// was last built; with `ended` unset only one that is not over.
+async fn latest_of(
+    tx: &mut Tx,
+    new: &NewBuild,
+    request: u64,
+    row: &PartRow,
+    ended: bool,
+) -> Result<Option<i64>, StoreError> {
+    let latest: Option<(i64, String, bool, Option<String>)> = sqlx::query_as(
+        "SELECT number, commit_id, finished_at IS NULL,
+                (SELECT target FROM delivery_parts WHERE repo_id = $1 AND subject_key = $3 AND build IS NOT NULL
+                 ORDER BY delivery DESC LIMIT 1)
+         FROM builds WHERE repo_id = $1 AND pull_request = $2 ORDER BY number DESC LIMIT 1",
     )
     .bind(new.repo.0)
     .bind(request as i64)
+    .bind(&row.subject_key)
     .fetch_optional(tx.conn())
     .await?;
-    Ok(latest.filter(|(_, commit)| *commit == new.commit).map(|(number, _)| number))
+    let is_same = |(_, commit, is_open, target): &(i64, String, bool, Option<String>)| {
+        *commit == new.commit && (ended || *is_open) && (target.is_none() || *target == row.target)
+    };
+    Ok(latest.filter(is_same).map(|(number, ..)| number))
 }
 
 /// A build that a later delivery of the same branch or pull request made.

@@ -278,8 +278,8 @@ async fn insert_parts(tx: &mut Tx, id: i64, repo: RepoId, parts: &[Part]) -> Res
     for (place, part) in parts.iter().enumerate() {
         sqlx::query(
             "INSERT INTO delivery_parts (delivery, place, repo_id, kind, subject, subject_key, natural_key, before_id,
-                                         after_id, received_at, state, outcome)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'waiting', '')",
+                                         after_id, target, received_at, state, outcome)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'waiting', '')",
         )
         .bind(id)
         .bind(place as i64)
@@ -290,6 +290,7 @@ async fn insert_parts(tx: &mut Tx, id: i64, repo: RepoId, parts: &[Part]) -> Res
         .bind(hashed(&part.key()))
         .bind(&part.before)
         .bind(&part.after)
+        .bind(part.target.as_deref().map(clean))
         .bind(now)
         .execute(tx.conn())
         .await?;
@@ -309,6 +310,8 @@ pub(super) struct PartRow {
     pub(super) subject_key: String,
     natural_key: String,
     before_id: Option<String>,
+    /// The branch that a pull request goes to.
+    pub(super) target: Option<String>,
     received_at: i64,
     pub(super) state: String,
     /// Not the forge told of it, but Ocelot found it there.
@@ -317,7 +320,7 @@ pub(super) struct PartRow {
 
 pub(super) async fn load_part(tx: &mut Tx, part: PartId) -> Result<PartRow, StoreError> {
     let row: Option<PartRow> = sqlx::query_as(concat!(
-        "SELECT repo_id, kind, subject_key, natural_key, before_id, received_at, state,
+        "SELECT repo_id, kind, subject_key, natural_key, before_id, target, received_at, state,
                 EXISTS (SELECT 1 FROM deliveries WHERE id = $1 AND hook_id = 'reconcile') AS found
          FROM delivery_parts WHERE delivery = $1 AND place = $2",
         for_update!()

@@ -4,21 +4,24 @@
 //! for a while. What a look finds goes into the ledger like a webhook (`deliveries.rs`), under a hook of its own name, which
 //! no address has.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use ocelot_model::RepoId;
 use sqlx::FromRow;
 
 use super::deliveries::hashed;
 use super::{Core, Tx};
 use crate::raw::{RepoRow, clean, from_json, maybe_time, to_json, us};
-use crate::times::{Heads, Known, Reconciled, Subject, Turn};
+use crate::times::{Heads, Known, Pull, Reconciled, Subject, Turn};
 use crate::{Repo, StoreError};
 
 #[derive(FromRow)]
 struct KnownRow {
     heads: Option<String>,
     pulls: Option<String>,
+    pulls_at: Option<i64>,
     #[sqlx(flatten)]
     repo: RepoRow,
 }
@@ -41,7 +44,7 @@ impl Core {
         .await?;
         let Some(id) = id else { return Ok(None) };
         let row: Option<KnownRow> = sqlx::query_as(concat!(
-            "SELECT k.heads, k.pulls, ",
+            "SELECT k.heads, k.pulls, k.pulls_at, ",
             repo_columns!(),
             " FROM reconciled k JOIN repos r ON r.id = k.repo_id JOIN forges f ON f.id = r.forge_id
               WHERE k.repo_id = $1 AND NOT r.removing"
@@ -53,7 +56,8 @@ impl Core {
         let Some(row) = row else { return Ok(None) };
         let known = Known {
             heads: row.heads.as_deref().map(from_json).transpose()?,
-            pulls: row.pulls.as_deref().map(from_json).transpose()?,
+            pulls: row.pulls.as_deref().map(from_json).transpose()?.map(pulls),
+            pulls_at: maybe_time(row.pulls_at)?,
         };
         Ok(Some((row.repo.into_repo()?, known, Turn { id, until })))
     }
@@ -68,14 +72,15 @@ impl Core {
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let now = tx.now;
-        let json = |heads: &Option<Heads>| heads.as_ref().map(to_json).transpose();
+        let json = |heads: Option<&Heads>| heads.map(to_json).transpose();
         let done = sqlx::query(
-            "UPDATE reconciled SET heads = COALESCE($1, heads), pulls = COALESCE($2, pulls), outcome = $3, last_at = $4,
-                    next_at = $5
-             WHERE repo_id = $6 AND next_at = $7",
+            "UPDATE reconciled SET heads = COALESCE($1, heads), pulls = COALESCE($2, pulls),
+                    pulls_at = COALESCE($3, pulls_at), outcome = $4, last_at = $5, next_at = $6
+             WHERE repo_id = $7 AND next_at = $8",
         )
-        .bind(json(&known.heads)?)
-        .bind(json(&known.pulls)?)
+        .bind(json(known.heads.as_ref())?)
+        .bind(json(known.pulls.as_ref().map(words).as_ref())?)
+        .bind(known.pulls_at.map(Timestamp::as_microsecond))
         .bind(clean(outcome))
         .bind(now)
         .bind(now.saturating_add(uneven(us(every), now)))
@@ -115,16 +120,24 @@ impl Core {
         of: Subject<'_>,
         commit: &str,
     ) -> Result<bool, StoreError> {
-        let (branch, request, subject) = match of {
-            Subject::Branch(name) => (clean(name), 0, format!("refs/heads/{name}")),
-            Subject::PullRequest(number) => (String::new(), number as i64, format!("pull/{number}")),
+        let (branch, request, subject, target, since) = match of {
+            Subject::Branch(name) => (clean(name), 0, format!("refs/heads/{name}"), None, None),
+            Subject::PullRequest { number, target, since } => {
+                (String::new(), number as i64, format!("pull/{number}"), Some(clean(target)), since)
+            }
         };
+        // A build of a pull request may be of what it was before, so where the time matters the ledger alone is asked. It
+        // forgets what is old.
         let found: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM builds
-                            WHERE repo_id = $1 AND ((branch = $2 AND trusted AND $3 = 0) OR pull_request = $3)
-                              AND substr(commit_id, 1, length($4)) = $4)
+            "SELECT EXISTS (SELECT 1 FROM builds b
+                            WHERE b.repo_id = $1 AND $6
+                              AND ((b.branch = $2 AND b.trusted AND $3 = 0) OR b.pull_request = $3)
+                              AND substr(b.commit_id, 1, length($4)) = $4
+                              AND NOT EXISTS (SELECT 1 FROM delivery_parts t
+                                              WHERE t.build = b.number AND t.target <> $7))
                  OR EXISTS (SELECT 1 FROM delivery_parts
-                            WHERE repo_id = $1 AND subject_key = $5 AND after_id <> ''
+                            WHERE repo_id = $1 AND subject_key = $5 AND after_id <> '' AND received_at >= $8
+                              AND (target IS NULL OR target = $7)
                               AND (substr(after_id, 1, length($4)) = $4 OR substr($4, 1, length(after_id)) = after_id))",
         )
         .bind(repo.0)
@@ -132,10 +145,31 @@ impl Core {
         .bind(request)
         .bind(commit)
         .bind(hashed(&subject))
+        .bind(since.is_none())
+        .bind(target)
+        .bind(since.map_or(i64::MIN, Timestamp::as_microsecond))
         .fetch_one(&self.pools.read)
         .await?;
         Ok(found)
     }
+}
+
+/// A pull request as it is stored: the commit, and after a space, which no name of a branch has, the target. A version before
+/// this one knows the commit alone.
+fn pulls(words: BTreeMap<u64, String>) -> BTreeMap<u64, Pull> {
+    let pull = |words: String| match words.split_once(' ') {
+        Some((commit, target)) => Pull { commit: commit.to_owned(), target: Some(target.to_owned()) },
+        None => Pull { commit: words, target: None },
+    };
+    words.into_iter().map(|(number, words)| (number, pull(words))).collect()
+}
+
+fn words(pulls: &BTreeMap<u64, Pull>) -> Heads {
+    let words = |pull: &Pull| match &pull.target {
+        Some(target) => format!("{} {target}", pull.commit),
+        None => pull.commit.clone(),
+    };
+    pulls.iter().map(|(number, pull)| (number.to_string(), words(pull))).collect()
 }
 
 /// From now on it is looked at whether its forge tells of everything.

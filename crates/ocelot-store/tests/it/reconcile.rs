@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use ocelot_model::DeliveryState;
 use ocelot_model::delivery::{Part, PartKind};
-use ocelot_store::{Heads, Known, NewDelivery, PartId, Repo, StoreError, Subject};
+use ocelot_store::{Heads, Known, NewDelivery, PartId, Pull, Repo, StoreError, Subject};
 
 use crate::bed::{Bed, new_build};
 
@@ -36,7 +37,10 @@ async fn one_server_looks(bed: Bed) {
     let (found, known, turn) = taken.remove(0);
     assert_eq!((found.id, known), (repo.id, Known::default()));
     let heads: Heads = [("main".to_owned(), "a".repeat(40))].into();
-    let now = Known { heads: Some(heads), pulls: None };
+    let pull = |target: Option<&str>| Pull { commit: "b".repeat(12), target: target.map(str::to_owned) };
+    let pulls = [(3, pull(Some("main"))), (4, pull(None))].into();
+    let at = bed.store.now().await.unwrap();
+    let now = Known { heads: Some(heads), pulls: Some(pulls), pulls_at: Some(at) };
     bed.store.finish_look(turn, &now, "nothing is missing", LONG).await.unwrap();
     assert!(other.take_look(LONG).await.unwrap().is_none(), "the next one is in ten minutes");
     // A server that starts looks at once, and what it could not see stays known.
@@ -52,6 +56,10 @@ async fn one_server_looks(bed: Bed) {
     assert_eq!(last.outcome.as_deref(), Some("no answer"));
 }
 
+fn request(number: u64, target: &'static str, since: Option<Timestamp>) -> Subject<'static> {
+    Subject::PullRequest { number, target, since }
+}
+
 async fn what_was_built_or_told_is_known(bed: Bed) {
     let repo = bed.repo("git/app").await;
     let built = bed.store.create_build(&new_build(&repo, "a")).await.unwrap().build;
@@ -61,17 +69,18 @@ async fn what_was_built_or_told_is_known(bed: Bed) {
     };
     assert!(told(Subject::Branch("main"), &built.commit).await);
     assert!(!told(Subject::Branch("other"), &built.commit).await);
-    assert!(!told(Subject::PullRequest(3), &built.commit).await);
+    assert!(!told(request(3, "main", None), &built.commit).await);
 
     let commit = "b".repeat(40);
-    let part = |subject: &str, after: &str| Part {
+    let part = |subject: &str, after: &str, target: Option<&str>| Part {
         kind: PartKind::PullRequest,
         subject: subject.to_owned(),
         before: None,
         after: Some(after.to_owned()),
+        target: target.map(str::to_owned),
         also: String::new(),
     };
-    let parts = Ok(vec![part("refs/heads/main", &commit), part("pull/3", &commit[..12])]);
+    let parts = Ok(vec![part("refs/heads/main", &commit, None), part("pull/3", &commit[..12], Some("main"))]);
     let new = NewDelivery {
         forge: repo.forge_id,
         repo: Some(repo.id),
@@ -82,12 +91,15 @@ async fn what_was_built_or_told_is_known(bed: Bed) {
         told: &parts,
     };
     let (delivery, _) = bed.store.take_in(&new).await.unwrap();
+    let (before, after) = (delivery.received_at, delivery.received_at + jiff::SignedDuration::from_micros(1));
     // Whatever becomes of it.
     for place in 0..2 {
         assert!(told(Subject::Branch("main"), &commit).await);
-        assert!(told(Subject::PullRequest(3), &commit).await, "of which the beginning was told");
-        assert!(told(Subject::PullRequest(3), &commit[..7]).await);
-        assert!(!told(Subject::PullRequest(4), &commit).await);
+        assert!(told(request(3, "main", None), &commit).await, "of which the beginning was told");
+        assert!(told(request(3, "main", Some(before)), &commit[..7]).await);
+        assert!(!told(request(3, "main", Some(after)), &commit).await, "of what it was before");
+        assert!(!told(request(3, "other", None), &commit).await, "it went elsewhere");
+        assert!(!told(request(4, "main", None), &commit).await);
         let part = PartId { delivery: delivery.id, place };
         bed.store.settle_part(part, DeliveryState::Skipped, "a rule").await.unwrap();
     }

@@ -108,7 +108,7 @@ fn pull_request(repo: &Repo, pull: &Pull) -> Value {
         pull.source.map(|id| json!({"uuid": uuid(id), "full_name": format!("someone/{}", repo.name())}));
     json!({
         "id": pull.number, "title": pull.title, "draft": false, "author": {"uuid": uuid(7), "nickname": "ada"},
-        "updated_on": "2026-01-01T00:00:00Z",
+        "updated_on": repo.changed_at(pull.number),
         "source": {"branch": {"name": pull.branch}, "commit": {"hash": pull.commit[..12]}, "repository": source},
         "destination": {
             "branch": {"name": pull.target},

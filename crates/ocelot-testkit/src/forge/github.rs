@@ -129,7 +129,7 @@ pub(super) fn pull_request(repo: &Repo, pull: &Pull) -> Value {
     let source = pull.source.map(|id| json!({"id": id, "full_name": format!("someone/{}", repo.name())}));
     json!({
         "number": pull.number, "title": pull.title, "draft": false, "user": {"id": 7, "login": "ada"},
-        "updated_at": "2026-01-01T00:00:00Z",
+        "updated_at": repo.changed_at(pull.number),
         "head": {"ref": pull.branch, "sha": pull.commit, "repo": source},
         "base": {
             "ref": pull.target, "sha": "0".repeat(40), "repo": {"id": repo.id, "full_name": repo.full_name},

@@ -73,7 +73,7 @@ fn merge_request(repo: &Repo, pull: &Pull) -> Value {
     json!({
         "iid": pull.number, "title": pull.title, "draft": false, "author": {"id": 7, "username": "ada"},
         "source_project_id": pull.source, "source_branch": pull.branch, "target_branch": pull.target,
-        "target_project_id": repo.id, "sha": pull.commit, "updated_at": "2026-01-01T00:00:00Z",
+        "target_project_id": repo.id, "sha": pull.commit, "updated_at": repo.changed_at(pull.number),
     })
 }
 

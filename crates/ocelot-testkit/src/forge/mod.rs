@@ -94,9 +94,17 @@ impl FakeForge {
         });
     }
 
-    /// Opens a pull request.
+    /// Opens a pull request; one of this number is now like this.
     pub fn open(&self, repo: &str, pull: Pull) {
-        self.repo(repo, |repo| repo.pulls.push(pull));
+        self.repo(repo, |repo| {
+            repo.change(pull.number);
+            repo.pulls.push(pull);
+        });
+    }
+
+    /// Closes a pull request.
+    pub fn close(&self, repo: &str, number: u64) {
+        self.repo(repo, |repo| repo.change(number));
     }
 
     /// Gives an account a right: `read`, `write` or `admin`.

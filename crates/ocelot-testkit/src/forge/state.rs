@@ -69,6 +69,8 @@ pub(super) struct Repo {
     pub(super) commits: HashMap<String, Commit>,
     pub(super) branches: BTreeMap<String, String>,
     pub(super) pulls: Vec<Pull>,
+    /// How often a pull request was changed.
+    changes: HashMap<u64, u32>,
     pub(super) statuses: Vec<Status>,
     pub(super) comments: Vec<Comment>,
     pub(super) hooks: Vec<Hook>,
@@ -156,6 +158,7 @@ impl Repo {
             commits: HashMap::new(),
             branches: BTreeMap::new(),
             pulls: Vec::new(),
+            changes: HashMap::new(),
             statuses: Vec::new(),
             comments: Vec::new(),
             hooks: Vec::new(),
@@ -177,6 +180,17 @@ impl Repo {
         self.commits.insert(id.clone(), Commit { message: message.to_owned(), files, parent });
         self.branches.insert(branch.to_owned(), id.clone());
         id
+    }
+
+    /// What a pull request was is no more.
+    pub(super) fn change(&mut self, number: u64) {
+        self.pulls.retain(|pull| pull.number != number);
+        *self.changes.entry(number).or_default() += 1;
+    }
+
+    /// When a pull request was changed last.
+    pub(super) fn changed_at(&self, number: u64) -> String {
+        format!("2026-01-01T00:00:{:02}Z", self.changes.get(&number).unwrap_or(&0))
     }
 
     /// The commit that a branch or the beginning of an id names.

@@ -85,6 +85,13 @@ impl Place {
             .collect()
     }
 
+    /// Nothing was never told, and there are so many builds.
+    async fn has_builds(&self, count: usize, what: &str) {
+        assert_eq!(self.looked().await, "nothing is missing", "{what}");
+        let builds = self.builds().await;
+        assert_eq!(builds.len(), count, "{what}: {builds:?} {:?}", self.ledger().await);
+    }
+
     /// `event branch status` of all builds, oldest first.
     async fn builds(&self) -> Vec<String> {
         let page = self.scene.get("builds").await;
@@ -112,8 +119,21 @@ impl Place {
     }
 
     fn open(&self, number: u64, source: Option<u64>, branch: &str, commit: String) {
-        let (title, target) = ("A change".to_owned(), "main".to_owned());
+        self.open_to("main", number, source, branch, commit);
+    }
+
+    fn open_to(&self, target: &str, number: u64, source: Option<u64>, branch: &str, commit: String) {
+        let (title, target) = ("A change".to_owned(), target.to_owned());
         self.scene.fake.open(REPO, Pull { number, title, source, branch: branch.to_owned(), commit, target });
+    }
+
+    /// All builds are over.
+    async fn cancel_all(&self) {
+        let page = self.scene.get("builds").await;
+        for build in page["items"].as_array().unwrap() {
+            let path = format!("builds/{}/cancel", build["number"]);
+            self.scene.ask(Method::POST, &path, &Value::Null).await;
+        }
     }
 
     /// The webhook of this comes after all.
@@ -209,6 +229,58 @@ async fn a_pull_request_that_was_never_told_is_built_and_one_of_a_fork_waits() {
         requests.sort_unstable();
         assert_eq!(requests, [3, 4], "{kind}");
         assert_eq!(place.looked().await, "nothing is missing");
+    }
+}
+
+/// What happens to pull request 3, and the number of builds that there are of it then. Whether its forge tells of it first, late
+/// or not at all makes no difference.
+#[tokio::test]
+async fn what_becomes_of_a_pull_request_is_built_once_told_or_not() {
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Webhook {
+        Early,
+        Late,
+        Never,
+    }
+    for webhook in [Webhook::Early, Webhook::Late, Webhook::Never] {
+        for kind in KINDS {
+            let place = Place::new(kind, often).await;
+            let commit = place.commit("theirs");
+            // Bitbucket says the beginning of the id, and is asked for the rest.
+            place.scene.fake.alias(REPO, "main", &commit);
+            let told = |target: &str| Told {
+                name: "theirs".into(),
+                after: commit.clone(),
+                source: Some(99),
+                target: target.into(),
+                ..Told::default()
+            };
+            place.open(3, Some(99), "theirs", commit.clone());
+            place.until("builds/1", |build| build["pull_request"] == 3).await;
+            let moved = async |what: What, target: &str, builds: usize| {
+                place.cancel_all().await;
+                if webhook == Webhook::Early {
+                    place.tell(what, &told(target)).await;
+                    place.until(&format!("builds/{builds}"), |build| build["pull_request"] == 3).await;
+                }
+                place.open_to(target, 3, Some(99), "theirs", commit.clone());
+                place.until(&format!("builds/{builds}"), |build| build["pull_request"] == 3).await;
+                place.looked().await;
+                if webhook == Webhook::Late {
+                    place.tell(what, &told(target)).await;
+                    place.ledger().await;
+                }
+                place.has_builds(builds, &format!("{kind} {webhook:?} {what:?}")).await;
+            };
+            moved(What::PullRequestRetargeted, "develop", 2).await;
+            if kind == ForgeKind::Bitbucket {
+                // What is declined there stays so.
+                continue;
+            }
+            place.scene.fake.close(REPO, 3);
+            place.looked().await;
+            moved(What::PullRequestReopened, "develop", 3).await;
+        }
     }
 }
 
