@@ -234,16 +234,25 @@ struct ClientToken {
     expires_in: u64,
 }
 
+/// OAuth's words for credentials that are not taken (section 5.2), in a status that says less.
+const REFUSALS: [&str; 3] = ["invalid_client", "invalid_grant", "unauthorized_client"];
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+}
+
 /// Bitbucket: client credentials for a token (OAuth 2, section 4.4).
 async fn client_token(client: &Client, id: &str, secret: &SecretString, url: &Url) -> Result<Kept> {
     let auth = Auth::Basic(id.to_owned(), secret.clone());
     let form = Sent::Form(&[("grant_type", "client_credentials")]);
     let answer = client.once(&Method::POST, url, "application/json", form, &auth, ANSWER_MAX).await?;
     let what = "the OAuth consumer's key and secret";
-    // Its word for wrong credentials, in a status of its own.
-    if answer.status.as_u16() == 400 && answer.body.windows(14).any(|word| word == b"invalid_client") {
-        let words = "invalid_client".to_owned();
-        return Err(ApiError::Unauthorized { what, expired: false, words });
+    if answer.status.as_u16() == 400
+        && let Ok(Refusal { error }) = serde_json::from_slice(&answer.body)
+        && let Some(words) = REFUSALS.into_iter().find(|word| *word == error)
+    {
+        return Err(ApiError::Unauthorized { what, expired: false, words: words.to_owned() });
     }
     let token: ClientToken = client.checked(answer, what)?.json()?;
     let life = SignedDuration::from_secs(token.expires_in.min(LIFE_MAX).cast_signed());

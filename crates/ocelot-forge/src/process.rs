@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use ocelot_model::git::{KNOWN_HOSTS, SSH, is_no_access, words};
-use ocelot_model::login::{KEY_FILE, SSH_OPTIONS};
+use ocelot_model::login::{KEY_FILE, SSH_OPTIONS, explain_none};
 use ocelot_model::roots::CA_FILE;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -151,11 +151,11 @@ pub(crate) fn complaint(stderr: &[u8], url: &CloneUrl) -> GitError {
         return GitError::DiskFull(words);
     }
     let missing = ["not found", "does not appear to be a git repository", "does not exist"];
-    let words = match url.access().filter(|_| is_no_access(&words)) {
-        Some(access) => access.login.explain(&words),
-        None => words,
-    };
     if is_no_access(&words) {
+        let words = match url.access() {
+            Some(access) => access.login.explain(&words),
+            None => explain_none(&words, url.as_str()),
+        };
         return GitError::NoAccess { url: url.to_string(), words };
     }
     if missing.iter().any(|sign| words.contains(sign)) {

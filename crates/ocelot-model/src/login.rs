@@ -78,6 +78,10 @@ impl Login {
     /// What a host's refusal means when this was used.
     pub fn explain(&self, words: &str) -> String {
         let Login { name, way } = self;
+        // It was not even shown.
+        if words.contains("Host key verification failed") {
+            return words.to_owned();
+        }
         let kind = match way {
             Way::Password { .. } => "vcs",
             Way::Key(_) => "ssh",
@@ -87,6 +91,21 @@ impl Login {
              `ocelot creds {kind} add {name}` changes it)"
         )
     }
+}
+
+/// What a host's refusal of who has no credential for this URL means.
+pub fn explain_none(words: &str, url: &str) -> String {
+    let add = match Place::of(url) {
+        Some(Place { ssh: true, .. }) => "`ocelot creds ssh add NAME` gives it a key",
+        Some(Place { ssh: false, .. }) => {
+            "`ocelot creds vcs add NAME --field url=URL --field username=USER` gives it one"
+        }
+        None => return words.to_owned(),
+    };
+    if words.contains("Host key verification failed") {
+        return words.to_owned();
+    }
+    format!("{words} (Ocelot has no credential for this address: {add})")
 }
 
 /// A credential that may be tried, nearest scope first.

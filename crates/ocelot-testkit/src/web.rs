@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// `ada` and `secret`, as a browser sends them.
 const ADA: &str = "Basic YWRhOnNlY3JldA==";
@@ -18,6 +18,8 @@ pub enum Manners {
     Open,
     /// Only `ada` with the password `secret`.
     Closed,
+    /// Nobody, whoever they are.
+    Forbidding,
     /// It speaks the older protocol, as most hosts do over ssh: only branches and tags are given out.
     Old,
 }
@@ -26,6 +28,7 @@ pub enum Manners {
 #[derive(Debug)]
 pub struct WebHost {
     address: SocketAddr,
+    manners: Arc<Mutex<Manners>>,
     over: Arc<AtomicBool>,
 }
 
@@ -36,14 +39,22 @@ impl WebHost {
         let address = listener.local_addr().expect("an address");
         let over = Arc::new(AtomicBool::new(false));
         let (folder, is_over) = (folder.to_owned(), Arc::clone(&over));
+        let manners = Arc::new(Mutex::new(manners));
+        let now = Arc::clone(&manners);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten().take_while(|_| !is_over.load(Ordering::Relaxed)) {
                 let folder = folder.clone();
+                let manners = *now.lock().unwrap_or_else(PoisonError::into_inner);
                 // A client that goes away in the middle is no fault.
                 std::thread::spawn(move || answer(&stream, &folder, manners));
             }
         });
-        WebHost { address, over }
+        WebHost { address, manners, over }
+    }
+
+    /// From now on it treats people so.
+    pub fn turn(&self, manners: Manners) {
+        *self.manners.lock().unwrap_or_else(PoisonError::into_inner) = manners;
     }
 
     /// Address of a repository below the folder.
@@ -69,6 +80,9 @@ fn answer(stream: &TcpStream, folder: &Path, manners: Manners) -> std::io::Resul
     }
     if manners == Manners::Closed && request.header("authorization") != Some(ADA) {
         return respond(stream, "401 Unauthorized", "WWW-Authenticate: Basic realm=\"git\"\r\n", b"");
+    }
+    if manners == Manners::Forbidding {
+        return respond(stream, "403 Forbidden", "", b"");
     }
     let answer = request.run(folder)?;
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(answer.len());

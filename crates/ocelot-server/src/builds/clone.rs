@@ -37,7 +37,7 @@ async fn url_of(app: &App, clone_url: &str, id: RepoId, name: &RepoName) -> Resu
     let Some((_, value)) = opened.first() else { return Ok(url) };
     let value = String::from_utf8_lossy(value.expose_secret());
     let (fields, value) =
-        consumer::login_of(app, &secret.fields, &value).await.map_err(TriggerError::Forge)?;
+        consumer::login_of(app, &secret.name, &secret.fields, &value).await.map_err(TriggerError::Forge)?;
     let candidate = Candidate { kind: secret.kind, fields: &fields };
     Ok(app.git.with_login(url, candidate.login(&secret.name, clone_url, value.expose_secret()))?)
 }

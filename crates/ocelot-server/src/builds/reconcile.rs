@@ -170,18 +170,21 @@ async fn tell(app: &App, repo: &Repo, event: &Event) -> Result<DeliveryId, Store
 #[derive(Default)]
 struct Said {
     told: Vec<DeliveryId>,
-    fault: Option<String>,
+    /// What is in the way; not twice.
+    faults: Vec<String>,
 }
 
 impl Said {
     fn failed(&mut self, why: String) {
-        self.fault.get_or_insert(why);
+        if !self.faults.contains(&why) {
+            self.faults.push(why);
+        }
     }
 
     fn is_full(&mut self) -> bool {
         let full = self.told.len() >= MOST;
         if full {
-            self.fault.get_or_insert_with(|| "there is more; it comes with the next look".to_owned());
+            self.failed("there is more; it comes with the next look".to_owned());
         }
         full
     }
@@ -198,11 +201,7 @@ impl Said {
                 Some(format!("{many} things were never told: deliveries {} and so on", numbers.join(", ")))
             }
         };
-        match (found, self.fault) {
-            (None, None) => "nothing is missing".to_owned(),
-            (Some(found), None) => found,
-            (None, Some(fault)) => fault,
-            (Some(found), Some(fault)) => format!("{found}; {fault}"),
-        }
+        let said: Vec<String> = found.into_iter().chain(self.faults).collect();
+        if said.is_empty() { "nothing is missing".to_owned() } else { said.join("; ") }
     }
 }

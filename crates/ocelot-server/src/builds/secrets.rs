@@ -166,9 +166,10 @@ async fn open(app: &App, chosen: &[Chosen<'_>]) -> Result<Vec<Credential>, Refus
 async fn credential(app: &App, one: &Chosen<'_>, value: &[u8]) -> Result<Credential, Refused> {
     let Chosen { secret, for_worker, for_stages } = one;
     let (fields, value) = if secret.kind == Kind::Vcs && consumer::is_consumer(&secret.fields) {
-        let asked = consumer::login_of(app, &secret.fields, &String::from_utf8_lossy(value)).await;
+        let value = String::from_utf8_lossy(value);
+        let asked = consumer::login_of(app, &secret.name, &secret.fields, &value).await;
         let (fields, token) = asked.map_err(|error| {
-            let words = format!("the credential {}: {error}", secret.name);
+            let words = error.to_string();
             if consumer::heals(&error) { Refused::Later(words) } else { Refused::Job(words) }
         })?;
         (fields, token.expose_secret().as_bytes().to_vec())

@@ -105,7 +105,7 @@ async fn try_access(place: Place<'_>, insecure_http: bool, access: &ForgeAccess)
     check_texts(access)?;
     let forge = ocelot_forge::Forge::new(place.settings(access.clone()))
         .map_err(|error| ForgeError::BadRequest(error.to_string()))?;
-    let asked = within(name, async { forge.check().await.map_err(ForgeError::of(name)) }).await;
+    let asked = within(name, async { forge.check().await.map_err(ForgeError::of_tried(name)) }).await;
     match asked {
         Err(ForgeError::Api { error: ApiError::NotFound(_), .. }) => Err(ForgeError::BadRequest(format!(
             "base_url: {base_url} is there, but does not answer like {kind}; is the address that of its first page?"

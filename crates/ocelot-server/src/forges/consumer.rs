@@ -110,7 +110,7 @@ impl Consumers {
 }
 
 fn of(url: &str, error: ApiError) -> ForgeError {
-    ForgeError::Api { forge: url.to_owned(), error }
+    ForgeError::of_tried(url)(error)
 }
 
 /// The authorities that the forge there is believed with; an error when there is none.
@@ -154,15 +154,41 @@ pub(crate) fn heals(error: &ForgeError) -> bool {
     }
 }
 
-/// What git is given for a credential: the value itself, or a token for it.
+/// What git is given for the credential of this name: the value itself, or a token for it.
 pub(crate) async fn login_of(
     app: &crate::App,
+    name: &str,
     fields: &BTreeMap<String, String>,
     value: &str,
 ) -> Result<(BTreeMap<String, String>, SecretString), ForgeError> {
     if !is_consumer(fields) {
         return Ok((fields.clone(), value.to_owned().into()));
     }
-    let token = app.forges.consumers().token(&app.store, fields, value).await?;
+    let asked = app.forges.consumers().token(&app.store, fields, value).await;
+    let token = asked.map_err(|error| named(name, error))?;
     Ok((fields_of_token(fields), token))
+}
+
+/// The error of a credential, which its owner may know by its name alone.
+fn named(name: &str, error: ForgeError) -> ForgeError {
+    match error {
+        ForgeError::Api { forge, error, .. } => {
+            let help = match error {
+                ApiError::Unauthorized { .. } | ApiError::Forbidden(_) | ApiError::Refused { .. } => {
+                    format!("; `ocelot creds vcs add {name}` changes it")
+                }
+                ApiError::NotFound(_)
+                | ApiError::RateLimited { .. }
+                | ApiError::Unavailable(_)
+                | ApiError::Nonsense(_)
+                | ApiError::TooLarge => String::new(),
+            };
+            ForgeError::Api { forge: format!("the credential {name}, at {forge}"), error, help }
+        }
+        ForgeError::Settings(words) => ForgeError::Settings(format!("the credential {name}: {words}")),
+        other @ (ForgeError::Unknown(_)
+        | ForgeError::PlainGit(_)
+        | ForgeError::BadRequest(_)
+        | ForgeError::Store(_)) => other,
+    }
 }

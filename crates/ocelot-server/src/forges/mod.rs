@@ -39,12 +39,14 @@ pub enum ForgeError {
     #[error("{0}")]
     Settings(String),
     /// The forge says no, or nothing.
-    #[error("{forge}: {error}")]
+    #[error("{forge}: {error}{help}")]
     Api {
         /// Its short name.
         forge: String,
         /// What it says.
         error: ApiError,
+        /// What to do about it, where that is known.
+        help: String,
     },
     /// The database did not take it.
     #[error(transparent)]
@@ -54,7 +56,25 @@ pub enum ForgeError {
 impl ForgeError {
     /// What became of a question to the forge of this name.
     fn of(forge: &str) -> impl Fn(ApiError) -> ForgeError + use<'_> {
-        move |error| ForgeError::Api { forge: forge.to_owned(), error }
+        move |error| {
+            let help = match error {
+                ApiError::Unauthorized { .. } | ApiError::Forbidden(_) => {
+                    format!("; `ocelot forge change {forge}` gives Ocelot others")
+                }
+                ApiError::NotFound(_)
+                | ApiError::RateLimited { .. }
+                | ApiError::Unavailable(_)
+                | ApiError::Nonsense(_)
+                | ApiError::TooLarge
+                | ApiError::Refused { .. } => String::new(),
+            };
+            ForgeError::Api { forge: forge.to_owned(), error, help }
+        }
+    }
+
+    /// The same of one that is only being tried.
+    fn of_tried(forge: &str) -> impl Fn(ApiError) -> ForgeError + use<'_> {
+        move |error| ForgeError::Api { forge: forge.to_owned(), error, help: String::new() }
     }
 }
 

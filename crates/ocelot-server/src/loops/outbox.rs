@@ -264,7 +264,8 @@ mod tests {
     #[test]
     fn a_forge_that_says_how_long_is_left_alone_for_so_long() {
         let until = Timestamp::now().checked_add(jiff::SignedDuration::from_secs(600)).expect("a time");
-        let of_forge = |error| SendError::Forge(ForgeError::Api { forge: "f".to_owned(), error });
+        let of_forge =
+            |error| SendError::Forge(ForgeError::Api { forge: "f".to_owned(), error, help: String::new() });
         for error in
             [of_forge(ApiError::RateLimited { until }), SendError::Notify(NotifyError::Limited { until })]
         {

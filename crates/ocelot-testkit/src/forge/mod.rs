@@ -183,7 +183,12 @@ impl FakeForge {
 
     /// From now on it answers nothing but 503, or is well again.
     pub fn set_down(&self, down: bool) {
-        self.state().down = down;
+        self.state().always = down.then(|| ("", Fault::Status(503, Vec::new(), "")));
+    }
+
+    /// From now on everything that has this in its path is answered so.
+    pub fn always(&self, path: &'static str, fault: Fault) {
+        self.state().always = Some((path, fault));
     }
 
     /// Lists come in pages of so many.

@@ -78,8 +78,8 @@ pub(super) async fn serve(kind: ForgeKind, listener: tokio::net::TcpListener, st
                 let fault = {
                     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
                     state.requests.push(format!("{method} {uri}"));
-                    let down = || Fault::Status(503, Vec::new(), "");
-                    state.faults.pop_front().or_else(|| state.down.then(down))
+                    let always = state.always.clone().filter(|(path, _)| uri.path().contains(path));
+                    state.faults.pop_front().or(always.map(|(_, fault)| fault))
                 };
                 match fault {
                     Some(fault) => misbehave(fault).await,

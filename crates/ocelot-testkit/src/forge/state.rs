@@ -14,8 +14,8 @@ pub(super) struct State {
     pub(super) clones: Option<String>,
     pub(super) repos: Vec<Repo>,
     pub(super) faults: VecDeque<Fault>,
-    /// It answers everything with 503.
-    pub(super) down: bool,
+    /// What it does instead of answering whatever has this in its path.
+    pub(super) always: Option<(&'static str, Fault)>,
     pub(super) requests: Vec<String>,
     /// Entries of a page.
     pub(super) page: usize,
@@ -41,7 +41,7 @@ impl State {
             clones: None,
             repos: Vec::new(),
             faults: VecDeque::new(),
-            down: false,
+            always: None,
             requests: Vec::new(),
             page: 100,
             tokens: Vec::new(),

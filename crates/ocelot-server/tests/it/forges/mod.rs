@@ -2,6 +2,7 @@
 
 mod add;
 mod ca;
+mod credentials;
 mod reconcile;
 mod scene;
 mod statuses;

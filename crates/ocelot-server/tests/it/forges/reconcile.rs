@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 use super::scene::{KINDS, REPO, Scene};
 use crate::room::{SMALL, commit, git};
 
-const PATH: &str = "repos/codes/acme/app";
+pub(super) const PATH: &str = "repos/codes/acme/app";
 const WATCH: &str = "watch/codes/acme/app";
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Looks follow each other quickly.
-fn often(config: &mut Config) {
+pub(super) fn often(config: &mut Config) {
     config.reconcile_every = Duration::from_millis(50);
 }
 
@@ -29,20 +29,27 @@ fn seldom(config: &mut Config) {
 }
 
 /// A watched repository of a forge, which is cloned from a real one.
-struct Place {
-    scene: Scene,
+pub(super) struct Place {
+    pub(super) scene: Scene,
     git: PathBuf,
     _host: WebHost,
 }
 
 impl Place {
     async fn new(kind: ForgeKind, change: fn(&mut Config)) -> Place {
+        Place::with(kind, change, json!({"token": TOKEN})).await
+    }
+
+    /// Ocelot has this access.
+    pub(super) async fn with(kind: ForgeKind, change: fn(&mut Config), access: Value) -> Place {
         let scene = Scene::new(kind, change).await;
         let repos = scene.world.folder.path().join("repos");
         let git = repository(&repos.join(format!("{REPO}.git")));
         let host = WebHost::start(&repos, Manners::Open);
         scene.fake.clones_from(&host.url(""));
-        scene.must(Method::POST, "forges", &scene.forge("codes", TOKEN)).await;
+        let mut forge = scene.forge("codes", TOKEN);
+        forge["access"] = access;
+        scene.must(Method::POST, "forges", &forge).await;
         scene.must(Method::POST, "repos", &json!({"forge": "codes", "full_name": REPO})).await;
         scene.must(Method::POST, WATCH, &Value::Null).await;
         let place = Place { scene, git, _host: host };
@@ -50,7 +57,7 @@ impl Place {
         place
     }
 
-    async fn until(&self, path: &str, want: impl Fn(&Value) -> bool) -> Value {
+    pub(super) async fn until(&self, path: &str, want: impl Fn(&Value) -> bool) -> Value {
         let deadline = tokio::time::Instant::now() + DEADLINE;
         loop {
             let (status, body) = self.scene.ask(Method::GET, path, &Value::Null).await;
