@@ -129,6 +129,17 @@ pub fn may_below(actor: &Actor, action: Action, prefix: &str) -> bool {
     }
 }
 
+/// What a token is limited to, behind the name of its role or of itself: `, limited to git/app`; empty when it is not.
+pub fn limit_words(scope: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let (shown, rest) = scope.split_at(scope.len().min(SHOWN));
+    match (shown, rest.len()) {
+        ([], _) => String::new(),
+        (shown, 0) => format!(", limited to {}", shown.join(", ")),
+        (shown, more) => format!(", limited to {} and {more} more", shown.join(", ")),
+    }
+}
+
 /// Whom readers of builds and of the audit would take a token of this name for: those that are named there and are no token.
 pub fn passes_for(name: &str) -> Option<&'static str> {
     let words = name.to_ascii_lowercase();
@@ -216,6 +227,14 @@ mod tests {
         check(Role::Admin, &["github/acme/"], "github/", false);
         check(Role::Admin, &["github/acme/app"], "github/acme/", false);
         check(Role::Admin, &["github/acme/"], "github/acme2/", false);
+    }
+
+    #[test]
+    fn limits_are_said() {
+        let words = |scope: &[&str]| limit_words(&scope.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(words(&[]), "");
+        assert_eq!(words(&["git/a", "x/"]), ", limited to git/a, x/");
+        assert_eq!(words(&["a/", "b/", "c/", "d/", "e/"]), ", limited to a/, b/, c/ and 2 more");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use askama::Template;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
-use ocelot_model::access::{Action, Actor, may};
+use ocelot_model::access::{Action, Actor, limit_words, may};
 use ocelot_store::StoreError;
 
 /// Nothing but our own files; no inline script or style, no frames, forms only to us.
@@ -61,9 +61,10 @@ fn failed(actor: &Actor, status: StatusCode, text: &str) -> Response {
     page(status, &message)
 }
 
+/// Who is signed in, and what that is limited to.
 fn name_of(actor: &Actor) -> Option<String> {
     match actor {
-        Actor::Token { name, .. } => Some(name.clone()),
+        Actor::Token { name, scope, .. } => Some(format!("{name}{}", limit_words(scope))),
         Actor::Anonymous | Actor::Worker(_) => None,
     }
 }

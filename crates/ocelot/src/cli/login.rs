@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use ocelot_api::client::{Client, Way};
+use ocelot_model::access::limit_words;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{account, ask, show};
@@ -48,10 +49,11 @@ pub(crate) async fn login(options: Options) -> anyhow::Result<u8> {
     let me = client.whoami().await.context("the server did not take the token")?;
     let path = account::store(client.url(), &token, ca_cert)?;
     show::line(format_args!(
-        "Signed in to {} as {} ({}). The token is in {}.",
+        "Signed in to {} as {} ({}{}). The token is in {}.",
         client.url(),
-        me.name,
+        show::plain(&me.name),
         me.role,
+        show::plain(&limit_words(&me.repos)),
         path.display()
     ))?;
     Ok(0)

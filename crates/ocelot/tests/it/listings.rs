@@ -365,3 +365,93 @@ fn builds_are_looked_for_until_there_are_enough() {
     assert!(asked[1].ends_with("limit=3&cursor=b9") && asked[2].ends_with("limit=2&cursor=b5"), "{asked:?}");
     assert_eq!(asked.len(), 3);
 }
+
+/// What `ocelot approve 1` says of a build like this.
+fn approved(status: &str, change: fn(&mut Value)) -> (String, String) {
+    let mut job = job("deploy", status, &[]);
+    job["approved_by"] = "ann".into();
+    let mut build = build(status, &json!([job]));
+    build["commit"] = format!("{}{}", "ab".repeat(6), "c".repeat(28)).into();
+    change(&mut build);
+    let fake = Fake::start(move |request| match request {
+        "POST /api/v1/builds/1/approve" => Answer::Json(build.clone()),
+        _ => Answer::Missing,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let said = ocelot(Path::new(OCELOT), folder.path(), &[("OCELOT_URL", &fake.url)], &["approve", "1"], "")
+        .expect(0);
+    (said.stdout, said.stderr)
+}
+
+#[test]
+fn an_approval_says_of_what_it_is_and_what_comes_next() {
+    let said = "ann approved job deploy of build 1 (commit abababababab of git/app).\n";
+    let log = "`ocelot logs 1 --follow` shows its log.";
+    let whole = |build: &mut Value| {
+        build["approved_by"] = "bob".into();
+        build["pull_request"] = 7.into();
+        build["trusted"] = false.into();
+        build["jobs"][0]["approved_by"] = Value::Null;
+    };
+    for (status, change, said, next) in [
+        ("queued", (|_| {}) as fn(&mut Value), said, format!("It waits for a worker now; {log}\n")),
+        ("running", |_| {}, said, format!("It runs; {log}\n")),
+        (
+            "running",
+            |build| build["jobs"] = json!([build["jobs"][0], job("prod", "blocked", &[])]),
+            said,
+            format!("It runs; {log} Still to be approved: prod.\n"),
+        ),
+        ("blocked", |_| {}, said, "It still waits for somebody; `ocelot why 1` says for what.\n".to_owned()),
+        (
+            "cancelled",
+            |_| {},
+            said,
+            "Build 1 is over (cancelled): that changes nothing any more.\n".to_owned(),
+        ),
+        (
+            "queued",
+            whole,
+            "bob approved commit abababababab of git/app, pull request 7 for build 1; another commit waits again.\n",
+            format!(
+                "It waits for a worker now; {log} It gets no secrets: its commit is not the repository's own.\n"
+            ),
+        ),
+    ] {
+        assert_eq!(approved(status, change), (said.to_owned(), next));
+    }
+}
+
+#[test]
+fn an_empty_list_of_secrets_says_how_to_keep_one() {
+    for (role, repos, args, want) in [
+        ("admin", json!([]), &["secret", "list"][..], "None yet; `ocelot secret add NAME` keeps one.\n"),
+        (
+            "admin",
+            json!([]),
+            &["creds", "nexus", "list"],
+            "None yet; `ocelot creds maven add NAME` keeps one.\n",
+        ),
+        (
+            "admin",
+            json!(["git/app"]),
+            &["secret", "list"],
+            "None that this token may see; `ocelot secret add NAME --scope REPO` keeps one.\n",
+        ),
+        (
+            "read",
+            json!([]),
+            &["secret", "list"],
+            "None that this token may see: it takes role admin for what they are for.\n",
+        ),
+    ] {
+        let fake = Fake::start(move |request| match request.split('?').next().unwrap() {
+            "GET /api/v1/credentials" => Answer::Json(json!({"items": [], "next": null})),
+            "GET /api/v1/whoami" => Answer::Json(json!({"name": "x", "role": role, "repos": repos.clone()})),
+            _ => Answer::Missing,
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let said = ocelot(Path::new(OCELOT), folder.path(), &[("OCELOT_URL", &fake.url)], args, "").expect(0);
+        assert_eq!(said.stdout, want);
+    }
+}

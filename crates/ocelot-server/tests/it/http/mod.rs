@@ -8,6 +8,7 @@ mod conditions;
 mod groups;
 mod history;
 mod insights;
+mod limited;
 mod logs;
 mod pages;
 mod pause;

@@ -31,12 +31,25 @@ pub(crate) async fn list(kind: Kind, options: Options) -> anyhow::Result<u8> {
         [secret.name.clone(), scope, narrowed(&secret), changed]
     });
     let none = match client.whoami().await {
-        Ok(me) if me.role == Role::Admin && me.repos.is_empty() => "None.",
+        Ok(me) if me.role == Role::Admin && me.repos.is_empty() => {
+            format!("None yet; {} keeps one.", add(kind, ""))
+        }
         // There may be others.
-        _ => "None that this token may see: it takes role admin for what they are for.",
+        Ok(me) if me.role == Role::Admin => {
+            format!("None that this token may see; {} keeps one.", add(kind, " --scope REPO"))
+        }
+        _ => "None that this token may see: it takes role admin for what they are for.".to_owned(),
     };
-    show::table(["NAME", "SCOPE", "ONLY FOR", "CHANGED"], rows, none)?;
+    show::table(["NAME", "SCOPE", "ONLY FOR", "CHANGED"], rows, &none)?;
     Ok(0)
+}
+
+/// The command that keeps one.
+fn add(kind: Kind, scope: &str) -> String {
+    if kind == Kind::Env {
+        return format!("`ocelot secret add NAME{scope}`");
+    }
+    format!("`ocelot creds {kind} add NAME{scope}`")
 }
 
 /// Its fields and limits, in a few words.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use ocelot_api::body::NewToken;
-use ocelot_model::access::Role;
+use ocelot_model::access::{Role, limit_words};
 
 use crate::cli::account::Remote;
 use crate::cli::{number, show};
@@ -38,8 +38,10 @@ pub(crate) async fn create(options: Options) -> anyhow::Result<u8> {
     // The secret alone on stdout, so that scripts can take it.
     show::line(&created.secret)?;
     show::note(format_args!(
-        "This is the only time that the secret of {} is shown.",
-        show::plain(&created.token.name)
+        "This is the only time that the secret of {} (role {}{}) is shown.",
+        show::plain(&created.token.name),
+        created.token.role,
+        show::plain(&limit_words(&created.token.repos))
     ));
     Ok(0)
 }
