@@ -150,6 +150,7 @@ pub fn passes_for(name: &str) -> Option<&'static str> {
         ["worker", of] if number(of) => Some("a worker"),
         ["schedule", of] if number(of) => Some("a schedule"),
         ["subscription", ..] => Some("a subscription"),
+        ["forge", _, ..] => Some("a forge"),
         ["poll"] => Some("a poll"),
         ["nobody"] => Some("somebody who did not sign in"),
         ["the", "server"] => Some("the server itself"),
@@ -239,13 +240,16 @@ mod tests {
 
     #[test]
     fn names_that_would_pass_for_others() {
-        for name in ["build 7", "Build-7", "build  7", "worker 12", "schedule_3", "subscription api"] {
+        for name in
+            ["build 7", "Build-7", "build  7", "worker 12", "schedule_3", "subscription api", "forge github"]
+        {
             assert!(passes_for(name).is_some(), "{name}");
         }
         for name in ["nobody", "poll", "The Server", "the command line", "ocelot.yml"] {
             assert!(passes_for(name).is_some(), "{name}");
         }
-        for name in ["admin", "worker", "build", "builds 7", "build7 bot", "build 7 bot", "build-bot", "ann"]
+        for name in
+            ["admin", "worker", "build", "forge", "builds 7", "build7 bot", "build 7 bot", "build-bot", "ann"]
         {
             assert_eq!(passes_for(name), None, "{name}");
         }

@@ -136,7 +136,7 @@ pub struct ForgeChange {
     pub access: Option<ForgeAccess>,
     /// What it signs with when it sends for all of its repositories.
     pub hook_secret: Option<SecretString>,
-    /// Certificates (PEM) of authorities that it is believed with, besides the public ones.
+    /// Certificates (PEM) of authorities that it is believed with, besides the public ones; empty: none any more.
     pub ca: Option<String>,
 }
 

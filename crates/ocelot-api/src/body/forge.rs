@@ -104,7 +104,7 @@ pub struct ForgeChange {
     /// Other credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<ForgeAccess>,
-    /// Certificates (PEM) of other authorities.
+    /// Certificates (PEM) of other authorities; empty: the public ones alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
     /// Another secret for webhooks of all of its repositories.

@@ -53,7 +53,7 @@ pub async fn change(app: &App, name: &str, change: ForgeChange, by: &str) -> Res
         (None, None) => None,
     };
     if let Some(access) = &tried {
-        let ca = change.ca.as_deref().or(row.ca.as_deref());
+        let ca = change.ca.as_deref().or(row.ca.as_deref()).filter(|ca| !ca.is_empty());
         let place = Place { name: &row.name, kind: row.kind, base_url: &row.base_url, ca };
         try_access(place, row.insecure_http, access).await?;
     }

@@ -98,7 +98,8 @@ async fn take_in(
     let understood = inbox::understand(app, address.forge, address.repo, says).await;
     if let Err(error @ Unheard::Foreign(_)) = &understood {
         let subject = format!("hooks/{}/{}", at.0, at.1.unwrap_or_default());
-        audit::note(app, at.0, AuditAction::WebhookRefused, &subject, &error.to_string()).await;
+        let who = format!("forge {}", at.0);
+        audit::note(app, &who, AuditAction::WebhookRefused, &subject, &error.to_string()).await;
     }
     let Understood { repo, told, class } = understood.map_err(|error| unheard(error, at))?;
     let new = NewDelivery {

@@ -90,7 +90,8 @@ impl Core {
                     .bind(new.forge.0)
                     .fetch_one(tx.conn())
                     .await?;
-                tx.note(&forge, AuditAction::WebhookRefused, &format!("delivery {id}"), &words).await?;
+                let who = format!("forge {forge}");
+                tx.note(&who, AuditAction::WebhookRefused, &format!("delivery {id}"), &words).await?;
                 Ok((id, true))
             }
             None => {

@@ -144,7 +144,8 @@ impl Core {
         let parts = [
             access.as_ref().map(|_| "credentials"),
             hook_secret.as_ref().map(|_| "webhook secret"),
-            ca.as_ref().map(|_| "certificate authority"),
+            ca.as_ref()
+                .map(|ca| if ca.is_empty() { "no certificate authority" } else { "certificate authority" }),
         ];
         let what = parts.into_iter().flatten().collect::<Vec<_>>().join(" and ");
         if what.is_empty() {
@@ -153,7 +154,7 @@ impl Core {
         let mut tx = self.begin().await?;
         let name: Option<String> = sqlx::query_scalar(
             "UPDATE forges SET access = coalesce($1, access), access_kind = coalesce($2, access_kind),
-                               hook_secret = coalesce($3, hook_secret), ca = coalesce($4, ca), version = version + 1
+                               hook_secret = coalesce($3, hook_secret), ca = nullif(coalesce($4, ca), ''), version = version + 1
              WHERE id = $5 AND kind <> 'git' RETURNING name",
         )
         .bind(sealed_access)

@@ -49,7 +49,21 @@ async fn each_forge_is_believed_with_it_and_not_without() {
         assert_eq!(status, StatusCode::BAD_GATEWAY, "the credentials are tried with it: {said}");
         scene.must(Method::PATCH, "forges/codes", &json!({"ca": format!("{others}{ours}")})).await;
         assert_eq!(scene.get("forges/codes/repos").await["items"][0]["full_name"], REPO, "{kind}");
+        let (status, said) = scene.ask(Method::PATCH, "forges/codes", &json!({"ca": ""})).await;
+        assert_eq!(status, StatusCode::BAD_GATEWAY, "it needs one: {said}");
+        assert_eq!(scene.get("forges").await["items"][0]["ca"], true);
     }
+}
+
+#[tokio::test]
+async fn one_that_is_not_needed_any_more_is_taken_away() {
+    let scene = Scene::known(ForgeKind::Gitea, |_| {}).await;
+    let ours = pem(&Authority::new("ours"));
+    assert_eq!(scene.must(Method::PATCH, "forges/codes", &json!({"ca": ours})).await["ca"], true);
+    assert_eq!(scene.must(Method::PATCH, "forges/codes", &json!({"ca": ""})).await["ca"], false);
+    let audit = scene.get("audit").await;
+    assert_eq!(audit["items"][0]["detail"], "no certificate authority");
+    assert_eq!(scene.get("forges/codes/repos").await["items"][0]["full_name"], REPO);
 }
 
 #[tokio::test]

@@ -75,6 +75,7 @@ async fn the_secret_of_one_repository_says_nothing_about_another(database: Datab
     assert!(world.deliveries().await.is_empty());
     let refused = world.get("/api/v1/audit?action=webhook_refused").await;
     assert_eq!(refused["items"].as_array().unwrap().len(), 1, "{refused}");
+    assert_eq!(refused["items"][0]["actor"], "forge github");
     // The forge's own is for all of them, and for those that are not here.
     let (status, body) = answer(world.request("/hooks/github", &webhook, FORGE_SECRET)).await;
     assert_eq!(status, StatusCode::ACCEPTED);

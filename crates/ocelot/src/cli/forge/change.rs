@@ -13,6 +13,9 @@ pub(crate) struct Options {
     name: String,
     #[command(flatten)]
     access: access::Credentials,
+    /// Believe its certificate with the public authorities alone from now on.
+    #[arg(long, conflicts_with = "ca")]
+    no_ca: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -20,7 +23,7 @@ pub(crate) struct Options {
 pub(crate) async fn change(options: Options) -> anyhow::Result<u8> {
     let client = options.remote.client()?;
     let hook_secret = options.access.hook_secret()?;
-    let ca = options.access.ca()?;
+    let ca = if options.no_ca { Some(String::new()) } else { options.access.ca()? };
     let access = if options.access.has_access() { Some(options.access.access().await?) } else { None };
     let change = ForgeChange { access, ca, hook_secret };
     let forge = which::named(&options.name, client.change_forge(&options.name, &change).await)?;
