@@ -32,7 +32,7 @@ pub enum ApiError {
     #[error("not found, or the credentials do not reach it: {0}")]
     NotFound(String),
     /// Too many questions.
-    #[error("the forge wants no more requests until {until}")]
+    #[error("the forge wants no more requests until {until:.0}")]
     RateLimited {
         /// When to ask again.
         until: Timestamp,

@@ -50,7 +50,10 @@ impl Cron {
             return Err(bad("it has five fields, minute hour day month weekday, such as `30 3 * * 1-5`"));
         }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let parsed = parser.parse(text).map_err(|error| bad(&words(&error)))?;
+        let parsed = parser.parse(text).map_err(|error| match text.starts_with('@') {
+            true => bad("the words are @hourly, @daily, @weekly, @monthly and @yearly"),
+            false => bad(&words(&error)),
+        })?;
         let zone = if zone.is_empty() { "UTC" } else { zone };
         let tz = TimeZone::get(zone).map_err(|_| BadCron::Zone(shown(zone)))?;
         let cron = Cron { text: text.to_owned(), zone: zone.to_owned(), parsed, tz };

@@ -26,8 +26,9 @@ impl Forges {
     pub async fn open(&self, store: &Store, name: &str) -> Result<(Row, ocelot_forge::Forge), ForgeError> {
         let row = find(store, name).await?;
         if row.kind == ForgeKind::Git {
-            let words = format!("`{name}` is plain git, which has neither webhooks nor an API");
-            return Err(ForgeError::PlainGit(words));
+            let words =
+                "which has neither webhooks nor an API; `ocelot repo add URL` adds a repository of it";
+            return Err(ForgeError::PlainGit(format!("`{name}` is plain git, {words}")));
         }
         if let Some(open) = self.kept(&row) {
             return Ok((row, open));

@@ -93,14 +93,13 @@ pub(super) struct OwnerQuery {
 /// The repositories that a forge has for Ocelot's credentials, with and without an `ocelot.yml`.
 #[utoipa::path(get, path = "/api/v1/forges/{name}/repos", tag = "forges",
     params(("name" = String, Path, description = "Short name of the forge"), OwnerQuery),
-    responses((status = 200, body = api::ForgeRepos), (status = 422, description = "The forge does not take the credentials"),
+    responses((status = 200, body = api::ForgeRepos), (status = 422, description = "There is no such forge, or it does not take the credentials"),
         (status = 502, description = "The forge does not answer as one does")))]
 pub(super) async fn repos(
     State(app): State<App>,
     Segments(name): Segments<String>,
     Query(query): Query<OwnerQuery>,
 ) -> Answer<Json<api::ForgeRepos>> {
-    find(&app, &name).await?;
     Ok(Json(discover::discover(&app, &name, query.owner.as_deref()).await?))
 }
 

@@ -108,7 +108,11 @@ async fn check_free(app: &App, caller: &Caller, name: &RepoName) -> Answer<()> {
         return Err(caller.forbidden(Action::AdminRepo));
     }
     if app.store.find_repo(name).await?.is_some() {
-        return Err(Refusal::conflict(format!("{name} is there already; choose another name for this one")));
+        let help = match name.forge.as_str() {
+            "git" => "choose another name for this one".to_owned(),
+            _ => format!("`ocelot watch {name}` builds what is pushed there"),
+        };
+        return Err(Refusal::conflict(format!("{name} is here already; {help}")));
     }
     Ok(())
 }

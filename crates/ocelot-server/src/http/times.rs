@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use ocelot_api::body as api;
 use ocelot_model::RepoId;
 use ocelot_model::access::Action;
-use ocelot_model::cron::Cron;
+use ocelot_model::cron::{BadCron, Cron};
 use ocelot_model::pipeline::check_branches;
 use ocelot_store::{NewTimes, Poll, Schedule};
 
@@ -137,7 +137,13 @@ fn cron(text: &str, zone: Option<&str>) -> Answer<Cron> {
         let words = "time_zone: it is empty; name one such as Europe/Rome, or leave it out for UTC";
         return Err(Refusal::bad_request(words));
     }
-    Cron::new(text, zone.unwrap_or_default()).map_err(|error| Refusal::bad_request(format!("cron: {error}")))
+    Cron::new(text, zone.unwrap_or_default()).map_err(|error| {
+        let what = match error {
+            BadCron::Zone(_) => "time_zone",
+            BadCron::Expression { .. } | BadCron::Never(_) => "cron",
+        };
+        Refusal::bad_request(format!("{what}: {error}"))
+    })
 }
 
 fn poll(poll: Poll) -> api::Poll {

@@ -102,7 +102,20 @@ async fn what_is_missing_is_said_with_the_command_that_helps() {
     let (status, said) = scene.ask(Method::POST, "watch/git/example", &NOTHING).await;
     assert_eq!((status.as_u16(), &said["code"]), (422, &"plain_git".into()));
     assert!(said["detail"].as_str().unwrap().contains("`ocelot poll add git/example`"), "{said}");
+    for (path, want) in [
+        ("forges/nope/repos", "there is no forge `nope` here, only git; `ocelot forge add nope --kind KIND`"),
+        ("forges/git/repos", "`ocelot repo add URL` adds a repository of it"),
+    ] {
+        let (status, said) = scene.ask(Method::GET, path, &NOTHING).await;
+        assert!(status.as_u16() == 422 && said["detail"].as_str().unwrap().contains(want), "{said}");
+    }
     scene.must(Method::POST, "forges", &scene.forge("codes", TOKEN)).await;
+    let body = json!({"forge": "codes", "full_name": REPO});
+    scene.must(Method::POST, "repos", &body).await;
+    let (status, said) = scene.ask(Method::POST, "repos", &body).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let want = "codes/acme/app is here already; `ocelot watch codes/acme/app` builds what is pushed there";
+    assert_eq!(said["detail"], want);
     for (body, want) in [
         (json!({"forge": "codes", "full_name": "acme/none"}), 422),
         (json!({"forge": "codes", "full_name": "acme"}), 400),

@@ -69,6 +69,30 @@ async fn an_empty_time_zone_is_no_time_zone() {
 }
 
 #[tokio::test]
+async fn what_is_no_time_is_said_to_be_none() {
+    let room = room().await;
+    room.known("app", SMALL).await;
+    for (cron, zone, want) in [
+        (
+            "@never",
+            "UTC",
+            "cron: `@never` is no cron expression: the words are @hourly, @daily, @weekly, @monthly and @yearly",
+        ),
+        ("* * * *", "UTC", "cron: `* * * *` is no cron expression: it has five fields"),
+        ("0 3 * * *", "Mars", "time_zone: `Mars` is no time zone; write one like Europe/Rome or UTC"),
+    ] {
+        let new = json!({"repo": "git/app", "cron": cron, "time_zone": zone});
+        let (status, said) = room.post("/api/v1/schedules", &new).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{said}");
+        assert!(said["detail"].as_str().unwrap().starts_with(want), "{said}");
+    }
+    for word in ["@hourly", "@daily", "@weekly", "@monthly", "@yearly"] {
+        let (status, said) = room.post("/api/v1/schedules", &json!({"repo": "git/app", "cron": word})).await;
+        assert_eq!(status, StatusCode::CREATED, "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_poll_builds_what_is_new() {
     let room = room().await;
     let path = room.known("app", SMALL).await;
