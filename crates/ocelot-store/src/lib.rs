@@ -125,6 +125,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ocelot_model::access::Role;
 use ocelot_model::build::{Change, Happening};
+use ocelot_model::event::RefName;
 use ocelot_model::notify::Rule;
 use ocelot_model::novel::Novel;
 use ocelot_model::tally::Tally;
@@ -908,9 +909,9 @@ impl Store {
         each_again!(self, core => core.arrive(build, cause))
     }
 
-    /// Builds of a branch or tag that webhooks made, of which nothing has begun, and that nobody has cancelled yet.
-    pub async fn waiting_builds(&self, repo: RepoId, branch: &str) -> Result<Vec<BuildNumber>, StoreError> {
-        each!(self, core => core.waiting_builds(repo, branch).await)
+    /// Builds of this branch or tag that webhooks made, of which nothing has begun, and that nobody has cancelled yet.
+    pub async fn waiting_builds(&self, repo: RepoId, of: &RefName) -> Result<Vec<BuildNumber>, StoreError> {
+        each!(self, core => core.waiting_builds(repo, of).await)
     }
 
     // ledger.rs
@@ -981,7 +982,7 @@ impl Store {
         each!(self, core => core.usual_times(repo, branch).await)
     }
 
-    /// Since which build this one's branch is broken; `None` when it is not.
+    /// Since which build this one's branch, tag or pull request is broken; `None` when it is not. A retry is what it does again.
     pub async fn broken_since(&self, number: BuildNumber) -> Result<Option<BrokenSince>, StoreError> {
         each!(self, core => core.broken_since(number).await)
     }

@@ -3,7 +3,7 @@
 use ocelot_forge::{CloneUrl, GitError};
 use ocelot_model::build::Happening;
 use ocelot_model::delivery::says_skip;
-use ocelot_model::event::CommitId;
+use ocelot_model::event::{CommitId, RefName};
 use ocelot_model::{BuildNumber, DeliveryState, Event};
 use ocelot_store::{Arrived, Cause, PartId, Repo, StoreError, TakenDelivery, crash};
 
@@ -70,7 +70,7 @@ pub(crate) async fn give_up(app: &App, taken: &TakenDelivery, why: &str) -> Resu
 async fn one(app: &App, repo: &Repo, event: &Event, part: PartId) -> Result<(), TriggerError> {
     let (state, words) = match wish(event, part.place as usize, repo.approvals) {
         None => (DeliveryState::Failed, "it does not tell what it told when it came".to_owned()),
-        Some(Wish::Stop { branch, why }) => (DeliveryState::Ignored, stop(app, repo, &branch, &why).await?),
+        Some(Wish::Stop { name, why }) => (DeliveryState::Ignored, stop(app, repo, &name, &why).await?),
         Some(Wish::Build(coming)) => match build(app, repo, *coming, part).await? {
             Ok(()) => return Ok(()),
             Err(why) => (DeliveryState::Skipped, why),
@@ -81,8 +81,8 @@ async fn one(app: &App, repo: &Repo, event: &Event, part: PartId) -> Result<(), 
 }
 
 /// Cancels what has not begun, and says what that was.
-async fn stop(app: &App, repo: &Repo, branch: &str, why: &str) -> Result<String, TriggerError> {
-    let builds = app.store.waiting_builds(repo.id, branch).await?;
+async fn stop(app: &App, repo: &Repo, name: &RefName, why: &str) -> Result<String, TriggerError> {
+    let builds = app.store.waiting_builds(repo.id, name).await?;
     cancel(app, &builds, why).await?;
     let numbers: Vec<String> = builds.iter().map(ToString::to_string).collect();
     Ok(match &numbers[..] {

@@ -14,7 +14,7 @@ pub(super) enum Wish {
     /// A build.
     Build(Box<Coming>),
     /// A branch or tag is gone, in these words: nothing of it needs to begin any more.
-    Stop { branch: String, why: String },
+    Stop { name: RefName, why: String },
 }
 
 /// A commit that came.
@@ -56,7 +56,7 @@ fn of_ref(change: &RefChange, sender: Option<&Account>) -> Wish {
         Change::Moved { before, after } => (Some(before.clone()), after.clone()),
         Change::Deleted { .. } => {
             let what = if tag.is_some() { "tag" } else { "branch" };
-            return Wish::Stop { why: format!("{what} {branch} was deleted"), branch };
+            return Wish::Stop { why: format!("{what} {branch} was deleted"), name: change.name.clone() };
         }
     };
     let origin = Origin {
@@ -89,7 +89,7 @@ fn of_pull_request(event: &PullRequestEvent, approvals: Approvals) -> Wish {
 fn of_merge_group(group: &MergeGroup) -> Wish {
     if !group.wanted {
         let why = format!("the merge queue does not want {} any more", group.branch);
-        return Wish::Stop { branch: group.branch.clone(), why };
+        return Wish::Stop { name: RefName::Branch(group.branch.clone()), why };
     }
     let sender = group.sender.as_ref();
     let origin = Origin {

@@ -66,7 +66,7 @@ async fn branches(
     let mut now = known.clone();
     for (branch, before) in known.iter().filter(|(branch, _)| !found.contains_key(*branch)) {
         now.remove(branch);
-        if !app.store.waiting_builds(repo.id, branch).await?.is_empty() {
+        if !app.store.waiting_builds(repo.id, &RefName::Branch(branch.clone())).await?.is_empty() {
             let before = CommitId::new(before);
             said.told.push(tell(app, repo, &moved(repo, branch, Change::Deleted { before })).await?);
         }

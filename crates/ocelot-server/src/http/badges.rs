@@ -92,7 +92,10 @@ async fn newest(app: &App, repo: &Repo, branch: &str) -> Result<Option<Status>, 
     let builds = app.store.page_builds(&filter, LOOK).await?.builds;
     let says =
         |status: Status| status.is_terminal() && !matches!(status, Status::Cancelled | Status::Skipped);
-    Ok(builds.into_iter().find(|build| build.pull_request.is_none() && says(build.status)).map(|b| b.status))
+    Ok(builds
+        .into_iter()
+        .find(|build| build.pull_request.is_none() && build.tag.is_none() && says(build.status))
+        .map(|b| b.status))
 }
 
 /// The picture. All that is in it comes from here.

@@ -695,7 +695,7 @@ async fn two_servers_on_one_database_tell_each_thing_once() {
 }
 
 /// A build of a file that cannot be read.
-fn broken(repo: RepoId) -> NewBuild {
+pub(crate) fn broken(repo: RepoId) -> NewBuild {
     NewBuild {
         repo,
         event: EventKind::Push,

@@ -3,6 +3,7 @@
 
 use ocelot_model::build::{Change, Happening};
 use ocelot_model::delivery::PartKind;
+use ocelot_model::event::RefName;
 use ocelot_model::{BuildNumber, DeliveryState, RepoId};
 
 use super::advance::advance_in;
@@ -34,27 +35,29 @@ impl Core {
         Ok(Arrived::Made { build: Box::new(detail), superseded })
     }
 
-    /// Builds of a branch or tag that webhooks made, of which nothing has begun, and that nobody has cancelled yet.
+    /// Builds of this branch or tag that webhooks made, of which nothing has begun, and that nobody has cancelled yet.
     pub(crate) async fn waiting_builds(
         &self,
         repo: RepoId,
-        branch: &str,
+        of: &RefName,
     ) -> Result<Vec<BuildNumber>, StoreError> {
+        let (RefName::Branch(name) | RefName::Tag(name)) = of;
         let numbers: Vec<i64> = sqlx::query_scalar(
             "SELECT number FROM builds
-             WHERE repo_id = $1 AND branch = $2 AND trusted AND cancel_requested_at IS NULL
+             WHERE repo_id = $1 AND branch = $2 AND (tag IS NOT NULL) = $3 AND trusted AND cancel_requested_at IS NULL
                AND event IN ('push', 'pull_request', 'tag') AND status IN ('blocked', 'queued')
              ORDER BY number",
         )
         .bind(repo.0)
-        .bind(clean(branch))
+        .bind(clean(name))
+        .bind(matches!(of, RefName::Tag(_)))
         .fetch_all(&self.pools.read)
         .await?;
         Ok(numbers.into_iter().map(BuildNumber).collect())
     }
 }
 
-/// Cancels the older builds of the same branch or pull request that webhooks made and that are not over. Of a pull request
+/// Cancels the older builds of the same branch, tag or pull request that webhooks made and that are not over. Of a pull request
 /// from elsewhere the branch's name says nothing.
 async fn supersede(
     tx: &mut Tx,
@@ -64,7 +67,7 @@ async fn supersede(
     let request = new.pull_request.filter(|_| !new.trust.origin.is_trusted()).unwrap_or(0);
     let older: Vec<i64> = sqlx::query_scalar(
         "SELECT number FROM builds
-         WHERE repo_id = $1 AND ((branch = $2 AND trusted AND $3 = 0) OR (pull_request = $3 AND NOT trusted))
+         WHERE repo_id = $1 AND ((branch = $2 AND (tag IS NOT NULL) = $5 AND trusted AND $3 = 0) OR (pull_request = $3 AND NOT trusted))
            AND number < $4 AND cancel_requested_at IS NULL AND event IN ('push', 'pull_request', 'tag')
            AND status IN ('blocked', 'queued', 'running')
          ORDER BY number",
@@ -73,6 +76,7 @@ async fn supersede(
     .bind(clean(&new.branch))
     .bind(request as i64)
     .bind(number.0)
+    .bind(new.tag.is_some())
     .fetch_all(tx.conn())
     .await?;
     let mut all = Vec::with_capacity(older.len());

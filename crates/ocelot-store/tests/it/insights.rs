@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ocelot_model::novel::{Novel, NovelLine};
-use ocelot_model::{EventKind, StageId, Status};
+use ocelot_model::{Approvals, BuildNumber, EventKind, Origin, StageId, Status, Trust};
 use ocelot_store::{BuildRef, Claimed, NewBuild, StageUpdate};
 
 use crate::bed::{Bed, finished, jobs, new_build};
@@ -13,7 +13,8 @@ both!(
     the_newest_runs_of_a_stage_are_known,
     what_is_new_is_kept_once,
     times_are_those_of_passed_builds,
-    a_branch_is_broken_since_the_first_failure
+    a_branch_is_broken_since_the_first_failure,
+    what_is_no_part_of_a_branch_has_a_history_of_its_own
 );
 
 async fn set(bed: &Bed, claimed: &Claimed, id: StageId, status: Status) {
@@ -24,7 +25,7 @@ async fn set(bed: &Bed, claimed: &Claimed, id: StageId, status: Status) {
 /// A build of these jobs, all of which end like this; the first job's stages.
 async fn run(bed: &Bed, text: &str, change: impl Fn(&mut NewBuild), status: Status) -> Vec<StageId> {
     static NEXT: AtomicU32 = AtomicU32::new(1);
-    let worker = bed.worker(&format!("w{}", NEXT.fetch_add(1, Ordering::Relaxed)), "").await;
+    let worker = bed.worker(&format!("w{}", NEXT.fetch_add(1, Ordering::Relaxed)), "executor=docker").await;
     let name = "git/app".parse().unwrap();
     let repo = match bed.store.find_repo(&name).await.unwrap() {
         Some(repo) => repo,
@@ -121,7 +122,7 @@ async fn a_branch_is_broken_since_the_first_failure(bed: Bed) {
     assert_eq!(bed.store.broken_since(good).await.unwrap(), None);
     let first = one('c', Status::Failed).await;
     // These say nothing about the branch.
-    run(&bed, "a", |new| new.event = EventKind::PullRequest, Status::Failed).await;
+    run(&bed, "a", |new| new.pull_request = Some(7), Status::Failed).await;
     run(&bed, "a", |new| new.event = EventKind::Retry, Status::Passed).await;
     run(&bed, "a", |new| new.branch = "side".into(), Status::Passed).await;
     let skipped = |new: &mut NewBuild| {
@@ -135,4 +136,53 @@ async fn a_branch_is_broken_since_the_first_failure(bed: Bed) {
     let reference = |number, commit: char| BuildRef { number, commit: commit.to_string().repeat(40) };
     assert_eq!(broken.last_good, Some(reference(good, 'b')));
     assert_eq!((broken.first_bad, broken.builds), (reference(first, 'c'), 2));
+}
+
+async fn what_is_no_part_of_a_branch_has_a_history_of_its_own(bed: Bed) {
+    let of_fork = |new: &mut NewBuild, request: u64| {
+        new.event = EventKind::PullRequest;
+        new.pull_request = Some(request);
+        new.trust = Trust::new(Origin::Fork, Some("mallory (666)".into()), Approvals::None);
+    };
+    let newest = async || {
+        let newest = bed.store.list_builds(&ocelot_store::BuildFilter::default(), 1).await.unwrap();
+        newest[0].number
+    };
+    let since = async |number: BuildNumber| {
+        let broken = bed.store.broken_since(number).await.unwrap()?;
+        Some((broken.last_good.map(|good| good.number.0), broken.first_bad.number.0, broken.builds))
+    };
+    let again = |of: i64| {
+        move |new: &mut NewBuild| {
+            new.event = EventKind::Retry;
+            new.retry_of = Some(BuildNumber(of));
+        }
+    };
+    // All of them are called `main`.
+    let tag = |new: &mut NewBuild| {
+        new.event = EventKind::Tag;
+        new.tag = Some("main".into());
+    };
+    run(&bed, "a", |_| (), Status::Failed).await;
+    run(&bed, "a", |_| (), Status::Passed).await;
+    run(&bed, "a", |new| of_fork(new, 7), Status::Passed).await;
+    run(&bed, "a", |new| of_fork(new, 8), Status::Failed).await;
+    assert_eq!(
+        since(newest().await).await,
+        Some((None, 4, 1)),
+        "the branch passed, and another pull request"
+    );
+    run(&bed, "a", |new| of_fork(new, 7), Status::Failed).await;
+    assert_eq!(since(newest().await).await, Some((Some(3), 5, 1)));
+    run(&bed, "a", tag, Status::Failed).await;
+    assert_eq!(since(newest().await).await, Some((None, 6, 1)));
+    run(&bed, "a", |_| (), Status::Failed).await;
+    assert_eq!(since(newest().await).await, Some((Some(2), 7, 1)), "not since the tag failed");
+    // What is done again is as old as it was.
+    run(&bed, "a", again(1), Status::Failed).await;
+    assert_eq!(since(newest().await).await, Some((None, 1, 1)));
+    run(&bed, "a", again(8), Status::Failed).await;
+    assert_eq!(since(newest().await).await, Some((None, 1, 1)));
+    run(&bed, "a", again(2), Status::Failed).await;
+    assert_eq!(since(newest().await).await, None, "its commit was fine");
 }

@@ -123,6 +123,12 @@ async fn a_build_is_told_by_its_own_file(bed: Bed) {
     assert_eq!(posts.len(), 1, "the mail is for passed ones");
     let notice = posts[0].notice.clone().unwrap();
     assert_eq!((posts[0].build, notice.rule, notice.before), (failed, slack("s"), Some(Status::Passed)));
+    // A tag may have the branch's name.
+    let tag = NewBuild { tag: Some("main".into()), ..told.with(&[slack("s")]) };
+    let tagged = told.ends(&tag, Status::Failed).await;
+    let posts = take(store).await;
+    let of_tag = posts.iter().find(|post| post.build == tagged).unwrap();
+    assert_eq!(of_tag.notice.clone().unwrap().before, None);
     assert!(store.repo_rules(told.repo.id).await.unwrap().is_empty(), "no newest file of the default branch");
 }
 

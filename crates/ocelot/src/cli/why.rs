@@ -139,16 +139,19 @@ fn tell(build: &Build, insights: &Insights) -> std::io::Result<()> {
         let since = format!("build {} ({})", first_bad.number, show::short(&first_bad.commit));
         let count =
             if *builds == 1 { "this is the first one".to_owned() } else { format!("{builds} builds") };
+        let what = match build.pull_request {
+            Some(number) => format!("Pull request {number}"),
+            None => plain(&build.branch),
+        };
         match last_good {
             Some(good) => {
                 let good = format!("build {} ({})", good.number, show::short(&good.commit));
                 line(format_args!(
-                    "\n{} is broken since {since}, {count}; the last good one is {good}.",
-                    plain(&build.branch)
+                    "\n{what} is broken since {since}, {count}; the last good one is {good}."
                 ))?;
             }
             None => {
-                line(format_args!("\n{} is broken since {since} at least, {count}.", plain(&build.branch)))?;
+                line(format_args!("\n{what} is broken since {since} at least, {count}."))?;
             }
         }
     }

@@ -160,10 +160,11 @@ async fn tags_are_built_and_a_branch_that_is_gone_cancels_what_waits(database: D
     for kind in forges(database) {
         let world = World::of(database, kind, SMALL, |_| {}).await;
         let scene = Scene { after: world.head(), ..Scene::default() };
-        let tag = Scene { name: "v1".into(), ..scene.clone() };
+        // Of the same name as the branch.
+        let tag = scene.clone();
         assert_eq!(words(&world.tell(Told::TagCreated, &tag).await), "built: build 1", "{kind}");
         let build = world.get("/api/v1/builds/1").await;
-        assert_eq!((&build["event"], &build["tag"]), (&"tag".into(), &"v1".into()), "{kind}");
+        assert_eq!((&build["event"], &build["tag"]), (&"tag".into(), &"topic".into()), "{kind}");
         world.tell(Told::BranchCreated, &scene).await;
         let gone = world.tell(Told::BranchDeleted, &scene).await;
         assert_eq!(words(&gone), "ignored: branch topic was deleted; build 2 was cancelled", "{kind}");

@@ -1,11 +1,13 @@
 //! Badges: who sees them, and what they show.
 
-use ocelot_model::Status;
 use ocelot_model::access::Role;
+use ocelot_model::{EventKind, Status};
+use ocelot_store::NewBuild;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::history::{ended, scene};
+use crate::notify::broken;
 use crate::room::{Room, SMALL, answer, commit, git};
 
 struct Picture {
@@ -48,6 +50,12 @@ async fn a_public_badge_shows_the_newest_end() {
     // What runs, waits or was stopped says nothing yet.
     ended(&room, "free", worker, Status::Cancelled).await;
     room.build("free").await;
+    assert_eq!(picture(&room, "/badges/git/free.svg").await.etag, passed.etag);
+    // A tag may have the branch's name.
+    let store = &room.app.store;
+    let repo = store.find_repo(&"git/free".parse().unwrap()).await.unwrap().unwrap();
+    let tag = NewBuild { event: EventKind::Tag, tag: Some("main".into()), ..broken(repo.id) };
+    assert_eq!(store.create_build(&tag).await.unwrap().build.status, Status::Error);
     assert_eq!(picture(&room, "/badges/git/free.svg").await.etag, passed.etag);
     // Another branch is another picture, and one that is not there has none.
     git(&path, &["checkout", "-q", "-b", "a&b\"<c>"]);
