@@ -86,8 +86,7 @@ impl Core {
     }
 
     pub(crate) async fn add_forge(&self, new: &NewForge, by: &str) -> Result<Forge, StoreError> {
-        // The key first: it may have to be made, which takes the connection that writes.
-        self.seal("nothing", b"").await?;
+        let keys = self.keys_to_seal().await?;
         let mut tx = self.begin().await?;
         let added: Option<i64> = sqlx::query_scalar(
             "INSERT INTO forges (name, kind, base_url, insecure_http, access_kind, ca)
@@ -105,11 +104,11 @@ impl Core {
             StoreError::Conflict(format!("there is a forge `{}` already; choose another name", new.name))
         })?;
         let access = match &new.access {
-            Some(access) => Some(self.seal(&access_of(id), access.secret.expose_secret().as_bytes()).await?),
+            Some(access) => Some(keys.seal(&access_of(id), access.secret.expose_secret().as_bytes())?),
             None => None,
         };
         let hook_secret = match &new.hook_secret {
-            Some(secret) => Some(self.seal(&hook_secret_of(id), secret.expose_secret().as_bytes()).await?),
+            Some(secret) => Some(keys.seal(&hook_secret_of(id), secret.expose_secret().as_bytes())?),
             None => None,
         };
         sqlx::query("UPDATE forges SET access = $1, hook_secret = $2 WHERE id = $3")

@@ -120,9 +120,21 @@ impl Core {
         Ok(())
     }
 
-    /// Seals `plain` for `place`: table, column and key of the row.
+    /// The keys to seal something new with. Never in a transaction: one may have to be made, which takes the connection that
+    /// writes.
+    pub(super) async fn keys_to_seal(&self) -> Result<Arc<Keys>, StoreError> {
+        let known = self.keys.current();
+        // Somebody may have given up the key since; what only this process remembers would be lost with it.
+        let id = self.key_id().await?;
+        if !id.zip(known).is_some_and(|(id, keys)| keys.ids().contains(&id)) {
+            *self.keys.known.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        self.keys().await
+    }
+
+    /// Seals `plain` for `place`: table, column and key of the row. Not in a transaction.
     pub(super) async fn seal(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
-        self.keys().await?.seal(place, plain)
+        self.keys_to_seal().await?.seal(place, plain)
     }
 
     pub(super) async fn unseal(&self, place: &str, sealed: &[u8]) -> Result<SecretSlice<u8>, StoreError> {

@@ -10,27 +10,42 @@ use super::Core;
 use crate::StoreError;
 use crate::seal::Keys;
 
+/// The handle of a repository `r` on a forge `f`; NULL when there is none.
+macro_rules! handle {
+    () => {
+        "f.name || '/' || CASE WHEN r.owner = '' THEN '' ELSE r.owner || '/' END || r.name"
+    };
+}
+
 /// Every sealed column: a value and its place, in small batches. New ones have to be put here.
 const SEALED: &[Column] = &[
     Column {
         values: "SELECT 'access of forge ' || id, access FROM forges WHERE access IS NOT NULL",
+        names: "SELECT 'access of forge ' || name FROM forges WHERE access IS NOT NULL",
         change: "UPDATE forges SET access = $1 WHERE access = $2",
     },
     Column {
         values: "SELECT 'webhook secret of forge ' || id, hook_secret FROM forges WHERE hook_secret IS NOT NULL",
+        names: "SELECT 'webhook secret of forge ' || name FROM forges WHERE hook_secret IS NOT NULL",
         change: "UPDATE forges SET hook_secret = $1 WHERE hook_secret = $2",
     },
     Column {
         values: "SELECT 'secret of webhook ' || id, secret FROM hooks",
+        names: concat!("SELECT 'webhook of ' || ", handle!(), " FROM hooks h JOIN repos r ON r.id = h.repo_id JOIN forges f ON f.id = r.forge_id"),
         change: "UPDATE hooks SET secret = $1 WHERE secret = $2",
     },
     Column {
         values: "SELECT kind || ' secret ' || name || ' of '
                         || CASE WHEN repo_id IS NULL THEN '`' || prefix || '`' ELSE 'repo ' || repo_id END, value FROM secrets",
+        names: concat!(
+            "SELECT s.kind || ' secret ' || s.name || ' of ' || coalesce(", handle!(), ", CASE WHEN s.prefix = '' THEN 'all repositories' ELSE s.prefix END)
+             FROM secrets s LEFT JOIN repos r ON r.id = s.repo_id LEFT JOIN forges f ON f.id = r.forge_id"
+        ),
         change: "UPDATE secrets SET value = $1 WHERE value = $2",
     },
     Column {
         values: "SELECT 'badge key of repo ' || repo_id, secret FROM badge_keys",
+        names: concat!("SELECT 'badge key of ' || ", handle!(), " FROM badge_keys b JOIN repos r ON r.id = b.repo_id JOIN forges f ON f.id = r.forge_id"),
         change: "UPDATE badge_keys SET secret = $1 WHERE secret = $2",
     },
 ];
@@ -41,6 +56,8 @@ const MOMENT: Duration = Duration::from_secs(2);
 struct Column {
     /// Place and value.
     values: &'static str,
+    /// What people call them.
+    names: &'static str,
     /// No two sealed values are the same, so that the old one names its row.
     change: &'static str,
 }
@@ -90,8 +107,8 @@ impl Core {
         let mut tx = self.begin().await?;
         let mut lost: Vec<String> = Vec::new();
         for column in SEALED {
-            let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(column.values).fetch_all(tx.conn()).await?;
-            lost.extend(rows.into_iter().map(|(place, _)| place));
+            let names: Vec<String> = sqlx::query_scalar(column.names).fetch_all(tx.conn()).await?;
+            lost.extend(names);
         }
         for sql in [
             "UPDATE forges SET access = NULL, access_kind = NULL, hook_secret = NULL, version = version + 1",

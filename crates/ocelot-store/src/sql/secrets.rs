@@ -79,7 +79,6 @@ impl Core {
     pub(crate) async fn put_secret(&self, new: &NewSecret) -> Result<(Secret, bool), StoreError> {
         let (repo, prefix) = self.stored_scope(&new.scope).await?;
         let repo = repo.map(|repo| repo.0);
-        // The key first: it may have to be made, which takes the connection that writes.
         let place = place(repo, &prefix, &new.name, new.kind.as_str());
         let sealed = self.seal(&place, new.value.expose_secret()).await?;
         let mut tx = self.begin().await?;
