@@ -102,8 +102,10 @@ pub enum Joined {
 /// The build that a build follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
-    /// Its number. It may be gone.
+    /// Its number.
     pub build: BuildNumber,
+    /// It is not here any more, as old builds are not.
+    pub removed: bool,
     /// Its repository. It may be gone.
     pub repo: RepoId,
     /// Alias of the subscription.

@@ -65,8 +65,11 @@ pub struct Edge {
 /// The build that a build follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UpstreamBuild {
-    /// Its number. By now it may be removed.
+    /// Its number.
     pub build: i64,
+    /// It is not here any more, as old builds are not.
+    #[serde(default)]
+    pub removed: bool,
     /// Handle of its repository.
     pub repo: String,
     /// Its branch.

@@ -115,6 +115,7 @@ fn stage(row: &store::Stage, allowed: bool) -> body::Stage {
 pub(super) fn follows(build: body::Build, upstream: Option<chain::Above>) -> body::Build {
     let upstream = upstream.map(|chain::Above { row, repo }| body::UpstreamBuild {
         build: row.build.0,
+        removed: row.removed,
         repo: repo.name.to_string(),
         branch: row.branch,
         commit: row.commit,

@@ -50,6 +50,8 @@ struct Page {
 /// A build of another repository that comes before or after this one.
 struct Neighbour {
     number: i64,
+    /// No link leads there.
+    removed: bool,
     repo: String,
     what: String,
 }
@@ -58,12 +60,17 @@ impl Neighbour {
     fn above(above: &chain::Above) -> Neighbour {
         let short: String = above.row.commit.chars().take(10).collect();
         let what = shown(&format!("{} {short}", above.row.branch));
-        Neighbour { number: above.row.build.0, repo: above.repo.name.to_string(), what }
+        Neighbour {
+            number: above.row.build.0,
+            removed: above.row.removed,
+            repo: above.repo.name.to_string(),
+            what,
+        }
     }
 
     fn below(below: &Downstream) -> Neighbour {
         let what = words(below.status.as_str());
-        Neighbour { number: below.build.0, repo: below.repo.name.to_string(), what }
+        Neighbour { number: below.build.0, removed: false, repo: below.repo.name.to_string(), what }
     }
 }
 

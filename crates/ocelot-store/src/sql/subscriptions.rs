@@ -51,6 +51,7 @@ struct UpstreamRow {
     build: i64,
     alias: String,
     upstream_build: i64,
+    removed: bool,
     upstream_repo_id: i64,
     upstream_branch: String,
     upstream_commit: String,
@@ -100,8 +101,9 @@ impl Core {
     ) -> Result<BTreeMap<BuildNumber, Upstream>, StoreError> {
         let numbers: Vec<i64> = builds.iter().map(|build| build.0).collect();
         let rows: Vec<UpstreamRow> = sqlx::query_as(concat!(
-            "SELECT build, alias, upstream_build, upstream_repo_id, upstream_branch, upstream_commit
-             FROM subscription_data WHERE build IN ",
+            "SELECT build, alias, upstream_build, upstream_repo_id, upstream_branch, upstream_commit,
+                    NOT EXISTS (SELECT 1 FROM builds b WHERE b.number = d.upstream_build) AS removed
+             FROM subscription_data d WHERE build IN ",
             ids!("$1")
         ))
         .bind(to_json(&numbers)?)
@@ -110,6 +112,7 @@ impl Core {
         let upstream = |row: UpstreamRow| {
             let of = Upstream {
                 build: BuildNumber(row.upstream_build),
+                removed: row.removed,
                 repo: RepoId(row.upstream_repo_id),
                 alias: row.alias,
                 branch: row.upstream_branch,

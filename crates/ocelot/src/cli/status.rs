@@ -56,13 +56,9 @@ fn print(build: &Build) -> std::io::Result<()> {
         line(format_args!("retry of: {number}"))?;
     }
     if let Some(of) = &build.upstream_build {
-        let commit = show::short(&of.commit);
-        line(format_args!(
-            "after: {} {} ({})",
-            plain(&of.repo),
-            of.build,
-            plain(&format!("{} {commit}", of.branch))
-        ))?;
+        let gone = if of.removed { ", removed by now" } else { "" };
+        let at = format!("{} {}{gone}", of.branch, show::short(&of.commit));
+        line(format_args!("after: {} {} ({})", plain(&of.repo), of.build, plain(&at)))?;
     }
     for next in &build.downstream {
         let status = show::status(next.status);

@@ -71,7 +71,8 @@ async fn upstream(client: &Client, build: &Build) -> anyhow::Result<Vec<Upstream
 /// Which builds come before and after it.
 fn chain(build: &Build, upstream: &[UpstreamBuild]) -> std::io::Result<()> {
     let named = |of: &UpstreamBuild| {
-        let at = format!("{} {}", of.branch, show::short(&of.commit));
+        let gone = if of.removed { ", removed by now" } else { "" };
+        let at = format!("{} {}{gone}", of.branch, show::short(&of.commit));
         plain(&format!("build {} of {} ({at})", of.build, of.repo))
     };
     let names: Vec<String> = upstream.iter().map(named).collect();

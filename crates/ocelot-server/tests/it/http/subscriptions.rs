@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use ocelot_model::access::Role;
 use ocelot_model::{BuildNumber, Status, WorkerId};
 use reqwest::{Method, StatusCode};
@@ -142,8 +143,7 @@ async fn a_passed_build_starts_one_of_the_mapped_branch() {
             &json!("subscription pogo")
         )
     );
-    let follows =
-        json!({"build": upstream, "repo": "git/pogo", "branch": "dev", "commit": dev, "alias": "pogo"});
+    let follows = json!({"build": upstream, "removed": false, "repo": "git/pogo", "branch": "dev", "commit": dev, "alias": "pogo"});
     assert_eq!((&made["upstream"], &made["upstream_build"]), (&json!(upstream), &follows));
     let detail = world.build(&made["number"]).await;
     assert_eq!(stages(&detail), "always queued, old queued, new queued, other skipped");
@@ -175,6 +175,18 @@ async fn a_passed_build_starts_one_of_the_mapped_branch() {
     let (_, again) = world.room.post(&format!("/api/v1/builds/{}/retry", made["number"]), &json!({})).await;
     assert_eq!((&again["event"], &again["upstream_build"]), (&json!("retry"), &follows));
     assert_eq!(stages(&again), "always queued, old queued, new queued, other skipped");
+    // No link leads to one that went for its age.
+    let link = format!("/builds/{upstream}");
+    assert!(page(&again["number"]).await.contains(&link));
+    let store = &world.room.app.store;
+    let later = store.now().await.unwrap() + SignedDuration::from_hours(1);
+    store.count_builds(50).await.unwrap();
+    store.expire_builds(later, 0, None, 100).await.unwrap();
+    let of = &world.build(&again["number"]).await["upstream_build"];
+    assert_eq!((&of["build"], &of["removed"]), (&json!(upstream), &json!(true)));
+    let seen = page(&again["number"]).await;
+    assert!(seen.contains(&format!("git/pogo #{upstream} (removed)")), "{seen}");
+    assert!(!seen.contains(&link), "{seen}");
 }
 
 #[tokio::test]
