@@ -1,31 +1,25 @@
-//! Tallies against what one gets by looking at every build.
+//! Tallies are what one gets by looking at every build.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use ocelot_model::concurrency::Concurrency;
 use ocelot_model::tally::{ENDS, ERROR, Histogram, Tally};
-use ocelot_model::{Approvals, Bucket, Origin, RepoId, Status, Trust};
-use ocelot_store::{Apart, Counted, NewBuild, Parts, Periods, Plan, Store};
-use sqlx::Connection as _;
+use ocelot_model::{Bucket, RepoId, Status};
+use ocelot_store::{Apart, Counted, Parts};
 
-use crate::bed::{Bed, cancel, finished, new_build};
+use super::{DAY, count_all};
+use crate::bed::{Bed, cancel, finished};
 
 both!(
     tallies_are_what_looking_at_every_build_gives,
     two_servers_count_a_build_once,
     a_removed_repository_is_in_no_tally,
     a_build_that_ran_is_counted_with_its_jobs_and_stages,
-    waiting_for_a_person_or_a_place_is_not_waiting_for_a_worker,
-    a_later_job_does_not_shorten_the_wait_of_an_older_version_s_build,
     of_very_many_branches_the_newest_are_told_apart,
     hours_are_kept_for_a_while,
     large_builds_are_counted_one_by_one,
 );
-
-const HOUR: i64 = 3_600_000_000;
-const DAY: i64 = 24 * HOUR;
 
 /// The same numbers each time.
 struct Dice(u64);
@@ -136,17 +130,6 @@ fn insert(fakes: &[Fake], attempts: &mut i64) -> String {
 }
 
 impl Bed {
-    pub(crate) async fn run(&self, sql: String) {
-        let sql = sqlx::AssertSqlSafe(sql);
-        if self.is_shared() {
-            let mut conn = sqlx::PgConnection::connect(&self.options.database_url).await.unwrap();
-            sqlx::raw_sql(sql).execute(&mut conn).await.unwrap();
-        } else {
-            let mut conn = sqlx::SqliteConnection::connect(&self.options.database_url).await.unwrap();
-            sqlx::raw_sql(sql).execute(&mut conn).await.unwrap();
-        }
-    }
-
     /// So many builds of two repositories within three weeks.
     async fn filled(&self, count: i64, seed: u64) -> (Vec<Fake>, [i64; 2]) {
         let repos = [self.repo("git/app").await.id.0, self.repo("git/lib").await.id.0];
@@ -155,22 +138,6 @@ impl Bed {
         let fakes: Vec<Fake> = (1..=count).map(|number| fake(&mut dice, number, &repos, now)).collect();
         self.run(format!("BEGIN; {} COMMIT;", insert(&fakes, &mut attempts))).await;
         (fakes, repos)
-    }
-
-    /// The tally of one thing over all time, and of each of its periods.
-    async fn tally(&self, what: &Counted, bucket: Bucket) -> BTreeMap<i64, Tally> {
-        let periods = Periods { bucket, from: 0, to: 100_000 * 24 / bucket.hours() };
-        self.store.count_by_period(what, periods).await.unwrap()
-    }
-}
-
-async fn count_all(store: &Store, limit: u32) -> usize {
-    let mut all = 0;
-    loop {
-        match store.count_builds(limit).await.unwrap() {
-            0 => return all,
-            some => all += some,
-        }
     }
 }
 
@@ -362,69 +329,6 @@ async fn a_build_that_ran_is_counted_with_its_jobs_and_stages(bed: Bed) {
     // No worker said anything about it.
     let stage = Counted { stage: Some("test".into()), ..job("b") };
     assert_eq!(all(stage).await, ([0, 0, 0, 0, 0, 1], 0, 0));
-}
-
-/// A build that could not be claimed for an hour, and then was: by what it waited for.
-async fn waiting_for_a_person_or_a_place_is_not_waiting_for_a_worker(bed: Bed) {
-    let worker = bed.worker("w", "executor=docker").await;
-    let repo = bed.repo("git/app").await;
-    let fork = Trust::new(Origin::Fork, Some("mallory (666)".into()), Approvals::Forks);
-    let group = Some(Concurrency { group: "deploy".into(), limit: 1, cancel_running: false });
-    let mut of_job = new_build(&repo, "a");
-    let Plan::Jobs(jobs) = &mut of_job.plan else { panic!("{of_job:?}") };
-    jobs[0].0.approval = true;
-    let of_commit = NewBuild { trust: fork, ..new_build(&repo, "a") };
-    let of_place = NewBuild { concurrency: group, ..new_build(&repo, "a") };
-    // The last one waits for nothing but its worker.
-    for (new, want) in [(of_job, false), (of_commit, false), (of_place, false), (new_build(&repo, "a"), true)]
-    {
-        let build = bed.store.create_build(&new).await.unwrap().build;
-        let number = build.number;
-        bed.run(format!(
-            "UPDATE builds SET queued_at = queued_at - {HOUR}, free_at = free_at - {HOUR} WHERE number = {number};
-             UPDATE queue SET queued_at = queued_at - {HOUR}; UPDATE jobs SET ready_at = ready_at - {HOUR};"
-        ))
-        .await;
-        if build.status == Status::Blocked {
-            bed.store.approve(number, None, "ann").await.unwrap();
-        } else if let Some(group) = build.group() {
-            bed.store.settle_group(&group).await.unwrap();
-        }
-        let job = bed.claim(worker).await.unwrap();
-        // What the claim tells is what is read afterwards.
-        let found = bed.store.find_build(number).await.unwrap().unwrap();
-        assert_eq!((job.build.free_at, job.build.started_at), (found.free_at, found.started_at));
-        bed.store.advance(number, finished(&job, Status::Passed)).await.unwrap();
-        let long = |ms: Option<i64>| ms.unwrap() > 30 * 60_000;
-        assert_eq!(long(found.waited_ms()), want, "{found:?}");
-        let past = bed.store.past_jobs(&[number]).await.unwrap();
-        assert_eq!(long(past[0].queue_ms), want, "{past:?}");
-        bed.run("DELETE FROM tallies".to_owned()).await;
-        assert_eq!(count_all(&bed.store, 10).await, 1);
-        for job in [None, Some("a".to_owned())] {
-            let what = Counted { repos: Some(vec![repo.id]), job, ..Counted::default() };
-            let tallies = bed.tally(&what, Bucket::Day).await;
-            assert_eq!(
-                long(tallies.values().next().unwrap().wait.percentile(0.5)),
-                want,
-                "{what:?} {found:?}"
-            );
-        }
-    }
-}
-
-/// An older version did not note since when it could be claimed.
-async fn a_later_job_does_not_shorten_the_wait_of_an_older_version_s_build(bed: Bed) {
-    let worker = bed.worker("w", "executor=docker").await;
-    let number = bed.build("a b<a").await.build.number;
-    bed.run(format!(
-        "UPDATE builds SET queued_at = queued_at - {HOUR}, free_at = NULL WHERE number = {number};"
-    ))
-    .await;
-    let first = bed.claim(worker).await.unwrap();
-    bed.store.advance(number, finished(&first, Status::Passed)).await.unwrap();
-    let waited = bed.store.find_build(number).await.unwrap().unwrap().waited_ms();
-    assert!(waited > Some(30 * 60_000), "{waited:?}");
 }
 
 /// So many branches that nobody reads of them all: those that were built last.
