@@ -177,6 +177,10 @@ fn place(source: &Source<'_>, report: &mut Report<'_>) -> (Option<String>, BTree
         labels.insert("tag".to_owned(), tag.to_owned());
         labels.insert("executor".to_owned(), "host".to_owned());
     }
+    if image.is_some() {
+        // Else a worker without containers would take it, and run it beside whatever is on that machine.
+        labels.insert("executor".to_owned(), "docker".to_owned());
+    }
     (image.and_then(Node::text).map(str::to_owned), labels)
 }
 

@@ -66,6 +66,7 @@ fn jobs_take_the_top_as_default() {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(linux.env, [pair("A", "3.10"), pair("B", "own"), pair("PATH", "/x")]);
     assert_eq!((linux.image.as_deref(), linux.timeout_ms), (Some("busybox"), 600_000));
+    assert_eq!(linux.labels, [pair("executor", "docker")].into());
     assert_eq!(linux.checkout, Checkout { depth: 0, tags: false });
     assert_eq!((mac.image.as_deref(), mac.timeout_ms), (None, 3_600_000));
     assert_eq!(mac.labels, [pair("executor", "host"), pair("tag", "mac")].into());

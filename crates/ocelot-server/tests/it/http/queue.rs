@@ -80,3 +80,15 @@ async fn a_page_of_a_long_queue_says_how_many_wait() {
         (400, &"build: it is the number of a build, not `last`".into())
     );
 }
+
+#[tokio::test]
+async fn a_job_in_an_image_waits_for_a_worker_with_containers() {
+    let room = Room::new().await;
+    let host = room.worker_with("bare", "host").await;
+    room.known("one", crate::room::SMALL).await;
+    room.build("one").await;
+    assert!(room.app.store.claim(host).await.unwrap().is_none(), "it would run without its image");
+    let reason = "no worker has label executor=docker".to_owned();
+    assert_eq!(rows(&room, "").await, [(1, "1 default".to_owned(), reason)]);
+    room.claim(room.worker().await).await;
+}
