@@ -84,7 +84,8 @@ async fn an_enrolled_worker_is_what_its_token_says() {
     world.secret.clone_from(&token);
     refused(world.greet(hello("w1", 1)).await.map(drop), Code::Unauthenticated, "too old to enrol");
     world.secret = own(1);
-    let labels = [("zone".to_owned(), "inside".to_owned()), ("os".to_owned(), "linux".to_owned())].into();
+    let labels = [("zone", "inside"), ("executor", "docker")].map(|(key, value)| (key.into(), value.into()));
+    let labels = labels.into();
     let worker = world.greet(Hello { labels, ..hello("renamed", 1) }).await.unwrap();
     assert_eq!(worker.welcome.name, "w1");
     worker.say(Up::Ready(Ready { slots: 1 }));
