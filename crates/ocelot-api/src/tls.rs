@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::path::Path;
 
+use ocelot_model::causes;
 use rustls::CertificateError;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject as _};
@@ -77,16 +78,8 @@ const NAMES: &str = "the server's certificate is for other names than the one in
 
 /// The fault of TLS below an error. `io::Error` hides what it was made of from `source`.
 fn find<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
-    let mut next = Some(error);
-    while let Some(at) = next {
-        if let Some(fault) = at.downcast_ref::<rustls::Error>() {
-            return Some(fault);
-        }
+    causes::all(error).find_map(|at| {
         let inner = at.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(fault) = inner.and_then(|inner| find(inner)) {
-            return Some(fault);
-        }
-        next = at.source();
-    }
-    None
+        at.downcast_ref::<rustls::Error>().or_else(|| inner.and_then(|inner| find(inner)))
+    })
 }

@@ -54,6 +54,10 @@ impl Host {
     }
 
     pub(super) async fn open(&self, place: &Place, spec: &RoomSpec) -> Result<Room, ExecutorError> {
+        if let Some(image) = &spec.image {
+            let words = format!("the job works in the image {image}, and this worker has no containers");
+            return Err(ExecutorError::Refused(words));
+        }
         let (folder, io) = make_io(place, &spec.name)?;
         let (uid, gid) = socket::owner();
         let mut command = tokio::process::Command::new(&self.shim);

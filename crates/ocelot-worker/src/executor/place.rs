@@ -39,7 +39,7 @@ impl Place {
 pub struct RoomSpec {
     /// Unique within the attempt: 1 to 64 of `a-z A-Z 0-9 . _ -`, not beginning with a dot.
     pub name: String,
-    /// The image; the host executor ignores it, the Docker executor refuses a job without.
+    /// The image; the host executor refuses a job with one, the Docker executor a job without.
     pub image: Option<String>,
     /// When the image is pulled.
     pub pull: Pull,

@@ -2,7 +2,7 @@
 
 use ocelot_worker::executor::{Executor, HostConfig, Outcome};
 
-use crate::world::{self, DEADLINE, output, script, until};
+use crate::world::{self, DEADLINE, output, script, spec, until};
 
 #[tokio::test]
 async fn a_worker_that_comes_back() {
@@ -42,6 +42,16 @@ async fn closing_kills_everything() {
         assert!(end.is_ok_and(|exit| exit.outcome == Outcome::Signal(9)));
         world.executor.remove_place(&place).await.unwrap();
         assert!(!place.folder.exists());
+    })
+    .await;
+}
+
+/// Beside whatever is on the machine it would run as something else than was asked for.
+#[tokio::test]
+async fn a_job_that_works_in_an_image_is_refused() {
+    world::host(async |world| {
+        let error = world.try_open(&world.place(), &spec("main")).await.unwrap_err();
+        assert!(error.to_string().contains("has no containers") && !error.is_infrastructure(), "{error}");
     })
     .await;
 }

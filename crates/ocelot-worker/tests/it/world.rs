@@ -19,6 +19,7 @@ pub(crate) struct World {
     pub(crate) executor: Executor,
     pub(crate) config: DockerConfig,
     pub(crate) data: tempfile::TempDir,
+    image: Option<String>,
     attempts: AtomicI64,
 }
 
@@ -35,8 +36,8 @@ pub(crate) async fn docker_with(change: impl FnOnce(&mut DockerConfig), test: im
     config.subnets = (std::net::Ipv4Addr::new(10, 217, 0, 0), 16);
     change(&mut config);
     let executor = Executor::docker(config.clone()).await.unwrap();
-    let world = World { executor, config, data: tempfile::tempdir().unwrap(), attempts: AtomicI64::new(1) };
-    finish(world, test).await;
+    let (data, image) = (tempfile::tempdir().unwrap(), Some(image::BUSYBOX.to_owned()));
+    finish(World { executor, config, data, image, attempts: AtomicI64::new(1) }, test).await;
 }
 
 /// Runs a test with a host executor of its own.
@@ -44,7 +45,7 @@ pub(crate) async fn host(test: impl AsyncFnOnce(&World)) {
     let data = tempfile::tempdir().unwrap();
     let executor = Executor::host(HostConfig { data: data.path().join("bin") }).unwrap();
     let config = DockerConfig::new("none", "none");
-    finish(World { executor, config, data, attempts: AtomicI64::new(1) }, test).await;
+    finish(World { executor, config, data, image: None, attempts: AtomicI64::new(1) }, test).await;
 }
 
 async fn finish(world: World, test: impl AsyncFnOnce(&World)) {
@@ -86,7 +87,7 @@ impl World {
     }
 
     pub(crate) async fn open(&self, place: &Place) -> Room {
-        self.try_open(place, &spec("main")).await.unwrap().0
+        self.try_open(place, &RoomSpec { image: self.image.clone(), ..spec("main") }).await.unwrap().0
     }
 
     /// Opens a room; the setup log comes with it.

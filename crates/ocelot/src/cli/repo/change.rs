@@ -1,4 +1,4 @@
-//! `ocelot repo change [REPO] [--approvals WHOSE] [--public YES]`.
+//! `ocelot repo change [REPO] [--approvals WHOSE] [--public true|false]`.
 
 use clap::{ArgGroup, Args};
 use ocelot_api::body::RepoChange;
