@@ -110,6 +110,17 @@ macro_rules! insert_events {
                               LATERAL (SELECT pg_notify('ocelot_wake', $2 || last.seq)) AS heard"
     };
 }
+/// The elements of a JSON list that is bound as text, each a `value`.
+macro_rules! elements {
+    ($bound:literal) => {
+        concat!("json_array_elements(", $bound, "::json) AS e (value)")
+    };
+}
+macro_rules! from_hex {
+    ($text:literal) => {
+        concat!("decode(", $text, ", 'hex')")
+    };
+}
 /// The numbers of a JSON list that is bound as text.
 macro_rules! ids {
     ($bound:literal) => {

@@ -76,6 +76,17 @@ macro_rules! insert_events {
          RETURNING seq"
     };
 }
+/// The elements of a JSON list that is bound as text, each a `value`.
+macro_rules! elements {
+    ($bound:literal) => {
+        concat!("json_each(", $bound, ") AS e")
+    };
+}
+macro_rules! from_hex {
+    ($text:literal) => {
+        concat!("unhex(", $text, ")")
+    };
+}
 /// The numbers of a JSON list that is bound as text.
 macro_rules! ids {
     ($bound:literal) => {

@@ -6,9 +6,6 @@ use std::time::Duration;
 
 use ocelot_model::WorkerId;
 
-use crate::StoreError;
-use crate::raw::to_json;
-
 /// A worker with free slots.
 #[derive(Debug, Clone)]
 pub struct Free {
@@ -70,9 +67,8 @@ impl Wanted {
             && self.sets.iter().any(|set| set.suits(labels) && self.waiting.contains(&set.id))
     }
 
-    /// The label sets that suit a worker with these labels, as a JSON list.
-    pub(crate) fn suiting(&self, labels: &BTreeMap<String, String>) -> Result<String, StoreError> {
-        let sets: Vec<i64> = self.sets.iter().filter(|set| set.suits(labels)).map(|set| set.id).collect();
-        to_json(&sets)
+    /// The label sets that suit a worker with these labels.
+    pub(crate) fn suiting(&self, labels: &BTreeMap<String, String>) -> impl Iterator<Item = i64> {
+        self.sets.iter().filter(|set| set.suits(labels)).map(|set| set.id)
     }
 }

@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ocelot_model::pipeline::Job as JobSpec;
-use ocelot_model::{AttemptId, JobId, StageId, Status, WorkerId};
+use ocelot_model::{AttemptId, JobId, Status, WorkerId};
 
 use super::super::CLAIM;
+use super::claimed::write_down;
 use super::{Conn, Core, Tx};
-use crate::raw::{self, BuildRow, from_json, read, time, to_json};
+use crate::raw::{self, BuildRow, from_json, read, to_json};
 use crate::wanted::{Choose, Free, Next, Wanted};
-use crate::{Build, Claimed, EventBody, Lease, StoreError, secret};
+use crate::{Build, Claimed, Lease, StoreError, secret};
 
 /// How long an offer stands before it counts as refused.
 pub(super) const OFFER_US: i64 = 30_000_000;
@@ -35,18 +36,34 @@ struct First {
 }
 
 /// The same, understood.
-struct Taken {
-    job: JobId,
-    spec: JobSpec,
+pub(super) struct Taken {
+    pub(super) job: JobId,
+    pub(super) spec: JobSpec,
     /// What a worker must have; more than the file asks for when the commit may be anyone's.
     labels: BTreeMap<String, String>,
-    lease: Lease,
-    build: Build,
+    pub(super) lease: Lease,
+    pub(super) build: Build,
     waited: Duration,
 }
 
+/// What a transaction goes by while it claims.
+struct Search<'a> {
+    wanted: &'a Wanted,
+    /// Who asks first stands in front.
+    free: VecDeque<Free>,
+    choose: Choose<'a>,
+    /// Repositories that get nothing now.
+    passed: Vec<i64>,
+}
+
+/// Who gets it.
+pub(super) struct Chosen {
+    pub(super) taker: Free,
+    pub(super) taken: Taken,
+}
+
 /// What came of a transaction.
-enum Round {
+pub(super) enum Round {
     Claimed(Vec<(WorkerId, Claimed)>),
     /// This worker takes no more, or is gone; nothing was changed.
     Closed(WorkerId),
@@ -140,57 +157,77 @@ impl Core {
             if free.is_empty() {
                 return Ok(Vec::new());
             }
-            match self.claim_round(&wanted, free.clone(), choose).await? {
+            let search = Search { wanted: &wanted, free: free.clone(), choose, passed: Vec::new() };
+            match self.claim_round(search).await? {
                 Round::Claimed(claimed) => return Ok(claimed),
                 Round::Closed(worker) => free.retain(|it| it.worker != worker),
             }
         }
     }
 
-    async fn claim_round(
-        &self,
-        wanted: &Wanted,
-        mut free: VecDeque<Free>,
-        choose: Choose<'_>,
-    ) -> Result<Round, StoreError> {
+    async fn claim_round(&self, mut search: Search<'_>) -> Result<Round, StoreError> {
         let mut tx = Tx::new(self.pools.write.begin_with(CLAIM).await?, 0);
         let mut claimed = Vec::new();
-        let mut passed = Vec::new();
+        let mut repos = MOST;
         while claimed.len() < MOST
-            && let Some(asked) = free.front()
+            && let Some(asked) = search.free.front()
         {
-            let suiting = wanted.suiting(&asked.labels)?;
-            let first = self.first(&mut tx, &suiting, &mut passed, !claimed.is_empty());
-            let Some(taken) = first.await? else {
-                if !claimed.is_empty() {
+            let labels = asked.labels.clone();
+            let further = !claimed.is_empty();
+            let chosen = self.pick(&mut tx, &mut search, repos.min(MOST - claimed.len()), further).await?;
+            if chosen.is_empty() {
+                if further {
                     // Nothing, or other hands are on it: the next transaction may wait for them.
                     break;
                 }
-                let labels = asked.labels.clone();
-                free.retain(|other| other.labels != labels);
-                passed.clear();
+                search.free.retain(|other| other.labels != labels);
+                search.passed.clear();
                 continue;
-            };
-            let Some(at) = choose(&taken.next(), free.make_contiguous()) else {
-                passed.push(taken.build.repo.id.0);
-                continue;
-            };
-            // Whoever asked suits in any case.
-            let at = if free.get(at).is_some_and(|it| it.has(&taken.labels)) { at } else { 0 };
-            let Some(mut taker) = free.remove(at) else { break };
-            let Some(done) = take(&mut tx, &taker, &wanted.suiting(&taker.labels)?, taken).await? else {
-                return Ok(Round::Closed(taker.worker));
-            };
-            claimed.push((taker.worker, done));
-            taker.slots -= 1;
-            if taker.slots > 0 {
-                free.push_back(taker);
+            }
+            // As a rule no others have anything: to look for more of them would find nothing.
+            repos = chosen.len();
+            match write_down(&mut tx, search.wanted, chosen).await? {
+                Round::Claimed(more) => claimed.extend(more),
+                closed @ Round::Closed(_) => return Ok(closed),
             }
         }
         if !claimed.is_empty() {
             self.commit(tx).await?;
         }
         Ok(Round::Claimed(claimed))
+    }
+
+    /// Who gets what: at most so many jobs, each of another repository, so that nothing of it needs to be written down before
+    /// the last one is chosen.
+    async fn pick(
+        &self,
+        tx: &mut Tx,
+        search: &mut Search<'_>,
+        at_most: usize,
+        further: bool,
+    ) -> Result<Vec<Chosen>, StoreError> {
+        let Search { wanted, free, choose, passed } = search;
+        let mut chosen: Vec<Chosen> = Vec::new();
+        while chosen.len() < at_most
+            && let Some(asked) = free.front()
+        {
+            let suiting = to_json(&wanted.suiting(&asked.labels).collect::<Vec<_>>())?;
+            let further = further || !chosen.is_empty();
+            let Some(taken) = self.first(tx, &suiting, passed, further).await? else { break };
+            passed.push(taken.build.repo.id.0);
+            let Some(at) = choose(&taken.next(), free.make_contiguous()) else { continue };
+            // Whoever asked suits in any case.
+            let at = if free.get(at).is_some_and(|it| it.has(&taken.labels)) { at } else { 0 };
+            let Some(mut taker) = free.remove(at) else { break };
+            chosen.push(Chosen { taker: taker.clone(), taken });
+            taker.slots -= 1;
+            if taker.slots > 0 {
+                free.push_back(taker);
+            }
+        }
+        // After this turn they may have another one.
+        passed.retain(|repo| chosen.iter().all(|it| it.taken.build.repo.id.0 != *repo));
+        Ok(chosen)
     }
 
     /// The first job in these label sets, of another repository than those that are passed over. Those that have nothing
@@ -290,85 +327,4 @@ async fn lock_first(
 async fn next_repo(conn: &mut Conn, suiting: &str, passed: &[i64]) -> Result<Option<i64>, StoreError> {
     let query = sqlx::query_scalar(concat!(next_line!(), "SELECT repo_id FROM line"));
     Ok(query.bind(suiting).bind(to_json(passed)?).fetch_optional(conn).await?)
-}
-
-/// `None` when this worker takes no more.
-async fn take(
-    tx: &mut Tx,
-    worker: &Free,
-    suiting: &str,
-    taken: Taken,
-) -> Result<Option<Claimed>, StoreError> {
-    let (stages, name) = mark_running(tx, worker.worker, suiting, &taken).await?;
-    let Taken { job, spec, lease, mut build, .. } = taken;
-    let Some(worker) = name else { return Ok(None) };
-    begin_build(tx, &mut build)?;
-    let what = EventBody::Job {
-        job,
-        name: spec.name.clone(),
-        status: Status::Running,
-        attempt: lease.attempt,
-        worker: Some(worker),
-        reason: None,
-    };
-    tx.events.push((build.number, build.repo.id, what));
-    Ok(Some(Claimed { lease, build, job_id: job, spec, stages }))
-}
-
-/// The build runs from its first job on.
-fn begin_build(tx: &mut Tx, build: &mut Build) -> Result<(), StoreError> {
-    if build.status == Status::Queued {
-        tx.events.push((
-            build.number,
-            build.repo.id,
-            EventBody::Build { status: Status::Running, reason: None },
-        ));
-    }
-    build.status = Status::Running;
-    build.started_at = build.started_at.or(Some(time(tx.now)?));
-    Ok(())
-}
-
-/// Writes the claim down, in one call because a claim is what workers wait for; answers the job's stages and the worker's
-/// name, unless the worker takes no more.
-///
-/// The repository had its turn, in all its lines that this worker serves: whoever spreads jobs over many sets of labels
-/// gets no more of a worker for it. Lines that only others serve keep their place.
-async fn mark_running(
-    tx: &mut Tx,
-    worker: WorkerId,
-    suiting: &str,
-    taken: &Taken,
-) -> Result<(Vec<(StageId, String)>, Option<String>), StoreError> {
-    let now = tx.now;
-    let stages: Vec<(i64, String, String)> = sqlx::query_as(at_once!(
-        concat!(
-            "UPDATE queue_lines SET turn = (SELECT max(turn) + 1 FROM queue_lines)
-             WHERE repo_id = $1 AND label_set IN ",
-            ids!("$2")
-        ),
-        "DELETE FROM queue WHERE job_id = $3",
-        "UPDATE attempts SET status = 'running', worker_id = $4, worker = (SELECT name FROM workers WHERE id = $4),
-                             lease_token = $5, lease_until = $6, accepted = false, started_at = $8
-         WHERE id = $7",
-        "UPDATE jobs SET status = 'running', reason = NULL WHERE id = $3",
-        "UPDATE builds SET status = 'running', started_at = coalesce(started_at, $8)
-         WHERE number = $9 AND (status <> 'running' OR started_at IS NULL)",
-        "SELECT s.id, s.name, w.name FROM stages s
-         JOIN workers w ON w.id = $4 AND w.drained_by IS NULL AND NOT w.ending
-         WHERE s.attempt_id = $7 ORDER BY s.place"
-    ))
-    .bind(taken.build.repo.id.0)
-    .bind(suiting)
-    .bind(taken.job.0)
-    .bind(worker.0)
-    .bind(&taken.lease.token)
-    .bind(now + OFFER_US)
-    .bind(taken.lease.attempt_id.0)
-    .bind(now)
-    .bind(taken.build.number.0)
-    .fetch_all(tx.conn())
-    .await?;
-    let name = stages.first().map(|(.., name)| name.clone());
-    Ok((stages.into_iter().map(|(id, stage, _)| (StageId(id), stage)).collect(), name))
 }

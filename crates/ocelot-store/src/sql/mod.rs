@@ -11,6 +11,7 @@ mod blobs;
 mod blocks;
 mod builds;
 mod claim;
+mod claimed;
 mod concurrency;
 mod create;
 mod deliveries;

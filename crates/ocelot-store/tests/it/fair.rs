@@ -157,17 +157,31 @@ impl<'a> Play<'a> {
         self.builds.push(self.bed.store.create_build(&new).await.unwrap().build.number);
     }
 
+    /// One to four free slots, served in one transaction.
     async fn claim(&mut self, at: usize) {
         let (worker, labels) = self.workers[at];
         let labels = pairs(labels);
         let queue = self.bed.store.list_queue().await.unwrap();
         let suits = queue.iter().filter(|job| job.labels.iter().all(|(k, v)| labels.get(k) == Some(v)));
-        let tickets: Vec<Ticket> = suits.filter(|job| job.ready).map(|job| job.ticket).collect();
-        let first = places(&tickets).iter().position(|place| *place == 0).map(|at| tickets[at]);
-        let claimed = self.bed.claim(worker).await;
-        let got: Option<JobId> = claimed.as_ref().map(|claimed| claimed.job_id);
-        assert_eq!(got, first.map(|ticket| ticket.job), "seed {}", self.seed);
-        let Some(claimed) = claimed else { return };
+        let mut tickets: Vec<Ticket> = suits.filter(|job| job.ready).map(|job| job.ticket).collect();
+        let mut order: Vec<(usize, JobId)> =
+            places(&tickets).into_iter().zip(tickets.iter().map(|ticket| ticket.job)).collect();
+        order.sort_unstable();
+        let slots = 1 + self.below(4);
+        let free = [Free { worker, labels: labels.into(), slots: slots as u32 }];
+        let claimed = self.bed.store.claim_for(&free, &|_, _| Some(0)).await.unwrap();
+        let got: Vec<JobId> = claimed.iter().map(|(_, claimed)| claimed.job_id).collect();
+        let want: Vec<JobId> = order.into_iter().take(slots).map(|(_, job)| job).collect();
+        assert_eq!(got, want, "seed {}", self.seed);
+        for (_, claimed) in claimed {
+            self.served(worker, &tickets, &claimed);
+            tickets.retain(|ticket| ticket.job != claimed.job_id);
+            self.running.push(claimed);
+        }
+    }
+
+    /// A worker got a job while all of these waited for him.
+    fn served(&mut self, worker: WorkerId, tickets: &[Ticket], claimed: &Claimed) {
         let repo = claimed.build.repo.id;
         self.passed.retain(|(_, waiting, _), _| *waiting != repo);
         for other in self.repos.iter().map(|other| other.id) {
@@ -182,7 +196,6 @@ impl<'a> Play<'a> {
         }
         let mine = tickets.iter().filter(|ticket| ticket.repo == repo).map(|ticket| ticket.priority).max();
         assert_eq!(Some(claimed.spec.priority), mine, "seed {}: not its most urgent job", self.seed);
-        self.running.push(claimed);
     }
 
     async fn end(&mut self) {
