@@ -32,6 +32,8 @@ struct Ended {
     number: i64,
     repo_id: i64,
     branch: String,
+    /// It is what that branch of the repository held: no pull request, no tag, nothing of others.
+    of_branch: bool,
     status: String,
     free_at: i64,
     started_at: Option<i64>,
@@ -68,8 +70,11 @@ impl Core {
         let mut tx = self.begin().await?;
         // Whoever changes tallies reads them first.
         tx.one_after_the_other("tallies").await?;
+        // Builds of versions that did not note `of_branch` are told by what they have.
         let mut builds: Vec<Ended> = sqlx::query_as(concat!(
-            "SELECT b.number, b.repo_id, b.branch, b.status, b.started_at, b.finished_at, ",
+            "SELECT b.number, b.repo_id, b.branch, b.status, b.started_at, b.finished_at,
+                    b.of_branch OR (b.event <> 'pull_request' AND b.pull_request IS NULL AND b.tag IS NULL
+                                    AND b.trusted) AS of_branch, ",
             free_at!(),
             " FROM builds b WHERE b.counted = false AND b.finished_at IS NOT NULL ORDER BY b.number LIMIT $1",
             for_no_key_update_of_build!()
@@ -242,7 +247,7 @@ impl Sum {
     ) {
         let key = |repo: i64, branch: &str| (repo, branch.to_owned(), job.to_owned(), stage.to_owned());
         let mut keys = vec![key(build.repo_id, "")];
-        if !build.branch.is_empty() {
+        if build.of_branch && !build.branch.is_empty() {
             keys.push(key(build.repo_id, &build.branch));
         }
         if job.is_empty() {

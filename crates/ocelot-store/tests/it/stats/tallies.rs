@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use ocelot_model::tally::{ENDS, ERROR, Histogram, Tally};
-use ocelot_model::{Bucket, RepoId, Status};
-use ocelot_store::{Apart, Counted, Parts};
+use ocelot_model::{Approvals, Bucket, EventKind, Origin, RepoId, Status, Trust};
+use ocelot_store::{Apart, Counted, NewBuild, Parts};
 
 use super::{DAY, count_all};
-use crate::bed::{Bed, cancel, finished};
+use crate::bed::{Bed, cancel, finished, new_build};
 
 both!(
     tallies_are_what_looking_at_every_build_gives,
@@ -19,6 +19,7 @@ both!(
     of_very_many_branches_the_newest_are_told_apart,
     hours_are_kept_for_a_while,
     large_builds_are_counted_one_by_one,
+    what_only_has_the_name_of_a_branch_is_not_counted_as_of_it,
 );
 
 /// The same numbers each time.
@@ -414,4 +415,37 @@ async fn large_builds_are_counted_one_by_one(bed: Bed) {
     };
     let all = bed.tally(&what, Bucket::Week).await;
     assert_eq!(all.values().map(Tally::total).sum::<u64>(), 3 * 7776);
+}
+
+/// A fork's pull request from its own `main`, the repository's from its, and a tag `main`.
+async fn what_only_has_the_name_of_a_branch_is_not_counted_as_of_it(bed: Bed) {
+    let repo = bed.repo("git/app").await;
+    let own = new_build(&repo, "a");
+    let request = NewBuild { event: EventKind::PullRequest, pull_request: Some(7), ..own.clone() };
+    let trust = |origin| Trust::new(origin, Some("mallory (666)".into()), Approvals::None);
+    let fork = NewBuild { trust: trust(Origin::Fork), ..request.clone() };
+    let request = NewBuild { trust: trust(Origin::PullRequest), ..request };
+    let tag = NewBuild { event: EventKind::Tag, tag: Some("main".into()), ..own.clone() };
+    let mut numbers = Vec::new();
+    for new in [&own, &fork, &request, &tag, &own] {
+        let number = bed.store.create_build(new).await.unwrap().build.number;
+        bed.store.advance(number, cancel()).await.unwrap();
+        numbers.push(number);
+    }
+    // A version that did not note whose branch it is made the last one; a pull request was opened for the first one's commit.
+    bed.run(format!(
+        "UPDATE builds SET of_branch = false WHERE number = {}; UPDATE builds SET pull_request = 8 WHERE number = {};",
+        numbers[4], numbers[0]
+    ))
+    .await;
+    assert_eq!(count_all(&bed.store, 10).await, 5);
+    let all = Counted { repos: Some(vec![repo.id]), ..Counted::default() };
+    for (branch, job, want) in
+        [(None, None, 5), (None, Some("a"), 5), (Some("main"), None, 2), (Some("main"), Some("a"), 2)]
+    {
+        let (branch, job) = (branch.map(str::to_owned), job.map(str::to_owned));
+        let tallies = bed.tally(&Counted { branch, job, ..all.clone() }, Bucket::Day).await;
+        let cancelled: u64 = tallies.values().map(|tally| tally.count(Status::Cancelled)).sum();
+        assert_eq!(cancelled, want, "{tallies:?}");
+    }
 }
