@@ -62,6 +62,9 @@ pub struct Build {
     pub subscriptions: Vec<Subscription>,
     /// The build that this one does again.
     pub retry_of: Option<i64>,
+    /// That one is not here any more, as old builds are not; left out in lists and when it is here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retry_removed: bool,
     /// When someone asked to cancel it.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub cancel_requested_at: Option<Timestamp>,

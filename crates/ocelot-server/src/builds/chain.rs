@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use ocelot_model::access::{Action, Actor, RepoView, may};
-use ocelot_model::{BuildNumber, RepoId};
+use ocelot_model::{BuildNumber, EventKind, RepoId};
 use ocelot_store::{Build, Downstream, Repo, StoreError, Subscription, Upstream};
 
 use crate::App;
@@ -25,27 +25,53 @@ pub(crate) struct View {
 
 impl View {
     /// What is wrong with it, for the build whose file it stands in.
-    pub(crate) fn note(&self) -> Option<String> {
+    fn note(&self) -> Option<String> {
         self.fault.as_ref().map(|fault| format!("subscription {}: {fault}", self.row.alias))
     }
 }
 
+/// What is said of a build that follows one of a repository that is hidden or gone.
+const UNNAMED: &str =
+    "It was made after a build of another repository, which you may not see or which is not there any more.";
+
 /// All that is around a build.
 pub(crate) struct Chain {
     pub(crate) above: Option<Above>,
+    /// It follows a build, and `above` does not say which.
+    unnamed: bool,
     pub(crate) below: Vec<Downstream>,
     /// Those in its file.
     pub(crate) subscriptions: Vec<View>,
 }
 
+impl Chain {
+    /// What is to be said of it in words.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let unnamed = self.unnamed.then(|| UNNAMED.to_owned());
+        unnamed.into_iter().chain(self.subscriptions.iter().filter_map(View::note)).collect()
+    }
+}
+
 /// What this build follows and is followed by, and the subscriptions that its file brought.
 pub(crate) async fn of(app: &App, actor: &Actor, build: &Build) -> Result<Chain, StoreError> {
     let above = above(app, actor, &[build.number]).await?.remove(&build.number);
+    // A retry of one that follows a build follows it, too.
+    let unnamed = above.is_none()
+        && (build.event == EventKind::Subscription
+            || !app.store.upstreams_of(&[build.number]).await?.is_empty());
     let mut below = app.store.downstream_of(build.number).await?;
     below.retain(|one| sees(actor, &one.repo));
     let mut subscriptions = subscriptions(app, actor).await?;
     subscriptions.retain(|view| view.row.stored_by == build.number);
-    Ok(Chain { above, below, subscriptions })
+    Ok(Chain { above, unnamed, below, subscriptions })
+}
+
+/// True when it does a build again that is not here any more.
+pub(crate) async fn retry_removed(app: &App, build: &Build) -> Result<bool, StoreError> {
+    match build.retry_of {
+        Some(of) => Ok(app.store.find_build(of).await?.is_none()),
+        None => Ok(false),
+    }
 }
 
 /// What each of these builds follows.

@@ -28,6 +28,7 @@ pub(super) fn build(row: store::Build) -> body::Build {
         downstream: Vec::new(),
         subscriptions: Vec::new(),
         retry_of: row.retry_of.map(|number| number.0),
+        retry_removed: false,
         cancel_requested_at: row.cancel_requested_at,
         triggered_by: row.triggered_by,
         trusted: row.trust.origin.is_trusted(),

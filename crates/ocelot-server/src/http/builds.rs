@@ -184,14 +184,15 @@ pub(super) async fn show(
     let undelivered = app.store.undelivered(number).await?.into_iter();
     let undelivered = undelivered.map(|row| body::undelivered(undelivered_for(administers, row))).collect();
     let chain = chain::of(&app, &caller.0, &detail.build).await?;
-    let mut notes: Vec<String> = chain.subscriptions.iter().filter_map(chain::View::note).collect();
+    let mut notes = chain.notes();
     if administers {
         notes.extend(notify::notes(&app, &detail.build).await?);
     }
     let downstream = chain.below.into_iter().map(body::downstream).collect();
     let subscriptions = chain.subscriptions.into_iter().map(body::subscription).collect();
+    let retry_removed = chain::retry_removed(&app, &detail.build).await?;
     let build = body::follows(body::detail(detail), chain.above);
-    Ok(Json(api::Build { undelivered, notes, downstream, subscriptions, ..build }))
+    Ok(Json(api::Build { undelivered, notes, downstream, subscriptions, retry_removed, ..build }))
 }
 
 /// Asks to cancel a build. Asking twice is fine.

@@ -31,6 +31,8 @@ struct Page {
     approved_by: Option<String>,
     may_write: bool,
     retry_of: Option<i64>,
+    /// That one is not here any more.
+    retry_removed: bool,
     above: Option<Neighbour>,
     below: Vec<Neighbour>,
     problems: Vec<ConfigProblem>,
@@ -115,7 +117,7 @@ async fn render(
     let paused = if build.status.is_terminal() { None } else { super::paused(app, actor).await? };
     let (undelivered, administers) =
         (app.store.undelivered(build.number).await?, allowed(actor, Action::AdminRepo, &build.repo));
-    let mut notes: Vec<String> = chain.subscriptions.iter().filter_map(chain::View::note).collect();
+    let mut notes = chain.notes();
     if administers {
         notes.extend(notify::notes(app, build).await?);
     }
@@ -128,6 +130,7 @@ async fn render(
         approved_by: build.trust.approved_by.clone(),
         may_write: allowed(actor, Action::WriteRepo, &build.repo),
         retry_of: build.retry_of.map(|number| number.0),
+        retry_removed: chain::retry_removed(app, build).await?,
         above: chain.above.as_ref().map(Neighbour::above),
         below: chain.below.iter().map(Neighbour::below).collect(),
         problems: build.problems.clone(),

@@ -53,7 +53,8 @@ fn print(build: &Build) -> std::io::Result<()> {
         line(format_args!("took: {}", duration::took(ms)))?;
     }
     if let Some(number) = build.retry_of {
-        line(format_args!("retry of: {number}"))?;
+        let gone = if build.retry_removed { " (removed by now)" } else { "" };
+        line(format_args!("retry of: {number}{gone}"))?;
     }
     if let Some(of) = &build.upstream_build {
         let gone = if of.removed { ", removed by now" } else { "" };

@@ -5,7 +5,6 @@ use ocelot_api::body::{
     BrokenSince, Build, Insights, Job, NewLine, NewLines, QueueItem, Stage, Undelivered, UpstreamBuild,
 };
 use ocelot_api::client::Client;
-use ocelot_model::EventKind;
 use ocelot_model::subscription::MAX_DEPTH;
 use serde_json::json;
 
@@ -78,10 +77,6 @@ fn chain(build: &Build, upstream: &[UpstreamBuild]) -> std::io::Result<()> {
     let names: Vec<String> = upstream.iter().map(named).collect();
     if !names.is_empty() {
         line(format_args!("It was made after {}.", names.join(", which was made after ")))?;
-    } else if build.event == EventKind::Subscription {
-        line(
-            "It was made after a build of another repository, which you may not see or which is not there any more.",
-        )?;
     }
     for next in &build.downstream {
         let (repo, status) = (plain(&next.repo), show::status(next.status));

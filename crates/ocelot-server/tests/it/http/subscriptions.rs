@@ -175,9 +175,20 @@ async fn a_passed_build_starts_one_of_the_mapped_branch() {
     let (_, again) = world.room.post(&format!("/api/v1/builds/{}/retry", made["number"]), &json!({})).await;
     assert_eq!((&again["event"], &again["upstream_build"]), (&json!("retry"), &follows));
     assert_eq!(stages(&again), "always queued, old queued, new queued, other skipped");
+    // Who may not see the upstream reads that there is one, and not which.
+    let path = format!("/api/v1/builds/{}", again["number"]);
+    let (_, seen) = answer(world.room.plain(Method::GET, &path).bearer_auth(&token)).await;
+    assert_eq!((&seen["upstream"], &seen["upstream_build"]), (&Value::Null, &Value::Null));
+    let note = "It was made after a build of another repository, which you may not see or which is not there any more.";
+    assert_eq!(seen["notes"][0], json!(note), "{seen}");
+    assert!(!world.build(&again["number"]).await["notes"].to_string().contains(note));
     // No link leads to one that went for its age.
     let link = format!("/builds/{upstream}");
+    // A page is a text of JSON here, with its quotes escaped.
+    let earlier = format!("/builds/{}\\\"", made["number"]);
     assert!(page(&again["number"]).await.contains(&link));
+    assert!(page(&again["number"]).await.contains(&earlier));
+    assert_eq!(world.build(&again["number"]).await.get("retry_removed"), None);
     let store = &world.room.app.store;
     let later = store.now().await.unwrap() + SignedDuration::from_hours(1);
     store.count_builds(50).await.unwrap();
@@ -186,7 +197,9 @@ async fn a_passed_build_starts_one_of_the_mapped_branch() {
     assert_eq!((&of["build"], &of["removed"]), (&json!(upstream), &json!(true)));
     let seen = page(&again["number"]).await;
     assert!(seen.contains(&format!("git/pogo #{upstream} (removed)")), "{seen}");
-    assert!(!seen.contains(&link), "{seen}");
+    assert!(!seen.contains(&link) && !seen.contains(&earlier), "{seen}");
+    assert!(seen.contains(&format!("<dt>Again</dt><dd>#{} (removed)</dd>", made["number"])), "{seen}");
+    assert_eq!(world.build(&again["number"]).await["retry_removed"], json!(true));
 }
 
 #[tokio::test]
