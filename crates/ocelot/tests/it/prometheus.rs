@@ -8,7 +8,7 @@ use ocelot_model::access::Role;
 use ocelot_model::{ForgeKind, Status};
 use ocelot_testkit::forge::{Scene, TOKEN, Told, Webhook};
 use ocelot_testkit::{FakeForge, GitRepo, Manners, Process, Setup, TestApp, WebHost, wait_for};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::OCELOT;
 
@@ -247,9 +247,59 @@ fn alerts() -> Vec<String> {
     rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).map(str::to_owned).collect()
 }
 
-fn dashboard() -> Vec<String> {
+/// What Grafana needs to draw each panel in its own place: it takes a file that lacks it without a word.
+#[test]
+fn each_panel_of_the_dashboard_can_be_drawn() {
+    let board = board();
+    let variables = board["templating"]["list"].as_array().unwrap().iter();
+    let variables: Vec<&str> = variables.map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(variables, ["datasource"]);
+    let panels = board["panels"].as_array().unwrap();
+    let ids: BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len());
+    let mut taken = BTreeSet::new();
+    for panel in panels {
+        let at = |name: &str| panel["gridPos"][name].as_u64().unwrap();
+        assert!(at("w") > 0 && at("h") > 0 && at("x") + at("w") <= 24, "{panel}");
+        for (x, y) in
+            (at("x")..at("x") + at("w")).flat_map(|x| (at("y")..at("y") + at("h")).map(move |y| (x, y)))
+        {
+            assert!(taken.insert((x, y)), "two panels at {x}, {y}: {panel}");
+        }
+        if panel["type"] != "row" {
+            drawn(panel);
+        }
+    }
+}
+
+/// Its data, units and legends are such as Grafana knows.
+fn drawn(panel: &Value) {
+    assert_eq!(panel["datasource"], json!({"type": "prometheus", "uid": "${datasource}"}), "{panel}");
+    let unit = panel["fieldConfig"]["defaults"]["unit"].as_str().unwrap();
+    assert!(["short", "s", "bytes", "Bps", "reqps"].contains(&unit), "{panel}");
+    let mut names = BTreeSet::new();
+    for target in panel["targets"].as_array().unwrap() {
+        assert!(names.insert(target["refId"].as_str().unwrap()), "{panel}");
+        let expr = target["expr"].as_str().unwrap();
+        let rest = expr.replace("$__rate_interval", "");
+        assert!(!rest.contains('$'), "a variable that is not there: {expr}");
+        // A legend speaks of labels that the expression leaves.
+        let kept = expr.split_once("by (").map(|(_, rest)| rest.split(')').next().unwrap());
+        for part in target["legendFormat"].as_str().unwrap().split("{{").skip(1) {
+            let label = part.split_once("}}").unwrap().0;
+            let known = kept.map_or(label == "instance", |kept| kept.split(", ").any(|one| one == label));
+            assert!(known, "{label} is no label of {expr}");
+        }
+    }
+}
+
+fn board() -> Value {
     let text = std::fs::read_to_string(deploy("grafana/ocelot.json")).unwrap();
-    let board: Value = serde_json::from_str(&text).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn dashboard() -> Vec<String> {
+    let board = board();
     let panels = board["panels"].as_array().unwrap().iter();
     let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
     targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect()
