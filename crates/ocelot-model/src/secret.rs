@@ -203,7 +203,9 @@ impl std::fmt::Display for Kind {
 
 /// The text is no kind.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is no kind of credential")]
+#[error(
+    "`{0}` is no kind of credential; one of env, file, ssh, vcs, docker, maven, npm, pypi, kubeconfig, helm, s3, notify"
+)]
 pub struct UnknownKind(pub String);
 
 impl std::str::FromStr for Kind {
@@ -336,6 +338,13 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_kind_is_told_which_there_are() {
+        let words = "apple".parse::<Kind>().unwrap_err().to_string();
+        let all = Kind::ALL.map(Kind::as_str).join(", ");
+        assert_eq!(words, format!("`apple` is no kind of credential; one of {all}"));
+    }
 
     #[test]
     fn addresses_are_checked() {

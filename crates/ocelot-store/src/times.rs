@@ -104,8 +104,11 @@ pub struct Known {
     pub heads: Option<Heads>,
     /// Open pull requests, by number. A closed one is not there.
     pub pulls: Option<BTreeMap<u64, Pull>>,
-    /// When the last look began that saw all of them: what was told of one before is no news of what became of it since.
+    /// When the last look began that saw all of them.
     pub pulls_at: Option<Timestamp>,
+    /// From when on what was told of a pull request is about what becomes of it now. Of one that is open as it is here: when
+    /// that was told. Of one that was closed: the last look that saw it open. Of any other, all is.
+    pub pulls_since: BTreeMap<u64, Timestamp>,
 }
 
 /// How an open pull request is.

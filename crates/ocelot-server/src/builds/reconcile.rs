@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use ocelot_model::delivery::parts;
 use ocelot_model::event::{
     Change, CommitId, PullRequest, PullRequestAction, PullRequestEvent, Push, RefChange, RefName,
@@ -22,31 +23,41 @@ use crate::forges::{self, ForgeError};
 /// Told at one look; the rest waits for the next one.
 const MOST: usize = 100;
 
+/// Of so many closed pull requests it is known when they were last seen open.
+const CLOSED_MOST: usize = 500;
+
 /// Looks where branches and open pull requests are, and tells of those that are new or elsewhere than before.
 pub(crate) async fn look(app: &App, repo: &Repo, known: &Known, turn: Turn) -> Result<(), StoreError> {
-    let mut said = Said::default();
     let begun_at = app.store.now().await?;
+    let look = Look { app, repo, turn, begun_at };
+    let mut said = Said::default();
     let heads = match heads(app, repo).await {
-        Ok(found) => Some(branches(app, repo, known.heads.as_ref(), found, &mut said).await?),
+        Ok(found) => Some(branches(&look, known.heads.as_ref(), found, &mut said).await?),
         Err(TriggerError::Store(error)) => return Err(error),
         Err(error) => {
             said.failed(error.to_string());
             None
         }
     };
-    let (pulls, is_whole) = match forges::pull_requests(app, repo).await {
-        Ok(found) => {
-            let (pulls, is_whole) = pulls(app, repo, known, found, &mut said).await?;
-            (Some(pulls), is_whole)
-        }
+    let now = match forges::pull_requests(app, repo).await {
+        Ok(found) => pulls(&look, known, found, &mut said).await?,
         Err(ForgeError::Store(error)) => return Err(error),
         Err(error) => {
             said.failed(error.to_string());
-            (None, false)
+            Known::default()
         }
     };
-    let now = Known { heads, pulls, pulls_at: is_whole.then_some(begun_at) };
+    let now = Known { heads, ..now };
     app.store.finish_look(turn, &now, &said.words(), app.config.reconcile_every).await
+}
+
+/// A look that is under way.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    app: &'a App,
+    repo: &'a Repo,
+    turn: Turn,
+    begun_at: Timestamp,
 }
 
 async fn heads(app: &App, repo: &Repo) -> Result<Heads, TriggerError> {
@@ -56,26 +67,26 @@ async fn heads(app: &App, repo: &Repo) -> Result<Heads, TriggerError> {
 
 /// Where the branches are known to be afterwards. At the first look they are what was there before anyone asked.
 async fn branches(
-    app: &App,
-    repo: &Repo,
+    look: &Look<'_>,
     known: Option<&Heads>,
     found: Heads,
     said: &mut Said,
 ) -> Result<Heads, StoreError> {
     let Some(known) = known else { return Ok(found) };
+    let Look { app, repo, .. } = *look;
     let mut now = known.clone();
     for (branch, before) in known.iter().filter(|(branch, _)| !found.contains_key(*branch)) {
         now.remove(branch);
         if !app.store.waiting_builds(repo.id, &RefName::Branch(branch.clone())).await?.is_empty() {
             let before = CommitId::new(before);
-            said.told.push(tell(app, repo, &moved(repo, branch, Change::Deleted { before })).await?);
+            said.told.push(tell(look, &moved(repo, branch, Change::Deleted { before })).await?);
         }
     }
     for (branch, after) in found {
         if known.get(&branch) == Some(&after) {
             continue;
         }
-        if !app.store.is_told(repo.id, Subject::Branch(&branch), &after).await? {
+        if app.store.told_at(repo.id, Subject::Branch(&branch), &after).await?.is_none() {
             if said.is_full() {
                 break;
             }
@@ -84,49 +95,71 @@ async fn branches(
                 Some(before) => Change::Moved { before, after: commit },
                 None => Change::Created { after: commit },
             };
-            said.told.push(tell(app, repo, &moved(repo, &branch, change)).await?);
+            said.told.push(tell(look, &moved(repo, &branch, change)).await?);
         }
         now.insert(branch, after);
     }
     Ok(now)
 }
 
-/// The same of pull requests, and whether all that are open were looked at.
+/// The same of pull requests.
 ///
-/// One that is not known is new, or was closed at the last look. So what was told of it before that look says nothing, nor
-/// does it of one that has another commit or target since then.
+/// A forge's list may lag behind its webhooks, by however much. So what was told of one counts from when it was told of as it is
+/// known here, not from when the list said so. Of one that was closed, what was told before it was last seen open says nothing.
 async fn pulls(
-    app: &App,
-    repo: &Repo,
+    look: &Look<'_>,
     known: &Known,
     found: (Vec<PullRequest>, bool),
     said: &mut Said,
-) -> Result<(BTreeMap<u64, Pull>, bool), StoreError> {
+) -> Result<Known, StoreError> {
+    let Look { app, repo, begun_at, .. } = *look;
     let (found, cut) = found;
     let found: BTreeMap<u64, PullRequest> = found.into_iter().map(|pull| (pull.number, pull)).collect();
     let mut now = known.pulls.clone().unwrap_or_default();
-    // Of a list that was cut, nobody knows what is gone.
-    now.retain(|number, _| cut || found.contains_key(number));
+    let mut since = known.pulls_since.clone();
+    let mut is_whole = !cut;
+    if !cut {
+        // Of a list that was cut, nobody knows what is gone.
+        let gone = now.extract_if(.., |number, _| !found.contains_key(number)).map(|(number, _)| number);
+        since.extend(gone.filter_map(|number| Some((number, known.pulls_at?))));
+    }
     for (number, pull) in found {
         let (commit, target) = (pull.commit.as_str().to_owned(), pull.target_branch.clone());
         let before = now.get(&number);
         let is_same = before.is_some_and(|before| {
             before.commit == commit && before.target.as_ref().is_none_or(|before| *before == target)
         });
-        let subject = Subject::PullRequest { number, target: &target, since: known.pulls_at };
-        if !is_same && known.pulls.is_some() && !app.store.is_told(repo.id, subject, &commit).await? {
-            if said.is_full() {
-                return Ok((now, false));
+        if !is_same && known.pulls.is_some() {
+            let after = since.get(&number).copied().or(before.and(known.pulls_at));
+            let subject = Subject::PullRequest { number, target: &target, since: after };
+            let told_at = app.store.told_at(repo.id, subject, &commit).await?;
+            if told_at.is_none() {
+                if said.is_full() {
+                    is_whole = false;
+                    break;
+                }
+                let action = match before {
+                    Some(_) => PullRequestAction::Updated,
+                    None => PullRequestAction::Opened,
+                };
+                said.told.push(tell(look, &changed(repo, pull, action)).await?);
             }
-            let action = match before {
-                Some(_) => PullRequestAction::Updated,
-                None => PullRequestAction::Opened,
-            };
-            said.told.push(tell(app, repo, &changed(repo, pull, action)).await?);
+            since.insert(number, told_at.unwrap_or(begun_at));
         }
         now.insert(number, Pull { commit, target: Some(target) });
     }
-    Ok((now, !cut))
+    forget(&mut since, &now);
+    Ok(Known { pulls: Some(now), pulls_at: is_whole.then_some(begun_at), pulls_since: since, heads: None })
+}
+
+/// Of closed pull requests, those stay that were seen open last.
+fn forget(since: &mut BTreeMap<u64, Timestamp>, open: &BTreeMap<u64, Pull>) {
+    let mut closed: Vec<(Timestamp, u64)> =
+        since.iter().filter(|(number, _)| !open.contains_key(number)).map(|(n, at)| (*at, *n)).collect();
+    closed.sort_unstable();
+    for (_, number) in closed.iter().rev().skip(CLOSED_MOST) {
+        since.remove(number);
+    }
 }
 
 fn moved(repo: &Repo, branch: &str, change: Change) -> Event {
@@ -146,12 +179,15 @@ fn remote(repo: &Repo) -> RemoteName {
 }
 
 /// Puts it into the ledger, from where it is worked on like a webhook.
-async fn tell(app: &App, repo: &Repo, event: &Event) -> Result<DeliveryId, StoreError> {
+///
+/// Of the same thing found at another look that is another delivery: a pull request may be opened again as it was.
+async fn tell(look: &Look<'_>, event: &Event) -> Result<DeliveryId, StoreError> {
+    let Look { app, repo, turn, begun_at } = *look;
     let corrupt = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
     let body = serde_json::to_vec(event).map_err(corrupt)?;
     let hash = Sha256::digest(&body);
     let hash = hash.iter().take(16).fold(0_u128, |all, byte| (all << 8) | u128::from(*byte));
-    let name = format!("{RECONCILE}-{}-{hash:032x}", repo.id);
+    let name = format!("{RECONCILE}-{}-{}-{hash:032x}", repo.id, begun_at.as_microsecond());
     let new = NewDelivery {
         forge: repo.forge_id,
         repo: Some(repo.id),
@@ -161,7 +197,7 @@ async fn tell(app: &App, repo: &Repo, event: &Event) -> Result<DeliveryId, Store
         body: &body,
         told: &parts(event).map_err(|why| (ocelot_model::DeliveryState::Ignored, why)),
     };
-    let (delivery, _) = app.store.take_in(&new).await?;
+    let delivery = app.store.take_in_found(&new, turn).await?;
     let id = delivery.id;
     tracing::warn!(repo = %repo.name, delivery = id.0, "{} was never told of something: delivery {id}", repo.name);
     Ok(id)

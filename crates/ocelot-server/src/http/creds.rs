@@ -129,7 +129,12 @@ fn kinds(word: &str) -> Answer<&'static [Kind]> {
         "notify" => Ok(&[Kind::Notify]),
         "env" => Ok(&[Kind::Env]),
         "generic" => Ok(&[Kind::Env, Kind::Helm]),
-        _ => Err(Refusal::not_found()),
+        _ => {
+            let words = format!(
+                "`{word}` is no kind of credential; one of vcs, repo, k8s, ssh, notify, env, generic"
+            );
+            Err(Refusal::unprocessable("unknown_kind", words))
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Core, Tx, reconcile};
 use crate::raw::{clean, read, us};
-use crate::{Delivery, NewDelivery, PartId, StoreError, TakenDelivery, Told, Wake, secret};
+use crate::{Delivery, NewDelivery, PartId, StoreError, TakenDelivery, Told, Turn, Wake, secret};
 
 /// Copies of one event come within this time.
 const COPIES: Duration = Duration::from_mins(10);
@@ -39,10 +39,30 @@ macro_rules! copy_of {
 impl Core {
     /// The delivery as it is stored, and whether it is new.
     pub(crate) async fn take_in(&self, new: &NewDelivery<'_>) -> Result<(Delivery, bool), StoreError> {
+        self.take_in_during(new, None).await
+    }
+
+    /// The same of what a look found, while it has its turn.
+    pub(crate) async fn take_in_found(
+        &self,
+        new: &NewDelivery<'_>,
+        turn: Turn,
+    ) -> Result<Delivery, StoreError> {
+        Ok(self.take_in_during(new, Some(turn)).await?.0)
+    }
+
+    async fn take_in_during(
+        &self,
+        new: &NewDelivery<'_>,
+        look: Option<Turn>,
+    ) -> Result<(Delivery, bool), StoreError> {
         let body = zstd::bulk::compress(new.body, LEVEL)
             .map_err(|error| StoreError::Corrupt(format!("a webhook cannot be compressed: {error}")))?;
         let hash = Sha256::digest(new.body);
         let mut tx = self.begin().await?;
+        if let Some(turn) = look {
+            reconcile::still(&mut tx, turn).await?;
+        }
         let (id, is_new) = match insert(&mut tx, new, &clean(new.remote_id), &body, new.told).await? {
             Some(id) => (id, true),
             None => self.seen(&mut tx, new, &body, &hash).await?,

@@ -13,7 +13,7 @@ use sqlx::FromRow;
 
 use super::deliveries::hashed;
 use super::{Core, Tx};
-use crate::raw::{RepoRow, clean, from_json, maybe_time, to_json, us};
+use crate::raw::{RepoRow, clean, from_json, maybe_time, time, to_json, us};
 use crate::times::{Heads, Known, Pull, Reconciled, Subject, Turn};
 use crate::{Repo, StoreError};
 
@@ -22,6 +22,7 @@ struct KnownRow {
     heads: Option<String>,
     pulls: Option<String>,
     pulls_at: Option<i64>,
+    pulls_since: Option<String>,
     #[sqlx(flatten)]
     repo: RepoRow,
 }
@@ -44,7 +45,7 @@ impl Core {
         .await?;
         let Some(id) = id else { return Ok(None) };
         let row: Option<KnownRow> = sqlx::query_as(concat!(
-            "SELECT k.heads, k.pulls, k.pulls_at, ",
+            "SELECT k.heads, k.pulls, k.pulls_at, k.pulls_since, ",
             repo_columns!(),
             " FROM reconciled k JOIN repos r ON r.id = k.repo_id JOIN forges f ON f.id = r.forge_id
               WHERE k.repo_id = $1 AND NOT r.removing"
@@ -58,6 +59,7 @@ impl Core {
             heads: row.heads.as_deref().map(from_json).transpose()?,
             pulls: row.pulls.as_deref().map(from_json).transpose()?.map(pulls),
             pulls_at: maybe_time(row.pulls_at)?,
+            pulls_since: row.pulls_since.as_deref().map_or_else(|| Ok(BTreeMap::new()), times)?,
         };
         Ok(Some((row.repo.into_repo()?, known, Turn { id, until })))
     }
@@ -73,9 +75,12 @@ impl Core {
         let mut tx = self.begin().await?;
         let now = tx.now;
         let json = |heads: Option<&Heads>| heads.map(to_json).transpose();
+        let since: BTreeMap<u64, i64> =
+            known.pulls_since.iter().map(|(number, at)| (*number, at.as_microsecond())).collect();
         let done = sqlx::query(
             "UPDATE reconciled SET heads = COALESCE($1, heads), pulls = COALESCE($2, pulls),
-                    pulls_at = COALESCE($3, pulls_at), outcome = $4, last_at = $5, next_at = $6
+                    pulls_at = COALESCE($3, pulls_at), outcome = $4, last_at = $5, next_at = $6,
+                    pulls_since = COALESCE($9, pulls_since)
              WHERE repo_id = $7 AND next_at = $8",
         )
         .bind(json(known.heads.as_ref())?)
@@ -86,6 +91,7 @@ impl Core {
         .bind(now.saturating_add(uneven(us(every), now)))
         .bind(turn.id)
         .bind(turn.until)
+        .bind(known.pulls.is_some().then(|| to_json(&since)).transpose()?)
         .execute(tx.conn())
         .await?;
         if done.rows_affected() == 0 {
@@ -113,13 +119,13 @@ impl Core {
         row.map(|(last_at, outcome)| Ok(Reconciled { last_at: maybe_time(last_at)?, outcome })).transpose()
     }
 
-    /// Whether this commit, of which only the beginning may be known, has a build there or was told of, whatever came of it.
-    pub(crate) async fn is_told(
+    /// When this commit, of which only the beginning may be known, got a build there or was told of, whatever came of it.
+    pub(crate) async fn told_at(
         &self,
         repo: RepoId,
         of: Subject<'_>,
         commit: &str,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Timestamp>, StoreError> {
         let (branch, request, subject, target, since) = match of {
             Subject::Branch(name) => (clean(name), 0, format!("refs/heads/{name}"), None, None),
             Subject::PullRequest { number, target, since } => {
@@ -128,17 +134,18 @@ impl Core {
         };
         // A build of a pull request may be of what it was before, so where the time matters the ledger alone is asked. It
         // forgets what is old.
-        let found: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM builds b
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT min(t.at) FROM (SELECT b.queued_at AS at FROM builds b
                             WHERE b.repo_id = $1 AND $6
                               AND ((b.branch = $2 AND b.trusted AND $3 = 0) OR b.pull_request = $3)
                               AND substr(b.commit_id, 1, length($4)) = $4
                               AND NOT EXISTS (SELECT 1 FROM delivery_parts t
-                                              WHERE t.build = b.number AND t.target <> $7))
-                 OR EXISTS (SELECT 1 FROM delivery_parts
+                                              WHERE t.build = b.number AND t.target <> $7)
+                            UNION ALL
+                            SELECT received_at FROM delivery_parts
                             WHERE repo_id = $1 AND subject_key = $5 AND after_id <> '' AND received_at >= $8
                               AND (target IS NULL OR target = $7)
-                              AND (substr(after_id, 1, length($4)) = $4 OR substr($4, 1, length(after_id)) = after_id))",
+                              AND (substr(after_id, 1, length($4)) = $4 OR substr($4, 1, length(after_id)) = after_id)) t",
         )
         .bind(repo.0)
         .bind(branch)
@@ -150,7 +157,7 @@ impl Core {
         .bind(since.map_or(i64::MIN, Timestamp::as_microsecond))
         .fetch_one(&self.pools.read)
         .await?;
-        Ok(found)
+        maybe_time(found)
     }
 }
 
@@ -164,12 +171,30 @@ fn pulls(words: BTreeMap<u64, String>) -> BTreeMap<u64, Pull> {
     words.into_iter().map(|(number, words)| (number, pull(words))).collect()
 }
 
+fn times(text: &str) -> Result<BTreeMap<u64, Timestamp>, StoreError> {
+    let times: BTreeMap<u64, i64> = from_json(text)?;
+    times.into_iter().map(|(number, at)| Ok((number, time(at)?))).collect()
+}
+
 fn words(pulls: &BTreeMap<u64, Pull>) -> Heads {
     let words = |pull: &Pull| match &pull.target {
         Some(target) => format!("{} {target}", pull.commit),
         None => pull.commit.clone(),
     };
     pulls.iter().map(|(number, pull)| (number.to_string(), words(pull))).collect()
+}
+
+/// [`StoreError::Stale`] unless the look that has this turn is under way, and stays so until the transaction ends.
+pub(super) async fn still(tx: &mut Tx, turn: Turn) -> Result<(), StoreError> {
+    let there: Option<i64> = sqlx::query_scalar(concat!(
+        "SELECT repo_id FROM reconciled WHERE repo_id = $1 AND next_at = $2",
+        for_update!()
+    ))
+    .bind(turn.id)
+    .bind(turn.until)
+    .fetch_optional(tx.conn())
+    .await?;
+    there.map(drop).ok_or(StoreError::Stale)
 }
 
 /// From now on it is looked at whether its forge tells of everything.

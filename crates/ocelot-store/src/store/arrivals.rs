@@ -18,6 +18,11 @@ impl Store {
         each_again!(self, core => core.take_in(new))
     }
 
+    /// The same of what a look found; [`StoreError::Stale`] when its turn is over, or nobody watches the repository any more.
+    pub async fn take_in_found(&self, new: &NewDelivery<'_>, turn: Turn) -> Result<Delivery, StoreError> {
+        each_again!(self, core => core.take_in_found(new, turn))
+    }
+
     /// Takes the next delivery that waits, for this long; of a repository only one at a time.
     pub async fn take_delivery(&self, lease: Duration) -> Result<Option<TakenDelivery>, StoreError> {
         each_again!(self, core => core.take_delivery(lease))
@@ -120,10 +125,15 @@ impl Store {
         each!(self, core => core.find_reconciled(repo).await)
     }
 
-    /// Whether this commit, or one that begins so, has a build there or was told of; of a pull request, as one that goes to
-    /// this branch.
-    pub async fn is_told(&self, repo: RepoId, of: Subject<'_>, commit: &str) -> Result<bool, StoreError> {
-        each!(self, core => core.is_told(repo, of, commit).await)
+    /// When this commit, or one that begins so, first got a build there or was told of, if ever; of a pull request, as one that
+    /// goes to this branch.
+    pub async fn told_at(
+        &self,
+        repo: RepoId,
+        of: Subject<'_>,
+        commit: &str,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        each!(self, core => core.told_at(repo, of, commit).await)
     }
 
     /// Adds a poll; [`StoreError::Conflict`] when the repository has one.

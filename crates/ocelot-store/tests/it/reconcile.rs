@@ -5,11 +5,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ocelot_model::DeliveryState;
 use ocelot_model::delivery::{Part, PartKind};
-use ocelot_store::{Heads, Known, NewDelivery, PartId, Pull, Repo, StoreError, Subject};
+use ocelot_store::{
+    DeliveryFilter, Heads, Known, NewDelivery, PartId, Pull, RECONCILE, Repo, StoreError, Subject, Turn,
+};
 
 use crate::bed::{Bed, new_build};
 
-both!(one_server_looks, what_was_built_or_told_is_known, it_begins_with_a_webhook_and_ends_with_it);
+both!(
+    one_server_looks,
+    what_was_built_or_told_is_known,
+    it_begins_with_a_webhook_and_ends_with_it,
+    a_look_that_is_over_tells_nothing
+);
 
 const LONG: Duration = Duration::from_mins(10);
 
@@ -40,7 +47,12 @@ async fn one_server_looks(bed: Bed) {
     let pull = |target: Option<&str>| Pull { commit: "b".repeat(12), target: target.map(str::to_owned) };
     let pulls = [(3, pull(Some("main"))), (4, pull(None))].into();
     let at = bed.store.now().await.unwrap();
-    let now = Known { heads: Some(heads), pulls: Some(pulls), pulls_at: Some(at) };
+    let now = Known {
+        heads: Some(heads),
+        pulls: Some(pulls),
+        pulls_at: Some(at),
+        pulls_since: [(3, at), (9, at)].into(),
+    };
     bed.store.finish_look(turn, &now, "nothing is missing", LONG).await.unwrap();
     assert!(other.take_look(LONG).await.unwrap().is_none(), "the next one is in ten minutes");
     // A server that starts looks at once, and what it could not see stays known.
@@ -65,7 +77,7 @@ async fn what_was_built_or_told_is_known(bed: Bed) {
     let built = bed.store.create_build(&new_build(&repo, "a")).await.unwrap().build;
     let told = |of: Subject<'static>, commit: &str| {
         let (store, commit) = (bed.store.clone(), commit.to_owned());
-        async move { store.is_told(repo.id, of, &commit).await.unwrap() }
+        async move { store.told_at(repo.id, of, &commit).await.unwrap().is_some() }
     };
     assert!(told(Subject::Branch("main"), &built.commit).await);
     assert!(!told(Subject::Branch("other"), &built.commit).await);
@@ -125,4 +137,28 @@ async fn it_begins_with_a_webhook_and_ends_with_it(bed: Bed) {
     bed.store.remove_repo(repo.id, "tests").await.unwrap();
     bed.store.look_at_all().await.unwrap();
     assert!(bed.store.take_look(LONG).await.unwrap().is_none());
+}
+
+async fn a_look_that_is_over_tells_nothing(bed: Bed) {
+    let repo = watched(&bed).await;
+    let tell = async |turn: Turn, remote_id: &'static str| {
+        let new = NewDelivery {
+            forge: repo.forge_id,
+            repo: Some(repo.id),
+            hook: Some(RECONCILE),
+            remote_id,
+            event: RECONCILE,
+            body: b"{}",
+            told: &Ok(Vec::new()),
+        };
+        bed.store.take_in_found(&new, turn).await
+    };
+    let (_, _, late) = bed.store.take_look(Duration::ZERO).await.unwrap().unwrap();
+    let (_, _, turn) = bed.store.take_look(LONG).await.unwrap().unwrap();
+    assert!(matches!(tell(late, "one").await, Err(StoreError::Stale)), "another server looks now");
+    tell(turn, "two").await.unwrap();
+    bed.store.remove_hook(repo.id, "tests").await.unwrap();
+    assert!(matches!(tell(turn, "three").await, Err(StoreError::Stale)), "nobody watches it any more");
+    let all = bed.store.list_deliveries(&DeliveryFilter::default(), 10).await.unwrap();
+    assert_eq!(all.iter().map(|row| &row.remote_id[..]).collect::<Vec<_>>(), ["two"]);
 }

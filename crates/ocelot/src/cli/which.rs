@@ -9,13 +9,33 @@ use super::checkout::Checkout;
 use super::show;
 use crate::exit::usage;
 
-/// The handle that `word` stands for: itself, or that of the only repository of this name.
+/// The handle that `word` stands for: itself, or that of the only repository of this name, or of this owner and name.
 pub(crate) async fn repo(client: &Client, word: &str) -> anyhow::Result<String> {
     if word.contains('/') {
-        return Ok(word.to_owned());
+        return with_forge(client, word).await;
     }
     let named: Vec<Repo> = client.repos().await?.into_iter().filter(|repo| repo.name == word).collect();
     one(named, || format!("no repository is named `{word}`; `ocelot repo list` shows all"), word)
+}
+
+/// `word` itself when it is a handle; the forge may be left out when one only has such a repository.
+async fn with_forge(client: &Client, word: &str) -> anyhow::Result<String> {
+    match client.repo(word).await {
+        Err(error) if error.status() == Some(404) => {}
+        // What else is wrong is said of what is asked for next.
+        _ => return Ok(word.to_owned()),
+    }
+    let without = |repo: &Repo| repo.repo.split_once('/').is_some_and(|(_, name)| name == word);
+    let named: Vec<Repo> = client.repos().await?.into_iter().filter(without).collect();
+    if named.is_empty() && (word.starts_with("git/") || word.matches('/').count() > 1) {
+        return Ok(word.to_owned());
+    }
+    let none = || {
+        format!(
+            "no repository is named `{word}`; write FORGE/OWNER/NAME, such as `github/{word}`; `ocelot repo list` shows all"
+        )
+    };
+    one(named, none, word)
 }
 
 /// The handle that `word` stands for, or that of the checkout here.

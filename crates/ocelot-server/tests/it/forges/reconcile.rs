@@ -291,6 +291,53 @@ async fn what_becomes_of_a_pull_request_is_built_once_told_or_not() {
     }
 }
 
+/// Webhooks come at once, the list says so many looks later, and each build is over by then.
+#[tokio::test]
+async fn a_list_that_lags_behind_the_webhooks_makes_no_second_build() {
+    for kind in KINDS {
+        let place = Place::new(kind, often).await;
+        let commits = ["one", "two", "three"].map(|message| place.commit(message));
+        for commit in &commits {
+            place.scene.fake.alias(REPO, "main", commit);
+        }
+        let mut builds = 0;
+        let mut tell = async |what: What, commit: usize, target: &str| {
+            let (name, target) = ("theirs".into(), target.into());
+            let after = commits[commit].clone();
+            place.tell(what, &Told { name, after, source: Some(99), target, ..Told::default() }).await;
+            builds += 1;
+            place.until(&format!("builds/{builds}"), |build| build["pull_request"] == 3).await;
+            place.cancel_all().await;
+            place.looked().await;
+            builds
+        };
+        let says = async |commit: usize, target: &str, builds: usize| {
+            place.open_to(target, 3, Some(99), "theirs", commits[commit].clone());
+            place.has_builds(builds, &format!("{kind} {commit} {target}")).await;
+        };
+        tell(What::PullRequestOpened, 0, "main").await;
+        tell(What::PullRequestUpdated, 1, "main").await;
+        let all = tell(What::PullRequestUpdated, 2, "main").await;
+        for commit in 0..3 {
+            says(commit, "main", all).await;
+        }
+        let all = tell(What::PullRequestRetargeted, 2, "develop").await;
+        says(2, "develop", all).await;
+        if kind == ForgeKind::Bitbucket {
+            // What is declined there stays so.
+            continue;
+        }
+        place.scene.fake.close(REPO, 3);
+        place.looked().await;
+        let all = tell(What::PullRequestReopened, 2, "develop").await;
+        says(2, "develop", all).await;
+        // Opened again once more, as it was, and without a word.
+        place.scene.fake.close(REPO, 3);
+        place.looked().await;
+        says(2, "develop", all + 1).await;
+    }
+}
+
 #[tokio::test]
 async fn a_forge_that_is_away_hides_no_push_and_its_pull_requests_are_found_later() {
     let place = Place::new(ForgeKind::Gitea, often).await;

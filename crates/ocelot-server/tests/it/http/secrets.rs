@@ -156,6 +156,10 @@ async fn the_forms_of_the_original() {
     let (status, said) =
         room.post("/api/v1/creds/vcs", &json!({"clientSecret": CANARY, "acctName": "acme"})).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{said}");
-    let (status, _) = room.post("/api/v1/creds/apple", &json!({"acctName": "acme"})).await;
-    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (status, said) = room.post("/api/v1/creds/apple", &json!({"acctName": "acme"})).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{said}");
+    assert_eq!(
+        said["detail"],
+        "`apple` is no kind of credential; one of vcs, repo, k8s, ssh, notify, env, generic"
+    );
 }
