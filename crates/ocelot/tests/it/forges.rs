@@ -39,7 +39,10 @@ async fn a_forge_is_added_watched_and_removed() {
     assert_eq!(said, "Watching codes/acme/app.\n");
     assert_eq!((fake.hooks("acme/app").len(), fake.hooks("acme/lib").len()), (1, 0));
     assert!(app.cli(&["repo", "show", "app"]).await.expect(0).stdout.contains("watched: yes"));
-    app.cli(&["watch", "app"]).await.expect(0);
+    // The forge may be left out.
+    app.cli(&["watch", "acme/app"]).await.expect(0);
+    let said = app.cli(&["watch", "acme/none"]).await.expect(2).stderr;
+    assert!(said.contains("no repository is named `acme/none`; write FORGE/OWNER/NAME"), "{said}");
     app.cli(&["unwatch", "app"]).await.expect(0);
     assert_eq!(fake.hooks("acme/app").len(), 0);
     app.cli(&["repo", "add", "acme/lib", "--forge", "codes", "--ssh"]).await.expect(0);
