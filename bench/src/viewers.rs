@@ -14,8 +14,9 @@ use crate::report::{Figure, median, write};
 use crate::server::{self, Server};
 
 const FOLLOWERS: usize = 200;
-/// 100 MB, as fast as busybox makes them.
-const FLOOD: &str = "yes \"$(printf '%099d' 7)\" | head -c 100000000";
+/// 400 MB, as fast as busybox makes them: until the buffers between server and viewer are full, a few MB, the viewer costs what a
+/// reading one does.
+const FLOOD: &str = "yes \"$(printf '%099d' 7)\" | head -c 400000000";
 /// A line of 1 KB, twenty times a second, for 10 seconds.
 const STEADY: &str = "i=0; while [ $i -lt 200 ]; do printf '%01000d\\n' $i; sleep 0.05; i=$((i+1)); done";
 

@@ -20,16 +20,15 @@ pub(crate) async fn repo(client: &Client, word: &str) -> anyhow::Result<String> 
 
 /// `word` itself when it is a handle; the forge may be left out when one only has such a repository.
 async fn with_forge(client: &Client, word: &str) -> anyhow::Result<String> {
-    match client.repo(word).await {
-        Err(error) if error.status() == Some(404) => {}
-        // What else is wrong is said of what is asked for next.
-        _ => return Ok(word.to_owned()),
-    }
-    let without = |repo: &Repo| repo.repo.split_once('/').is_some_and(|(_, name)| name == word);
-    let named: Vec<Repo> = client.repos().await?.into_iter().filter(without).collect();
-    if named.is_empty() && (word.starts_with("git/") || word.matches('/').count() > 1) {
+    if word.starts_with("git/") || word.matches('/').count() > 1 {
         return Ok(word.to_owned());
     }
+    let without = |repo: &Repo| repo.repo.split_once('/').is_some_and(|(_, name)| name == word);
+    let repos = client.repos().await?;
+    if repos.iter().any(|repo| repo.repo == word) {
+        return Ok(word.to_owned());
+    }
+    let named: Vec<Repo> = repos.into_iter().filter(without).collect();
     let none = || {
         format!(
             "no repository is named `{word}`; write FORGE/OWNER/NAME, such as `github/{word}`; `ocelot repo list` shows all"
