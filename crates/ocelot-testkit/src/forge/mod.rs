@@ -28,6 +28,12 @@ pub const CLIENT: (&str, &str) = ("the-key", "the-secret");
 /// User and app password of Bitbucket.
 pub const PASSWORD: (&str, &str) = ("ada", "app-password");
 
+/// A private and a public key for a GitHub App, as PEM.
+pub fn app_keys() -> (String, String) {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).expect("a key");
+    (pair.serialize_pem(), pair.public_key_pem())
+}
+
 /// See the module. Gone when dropped.
 #[derive(Debug)]
 pub struct FakeForge {
@@ -212,6 +218,13 @@ impl FakeForge {
         let installation = state.new_id();
         state.app = Some(App { id: app.to_owned(), public_key: public_key.to_owned() });
         state.installations.push((installation, account.to_owned()));
+    }
+
+    /// Somebody removes the GitHub App from all accounts.
+    pub fn uninstall(&self) {
+        let mut state = self.state();
+        state.installations.clear();
+        state.tokens.clear();
     }
 
     /// What was asked, as `GET /path?query`.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ocelot_model::ForgeKind;
-use ocelot_testkit::forge::{CLIENT, PASSWORD, TOKEN};
+use ocelot_testkit::forge::{CLIENT, PASSWORD, TOKEN, app_keys};
 use ocelot_testkit::{Fault, Manners, SshHost, WebHost, wait_for};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -89,6 +89,43 @@ async fn a_forge_that_takes_them_no_longer_is_told_of_at_the_repository() {
     ] {
         assert_eq!(says(ForgeKind::Bitbucket, access, at, answer).await, want, "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn a_github_app_that_is_refused_is_told_of_until_it_is_taken_again() {
+    let ((private, public), (_, other)) = (app_keys(), app_keys());
+    let scene = Scene::new(ForgeKind::Github, often).await;
+    scene.fake.install("123", &public, "acme");
+    let place = Place::of(scene, json!({"app": {"id": "123", "key": private}})).await;
+    let fake = &place.scene.fake;
+    let says = async |want: &str| {
+        place.until(PATH, |repo| repo["reconciled"]["outcome"] == want).await;
+    };
+    let well = "nothing is missing";
+    let change = "`ocelot forge change codes` gives Ocelot others";
+    says(well).await;
+
+    // The key is taken back. What was given out for it ends, too.
+    fake.uninstall();
+    fake.install("123", &other, "acme");
+    let refused = "codes: the forge does not take the id and the private key of the GitHub App";
+    let words = "A JSON web token could not be decoded";
+    says(&format!("{refused}: it is wrong or was revoked ({words}); {change}")).await;
+    fake.install("123", &public, "acme");
+    says(well).await;
+
+    fake.uninstall();
+    let narrow = "codes: the credentials do not suffice";
+    says(&format!("{narrow}: the GitHub App is not installed at `acme`: install it there; {change}")).await;
+    fake.install("123", &public, "acme");
+    says(well).await;
+
+    let suspended = r#"{"message": "This installation has been suspended"}"#;
+    fake.always("access_tokens", Fault::Status(403, Vec::new(), suspended));
+    fake.revoke_tokens();
+    says(&format!("{narrow}: This installation has been suspended; {change}")).await;
+    fake.set_down(false);
+    says(well).await;
 }
 
 /// Keeps a credential, in the place of one of the same name.

@@ -42,7 +42,11 @@ impl Place {
 
     /// Ocelot has this access.
     pub(super) async fn with(kind: ForgeKind, change: fn(&mut Config), access: Value) -> Place {
-        let scene = Scene::new(kind, change).await;
+        Place::of(Scene::new(kind, change).await, access).await
+    }
+
+    /// The same of a scene that is there.
+    pub(super) async fn of(scene: Scene, access: Value) -> Place {
         let repos = scene.world.folder.path().join("repos");
         let git = repository(&repos.join(format!("{REPO}.git")));
         let host = WebHost::start(&repos, Manners::Open);
