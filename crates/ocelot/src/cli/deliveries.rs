@@ -65,6 +65,9 @@ async fn list(options: List) -> anyhow::Result<u8> {
     };
     let state = options.state.map(|state| state.to_string());
     let found = client.deliveries(repo.as_deref(), state.as_deref(), options.limit).await?.items;
+    if found.is_empty() {
+        which::is_there(&client, repo.as_deref()).await?;
+    }
     if options.json {
         show::json(&found)?;
         return Ok(0);
@@ -74,7 +77,11 @@ async fn list(options: List) -> anyhow::Result<u8> {
         [one.id.to_string(), show::time(one.received_at), repo, one.event, one.state.to_string(), one.outcome]
     });
     let headings = ["ID", "RECEIVED", "REPO", "EVENT", "STATE", "WHAT BECAME OF IT"];
-    show::table(headings, rows, "No webhook came; `ocelot watch REPO` makes a forge send them.")?;
+    let none = match options.state {
+        Some(state) => format!("No webhook is in the state {state}."),
+        None => "No webhook came; `ocelot watch REPO` makes a forge send them.".to_owned(),
+    };
+    show::table(headings, rows, &none)?;
     Ok(0)
 }
 

@@ -43,7 +43,7 @@ pub(crate) async fn dispatch(verb: Verb) -> anyhow::Result<u8> {
 }
 
 fn print(repo: &Repo) -> std::io::Result<()> {
-    use super::show::{line, plain};
+    use super::show::{line, plain, time};
     line(format_args!("repo: {}", plain(&repo.repo)))?;
     line(format_args!("clone url: {}", plain(&repo.clone_url)))?;
     line(format_args!("default branch: {}", plain(&repo.default_branch)))?;
@@ -52,7 +52,8 @@ fn print(repo: &Repo) -> std::io::Result<()> {
     line(format_args!("watched: {}", if repo.watched { "yes" } else { "no" }))?;
     if let Some(Reconciled { at: Some(at), outcome }) = &repo.reconciled {
         line(format_args!(
-            "last look at its forge: {at}, {}",
+            "last look at its forge: {}, {}",
+            time(*at),
             plain(outcome.as_deref().unwrap_or("nothing is missing"))
         ))?;
     }

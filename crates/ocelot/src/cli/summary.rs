@@ -71,6 +71,9 @@ pub(crate) async fn summary(options: Options) -> anyhow::Result<u8> {
         cursor: None,
     };
     let builds = client.builds(&query).await?.items;
+    if builds.is_empty() {
+        which::is_there(&client, query.repo.as_deref()).await?;
+    }
     if options.json {
         show::json(&builds)?;
         return Ok(0);

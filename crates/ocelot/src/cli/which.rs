@@ -54,6 +54,14 @@ pub(crate) fn named<T>(what: impl std::fmt::Display, answer: Result<T, ClientErr
     })
 }
 
+/// A list that is empty because there is no such repository is no answer: this says so instead.
+pub(crate) async fn is_there(client: &Client, repo: Option<&str>) -> anyhow::Result<()> {
+    if let Some(repo) = repo {
+        named(repo, client.repo(repo).await)?;
+    }
+    Ok(())
+}
+
 /// The repository whose checkout this is.
 pub(crate) async fn repo_here(client: &Client, here: &Checkout) -> anyhow::Result<String> {
     if here.top.is_none() {

@@ -43,6 +43,17 @@ async fn a_forge_is_added_watched_and_removed() {
     app.cli(&["watch", "acme/app"]).await.expect(0);
     let said = app.cli(&["watch", "acme/none"]).await.expect(2).stderr;
     assert!(said.contains("no repository is named `acme/none`; write FORGE/OWNER/NAME"), "{said}");
+    // A list of nothing says whether there is such a repository.
+    for what in ["deliveries", "summary"] {
+        let said = app.cli(&[what, "codes/acme/none"]).await.expect(2).stderr;
+        assert!(said.contains("codes/acme/none: It does not exist"), "{said}");
+    }
+    assert!(app.cli(&["deliveries", "app"]).await.expect(0).stdout.starts_with("No webhook came"));
+    let said = app.cli(&["deliveries", "app", "--state", "failed"]).await.expect(0).stdout;
+    assert_eq!(said, "No webhook is in the state failed.\n");
+    let said =
+        app.cli_with(&["secret", "add", "TOKEN", "--scope", "acme/app"], "canary").await.expect(2).stderr;
+    assert!(said.contains("acme/app: It does not exist"), "{said}");
     app.cli(&["unwatch", "app"]).await.expect(0);
     assert_eq!(fake.hooks("acme/app").len(), 0);
     app.cli(&["repo", "add", "acme/lib", "--forge", "codes", "--ssh"]).await.expect(0);

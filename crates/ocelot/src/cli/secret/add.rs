@@ -12,7 +12,7 @@ use ocelot_model::EventKind;
 use ocelot_model::secret::{Kind, VALUE_MAX};
 
 use crate::cli::account::Remote;
-use crate::cli::{ask, show};
+use crate::cli::{ask, show, which};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -62,7 +62,7 @@ pub(crate) async fn add(kind: Kind, options: Options, fields: Vec<(String, Strin
     // An empty one is not taken for all repositories: it may be a variable that a script did not set.
     let scope = scope.unwrap_or_default();
     let new = NewSecret { name, scope, kind, value, value_base64, fields, events, branches, stages };
-    let kept = client.put_credential(&new).await?;
+    let kept = which::named(&new.scope, client.put_credential(&new).await)?;
     if json {
         show::json(&kept)?;
         return Ok(0);
