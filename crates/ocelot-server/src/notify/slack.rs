@@ -33,7 +33,7 @@ fn body(message: &Message, channel: Option<&str>) -> Value {
         .iter()
         .map(|(name, value)| json!({"title": name, "value": escape(value), "short": value.len() < 40}))
         .collect();
-    let text = [message.reason.as_deref().map(escape), stages(message)];
+    let text = [message.reason.as_deref().map(plain), stages(message)];
     let text: Vec<String> = text.into_iter().flatten().collect();
     let mut body = json!({
         "username": "ocelot",
@@ -66,8 +66,13 @@ fn color(status: Option<Status>) -> &'static str {
 
 /// A block of fixed type, one stage a line.
 fn stages(message: &Message) -> Option<String> {
-    let lines: Vec<String> = message.lines().map(|line| escape(&line).replace('`', "'")).collect();
+    let lines: Vec<String> = message.lines().map(|line| plain(&line)).collect();
     (!lines.is_empty()).then(|| format!("```{}```", lines.join("\n")))
+}
+
+/// So that nothing in it begins or ends a block either.
+fn plain(text: &str) -> String {
+    escape(text).replace('`', "'")
 }
 
 /// So that nothing in it is a link, a mention or a call to a channel.
@@ -111,8 +116,10 @@ mod tests {
         for text in all {
             assert!(!text.contains(['<', '>']) && text.contains("&lt;!channel&gt;"), "{text}");
         }
-        let block = one["text"].as_str().unwrap().rsplit_once("[lint]").unwrap().1;
-        assert_eq!(block.matches("```").count(), 1, "{block}");
+        // The reason stands before the one block, which ends behind the last stage.
+        let text = one["text"].as_str().unwrap();
+        assert!(text.contains("\n```[lint]") && text.ends_with("```"), "{text}");
+        assert_eq!(text.matches('`').count(), 6, "{text}");
     }
 
     #[test]
