@@ -31,6 +31,41 @@ macro_rules! free_at {
         "coalesce(b.free_at, CASE WHEN b.approved_at > b.queued_at THEN b.approved_at ELSE b.queued_at END) AS free_at"
     };
 }
+/// True for a build of what a branch of the repository held: no pull request, no tag, nothing of others. A push's build stays
+/// one when a pull request of its commit is opened. Builds of versions that did not note it are told by what they have.
+macro_rules! of_branch {
+    ($build:literal) => {
+        concat!(
+            "(",
+            $build,
+            ".of_branch OR (",
+            $build,
+            ".event <> 'pull_request' AND ",
+            $build,
+            ".pull_request IS NULL AND ",
+            $build,
+            ".tag IS NULL AND ",
+            $build,
+            ".origin = 'repository'))"
+        )
+    };
+}
+/// True when what `o` came to says something of what `b` comes to: both are of the same branch, or of the same pull request or
+/// tag. Others may have branches, and the repository tags, of the same name.
+macro_rules! same_history {
+    () => {
+        concat!(
+            "o.repo_id = b.repo_id AND o.branch = b.branch AND (",
+            of_branch!("b"),
+            " AND ",
+            of_branch!("o"),
+            " OR NOT ",
+            of_branch!("b"),
+            " AND o.trusted = b.trusted AND coalesce(o.pull_request, 0) = coalesce(b.pull_request, 0)
+              AND (o.tag IS NULL) = (b.tag IS NULL))"
+        )
+    };
+}
 /// Columns for `raw::BuildRow`.
 macro_rules! build_columns {
     () => {

@@ -86,16 +86,13 @@ async fn newest(app: &App, repo: &Repo, branch: &str) -> Result<Option<Status>, 
     let filter = BuildFilter {
         repo: Some(repo.id),
         branch: Some(branch.to_owned()),
-        trusted: Some(true),
+        of_branch: true,
         ..BuildFilter::default()
     };
     let builds = app.store.page_builds(&filter, LOOK).await?.builds;
     let says =
         |status: Status| status.is_terminal() && !matches!(status, Status::Cancelled | Status::Skipped);
-    Ok(builds
-        .into_iter()
-        .find(|build| build.pull_request.is_none() && build.tag.is_none() && says(build.status))
-        .map(|b| b.status))
+    Ok(builds.into_iter().map(|build| build.status).find(|status| says(*status)))
 }
 
 /// The picture. All that is in it comes from here.

@@ -244,6 +244,8 @@ pub struct BuildFilter {
     pub event: Option<EventKind>,
     /// Only of commits that are the repository's own, or only of others.
     pub trusted: Option<bool>,
+    /// Only of what a branch of the repository held: no pull requests, no tags, no commits of others.
+    pub of_branch: bool,
     /// Only queued at this time or later.
     pub since: Option<Timestamp>,
     /// Only queued before this time.

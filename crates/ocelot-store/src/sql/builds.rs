@@ -182,6 +182,7 @@ impl<'f> Search<'f> {
         !scoped && (filter.repo.is_some() || filter.readable.is_some())
             || given > usize::from(self.along != Along::Number)
             || filter.trusted.is_some()
+            || filter.of_branch
             || filter.text.is_some()
             || filter.since.is_some()
             || filter.until.is_some()
@@ -333,6 +334,9 @@ fn push_exact(sql: &mut QueryBuilder<Db>, filter: &BuildFilter) {
     push_is(sql, "b.event", filter.event.map(|event| event.as_str().to_owned()));
     if let Some(trusted) = filter.trusted {
         sql.push(" AND b.trusted = ").push_bind(trusted);
+    }
+    if filter.of_branch {
+        sql.push(concat!(" AND ", of_branch!("b")));
     }
     if let Some(worker) = &filter.worker {
         sql.push(" AND EXISTS (SELECT 1 FROM attempts a WHERE a.build = b.number AND a.worker = ")

@@ -153,21 +153,19 @@ impl Core {
 
     pub(crate) async fn broken_since(&self, number: BuildNumber) -> Result<Option<BrokenSince>, StoreError> {
         let mut tx = self.snapshot().await?;
-        // A retry of something old says nothing about what came since; asked about, it is what it does again. Others may have
-        // branches, and the repository tags, of the same name.
-        let rows: Vec<RefRow> = sqlx::query_as(
+        // A retry of something old says nothing about what came since; asked about, it is what it does again.
+        let rows: Vec<RefRow> = sqlx::query_as(concat!(
             "WITH RECURSIVE again (number, retry_of) AS (
                  SELECT number, retry_of FROM builds WHERE number = $1
                  UNION ALL
                  SELECT e.number, e.retry_of FROM again a JOIN builds e ON e.number = a.retry_of
              )
-             SELECT o.number, o.commit_id, o.status FROM builds b JOIN builds o
-                 ON o.repo_id = b.repo_id AND o.branch = b.branch AND o.number <= b.number AND o.trusted = b.trusted
-                    AND coalesce(o.pull_request, 0) = coalesce(b.pull_request, 0)
-                    AND (o.tag IS NULL) = (b.tag IS NULL)
+             SELECT o.number, o.commit_id, o.status FROM builds b JOIN builds o ON ",
+            same_history!(),
+            " AND o.number <= b.number
              WHERE b.number = (SELECT min(number) FROM again) AND b.event <> 'retry' AND o.event <> 'retry'
-             ORDER BY o.number DESC LIMIT $2",
-        )
+             ORDER BY o.number DESC LIMIT $2"
+        ))
         .bind(number.0)
         .bind(LOOK)
         .fetch_all(&mut *tx)

@@ -22,9 +22,6 @@ const LISTED_MAX: i64 = 1_000;
 struct ToldRow {
     event: String,
     branch: String,
-    trusted: bool,
-    pull_request: Option<i64>,
-    tag: Option<String>,
     rules: String,
     #[sqlx(flatten)]
     repo: RepoRow,
@@ -33,7 +30,7 @@ struct ToldRow {
 /// Writes down who is to be told that the build stands so; answers how many are.
 pub(super) async fn note(tx: &mut Tx, build: BuildNumber, status: Status) -> Result<u64, StoreError> {
     let row: Option<ToldRow> = sqlx::query_as(concat!(
-        "SELECT b.event, b.branch, b.trusted, b.pull_request, b.tag, coalesce(b.notify, r.notify) AS rules, ",
+        "SELECT b.event, b.branch, coalesce(b.notify, r.notify) AS rules, ",
         repo_columns!(),
         " FROM builds b JOIN repos r ON r.id = b.repo_id JOIN forges f ON f.id = r.forge_id
           WHERE b.number = $1 AND (coalesce(b.notify, r.notify) <> '[]'
@@ -43,12 +40,12 @@ pub(super) async fn note(tx: &mut Tx, build: BuildNumber, status: Status) -> Res
     .fetch_optional(tx.conn())
     .await?;
     // Most repositories tell nobody.
-    let Some(ToldRow { event, branch, trusted, pull_request, tag, rules, repo }) = row else { return Ok(0) };
+    let Some(ToldRow { event, branch, rules, repo }) = row else { return Ok(0) };
     let repo = repo.into_repo()?;
     let credentials = credentials(tx.conn(), &repo).await?;
     let mut rules: Vec<Rule> = from_json(&rules)?;
     rules.extend(credentials.iter().filter_map(|one| Rule::of_credential(&one.name, &one.fields)));
-    let before = before(tx.conn(), &repo, (&branch, trusted, pull_request, tag.is_some()), build).await?;
+    let before = before(tx.conn(), build).await?;
     let now = occasions(status, before);
     let event = read(&event)?;
     let mut noted = 0;
@@ -75,25 +72,14 @@ pub(super) async fn replace(tx: &mut Tx, repo: RepoId, rules: &[Rule]) -> Result
 }
 
 /// How the build before it ended, of those that said something of a commit.
-async fn before(
-    conn: &mut Conn,
-    repo: &Repo,
-    (branch, trusted, pull_request, is_tag): (&str, bool, Option<i64>, bool),
-    build: BuildNumber,
-) -> Result<Option<Status>, StoreError> {
-    let status: Option<String> = sqlx::query_scalar(
-        "SELECT status FROM builds
-         WHERE repo_id = $1 AND branch = $2 AND number < $3 AND trusted = $4 AND coalesce(pull_request, 0) = $5
-             AND (tag IS NOT NULL) = $6
-             AND status IN ('passed', 'failed', 'error', 'timed_out')
-         ORDER BY number DESC LIMIT 1",
-    )
-    .bind(repo.id.0)
-    .bind(branch)
+async fn before(conn: &mut Conn, build: BuildNumber) -> Result<Option<Status>, StoreError> {
+    let status: Option<String> = sqlx::query_scalar(concat!(
+        "SELECT o.status FROM builds b JOIN builds o ON ",
+        same_history!(),
+        " AND o.number < b.number AND o.status IN ('passed', 'failed', 'error', 'timed_out')
+          WHERE b.number = $1 ORDER BY o.number DESC LIMIT 1"
+    ))
     .bind(build.0)
-    .bind(trusted)
-    .bind(pull_request.unwrap_or(0))
-    .bind(is_tag)
     .fetch_optional(conn)
     .await?;
     status.as_deref().map(read).transpose()

@@ -70,11 +70,10 @@ impl Core {
         let mut tx = self.begin().await?;
         // Whoever changes tallies reads them first.
         tx.one_after_the_other("tallies").await?;
-        // Builds of versions that did not note `of_branch` are told by what they have.
         let mut builds: Vec<Ended> = sqlx::query_as(concat!(
-            "SELECT b.number, b.repo_id, b.branch, b.status, b.started_at, b.finished_at,
-                    b.of_branch OR (b.event <> 'pull_request' AND b.pull_request IS NULL AND b.tag IS NULL
-                                    AND b.trusted) AS of_branch, ",
+            "SELECT b.number, b.repo_id, b.branch, b.status, b.started_at, b.finished_at, ",
+            of_branch!("b"),
+            " AS of_branch, ",
             free_at!(),
             " FROM builds b WHERE b.counted = false AND b.finished_at IS NOT NULL ORDER BY b.number LIMIT $1",
             for_no_key_update_of_build!()

@@ -110,7 +110,11 @@ async fn a_branch_is_broken_since_the_first_failure(bed: Bed) {
     let one = |commit: char, status: Status| {
         let bed = &bed;
         async move {
-            let set = move |new: &mut NewBuild| new.commit = commit.to_string().repeat(40);
+            let set = move |new: &mut NewBuild| {
+                new.commit = commit.to_string().repeat(40);
+                // Of which a pull request was opened: they are what the branch held all the same.
+                new.pull_request = matches!(commit, 'b' | 'c').then_some(7);
+            };
             run(bed, "a", set, status).await;
             bed.store.list_builds(&ocelot_store::BuildFilter::default(), 1).await.unwrap()[0].number
         }
@@ -122,7 +126,11 @@ async fn a_branch_is_broken_since_the_first_failure(bed: Bed) {
     assert_eq!(bed.store.broken_since(good).await.unwrap(), None);
     let first = one('c', Status::Failed).await;
     // These say nothing about the branch.
-    run(&bed, "a", |new| new.pull_request = Some(7), Status::Failed).await;
+    let request = |new: &mut NewBuild| {
+        new.event = EventKind::PullRequest;
+        new.pull_request = Some(7);
+    };
+    run(&bed, "a", request, Status::Failed).await;
     run(&bed, "a", |new| new.event = EventKind::Retry, Status::Passed).await;
     run(&bed, "a", |new| new.branch = "side".into(), Status::Passed).await;
     let skipped = |new: &mut NewBuild| {

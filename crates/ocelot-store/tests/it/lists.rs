@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use ocelot_model::access::Role;
-use ocelot_model::{BuildNumber, EventKind, RepoId, Status};
-use ocelot_store::{BuildFilter, Store};
+use ocelot_model::{Approvals, BuildNumber, EventKind, Origin, RepoId, Status, Trust};
+use ocelot_store::{BuildFilter, NewBuild, Store};
 
 use crate::bed::{Bed, new_build};
 
 both!(
     filters,
+    what_only_has_the_name_of_a_branch_is_not_of_it,
     cursor,
     every_question_is_answered_as_by_looking_at_every_build,
     a_page_looks_at_so_many_only,
@@ -21,6 +22,28 @@ async fn check(store: &Store, what: &str, filter: BuildFilter, want: &[i64]) {
     let found = store.list_builds(&filter, 100).await.unwrap();
     let numbers: Vec<i64> = found.iter().map(|build| build.number.0).collect();
     assert_eq!(numbers, want, "{what}");
+}
+
+/// A fork's pull request from its own `main`, the repository's from its, and a tag `main`.
+async fn what_only_has_the_name_of_a_branch_is_not_of_it(bed: Bed) {
+    let repo = bed.repo("git/app").await;
+    let own = new_build(&repo, "a");
+    let request = NewBuild { event: EventKind::PullRequest, pull_request: Some(7), ..own.clone() };
+    let trust = |origin| Trust::new(origin, Some("mallory (666)".into()), Approvals::None);
+    let fork = NewBuild { trust: trust(Origin::Fork), ..request.clone() };
+    let request = NewBuild { trust: trust(Origin::PullRequest), ..request };
+    let tag = NewBuild { event: EventKind::Tag, tag: Some("main".into()), ..own.clone() };
+    // A pull request of the commit was opened: it is what the branch held all the same.
+    let attached = NewBuild { pull_request: Some(8), ..own.clone() };
+    let mut numbers = Vec::new();
+    for new in [&own, &attached, &fork, &request, &tag] {
+        numbers.push(bed.store.create_build(new).await.unwrap().build.number.0);
+    }
+    let of_branch = || BuildFilter { branch: Some("main".into()), of_branch: true, ..BuildFilter::default() };
+    check(&bed.store, "of the branch", of_branch(), &[numbers[1], numbers[0]]).await;
+    // A version that did not note it made them; of those with a pull request nobody knows.
+    bed.execute("UPDATE builds SET of_branch = false").await;
+    check(&bed.store, "of an older version", of_branch(), &numbers[..1]).await;
 }
 
 async fn filters(bed: Bed) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ocelot_model::notify::{Occasion, Rule, Target};
 use ocelot_model::secret::{Kind, Limits};
-use ocelot_model::{Approvals, BuildNumber, Origin, Status, Trust, WorkerId};
+use ocelot_model::{Approvals, BuildNumber, EventKind, Origin, Status, Trust, WorkerId};
 use ocelot_store::{Beside, FromFile, NewBuild, NewSecret, Plan, Post, Repo, Store};
 
 use crate::bed::{Bed, LONG, cancel, finished, new_build};
@@ -196,14 +196,16 @@ async fn what_is_news_is_told_by_the_branch(bed: Bed) {
     check(&new, Status::Failed, "broken").await;
     // Another branch, a pull request from a branch of that name, and a fork's: none of them knows of each other.
     check(&NewBuild { branch: "other".into(), ..new.clone() }, Status::Passed, "").await;
-    check(&NewBuild { pull_request: Some(3), ..new.clone() }, Status::Passed, "").await;
+    let request = NewBuild { event: EventKind::PullRequest, pull_request: Some(3), ..new.clone() };
+    check(&request, Status::Passed, "").await;
     check(
         &NewBuild { trust: Trust::new(Origin::Fork, None, Approvals::None), ..new.clone() },
         Status::Passed,
         "",
     )
     .await;
-    check(&new, Status::TimedOut, "still_failing").await;
+    // A pull request of its commit was opened: it is what the branch held all the same.
+    check(&NewBuild { pull_request: Some(4), ..new.clone() }, Status::TimedOut, "still_failing").await;
     // What somebody stopped says nothing of the commit.
     let stopped = told.create(&new).await;
     store.advance(stopped, cancel()).await.unwrap();

@@ -1,7 +1,7 @@
 //! Badges: who sees them, and what they show.
 
 use ocelot_model::access::Role;
-use ocelot_model::{EventKind, Status};
+use ocelot_model::{Approvals, EventKind, Origin, Status, Trust};
 use ocelot_store::NewBuild;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -56,7 +56,15 @@ async fn a_public_badge_shows_the_newest_end() {
     let repo = store.find_repo(&"git/free".parse().unwrap()).await.unwrap().unwrap();
     let tag = NewBuild { event: EventKind::Tag, tag: Some("main".into()), ..broken(repo.id) };
     assert_eq!(store.create_build(&tag).await.unwrap().build.status, Status::Error);
+    // And so may a fork's pull request.
+    let fork = Trust::new(Origin::Fork, Some("mallory (666)".into()), Approvals::None);
+    let request = NewBuild { event: EventKind::PullRequest, pull_request: Some(7), ..broken(repo.id) };
+    store.create_build(&NewBuild { trust: fork, ..request }).await.unwrap();
     assert_eq!(picture(&room, "/badges/git/free.svg").await.etag, passed.etag);
+    // What the branch holds stays so when a pull request of its commit is opened.
+    store.create_build(&NewBuild { pull_request: Some(8), ..broken(repo.id) }).await.unwrap();
+    let held = picture(&room, "/badges/git/free.svg").await;
+    assert!(held.text.contains("<title>build: error</title>"), "{}", held.text);
     // Another branch is another picture, and one that is not there has none.
     git(&path, &["checkout", "-q", "-b", "a&b\"<c>"]);
     commit(&path, &[("a", "1")]);
