@@ -44,7 +44,7 @@ impl Core {
             "INSERT INTO stage_shapes (stage_id, repo_id, job, stage, build, shapes)
              SELECT s.id, b.repo_id, j.name, s.name, b.number, $2 FROM stages s JOIN attempts a ON a.id = s.attempt_id
              JOIN jobs j ON j.id = a.job_id JOIN builds b ON b.number = s.build
-             WHERE s.id = $1 AND s.status = 'passed' ON CONFLICT (stage_id) DO NOTHING",
+             WHERE s.id = $1 AND s.status = 'passed' AND b.trusted ON CONFLICT (stage_id) DO NOTHING",
         )
         .bind(stage.0)
         .bind(bytes)
@@ -121,9 +121,9 @@ impl Core {
     ) -> Result<BTreeMap<String, Vec<i64>>, StoreError> {
         let mut conn = self.pools.read.acquire().await?;
         let newest = if branch.is_some() {
-            "SELECT number, status FROM builds WHERE repo_id = $1 AND branch = $2 ORDER BY number DESC LIMIT $3"
+            "SELECT number, status FROM builds WHERE repo_id = $1 AND branch = $2 AND trusted ORDER BY number DESC LIMIT $3"
         } else {
-            "SELECT number, status FROM builds WHERE repo_id = $1 AND $2 IS NOT NULL ORDER BY number DESC LIMIT $3"
+            "SELECT number, status FROM builds WHERE repo_id = $1 AND $2 IS NOT NULL AND trusted ORDER BY number DESC LIMIT $3"
         };
         let numbers: Vec<(i64, String)> = sqlx::query_as(newest)
             .bind(repo.0)

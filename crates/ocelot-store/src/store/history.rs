@@ -50,7 +50,8 @@ impl Store {
         each!(self, core => core.count_apart(what, apart, from_day, to_day).await)
     }
 
-    /// Learns the shapes of a passed stage's log; the 20 newest runs of each stage are kept.
+    /// Learns the shapes of a passed stage's log; the 20 newest runs of each stage are kept. What comes from elsewhere teaches
+    /// nothing, also when somebody approved of it.
     pub async fn learn_shapes(&self, stage: StageId, shapes: &[u64]) -> Result<(), StoreError> {
         each_again!(self, core => core.learn_shapes(stage, shapes))
     }
@@ -70,8 +71,8 @@ impl Store {
         each!(self, core => core.find_novel(stage).await)
     }
 
-    /// How long the jobs of the newest passed builds took (at most 20 builds), by name, newest first, in milliseconds; of one
-    /// branch or of all.
+    /// How long the jobs of the newest passed builds of the repository's own commits took (at most 20 builds), by name, newest
+    /// first, in milliseconds; of one branch or of all.
     pub async fn usual_times(
         &self,
         repo: RepoId,

@@ -11,6 +11,7 @@ use crate::bed::{Bed, finished, jobs, new_build};
 
 both!(
     the_newest_runs_of_a_stage_are_known,
+    what_comes_from_elsewhere_teaches_nothing,
     what_is_new_is_kept_once,
     times_are_those_of_passed_builds,
     a_branch_is_broken_since_the_first_failure,
@@ -71,6 +72,30 @@ async fn the_newest_runs_of_a_stage_are_known(bed: Bed) {
     assert_eq!(bed.store.known_shapes(other[1]).await.unwrap(), (HashSet::new(), 0));
     let repo = bed.store.find_repo(&"git/app".parse().unwrap()).await.unwrap().unwrap();
     bed.store.remove_repo(repo.id, "tests").await.unwrap();
+}
+
+/// Else a fork could make faults look usual, or everything look new.
+async fn what_comes_from_elsewhere_teaches_nothing(bed: Bed) {
+    let own = run(&bed, "a", |_| (), Status::Passed).await;
+    bed.store.learn_shapes(own[1], &[1]).await.unwrap();
+    let of_fork = |new: &mut NewBuild| {
+        new.event = EventKind::PullRequest;
+        new.pull_request = Some(7);
+        new.trust = Trust::new(Origin::Fork, Some("mallory (666)".into()), Approvals::Forks);
+        new.trust.approved_by = Some("ann".into());
+    };
+    for shape in 100..121 {
+        let stages = run(&bed, "a forged", of_fork, Status::Passed).await;
+        bed.store.learn_shapes(stages[1], &[shape]).await.unwrap();
+    }
+    let failed = run(&bed, "a", |_| (), Status::Failed).await;
+    assert_eq!(bed.store.known_shapes(failed[1]).await.unwrap(), (HashSet::from([1]), 1));
+    let repo = bed.store.find_repo(&"git/app".parse().unwrap()).await.unwrap().unwrap();
+    for branch in [Some("main"), None] {
+        let times = bed.store.usual_times(repo.id, branch).await.unwrap();
+        let runs: Vec<_> = times.iter().map(|(name, ms)| (name.as_str(), ms.len())).collect();
+        assert_eq!(runs, [("a", 1)], "{branch:?}");
+    }
 }
 
 async fn what_is_new_is_kept_once(bed: Bed) {
