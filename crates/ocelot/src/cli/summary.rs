@@ -71,7 +71,7 @@ pub(crate) async fn summary(options: Options) -> anyhow::Result<u8> {
         cursor: None,
     };
     let builds = client.builds(&query).await?.items;
-    if builds.is_empty() {
+    if builds.is_empty() && options.repo.is_some() {
         which::is_there(&client, query.repo.as_deref()).await?;
     }
     if options.json {
