@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{About, BackupError, NotReady, Options, StoreError, Wake, backup, postgres, sqlite};
 
-/// The same call on whichever database it is, within [`calls::SHORT`] unless another limit stands before it.
+/// The same call on whichever database it is, within [`crate::calls::SHORT`] unless another limit stands before it.
 macro_rules! each {
     ($store:expr, $core:ident => $same:ident.$method:ident($($arg:expr),*).await) => {
         each!($store, calls::SHORT, $core => $same.$method($($arg),*).await)
