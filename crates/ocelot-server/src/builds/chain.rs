@@ -54,11 +54,11 @@ impl Chain {
 
 /// What this build follows and is followed by, and the subscriptions that its file brought.
 pub(crate) async fn of(app: &App, actor: &Actor, build: &Build) -> Result<Chain, StoreError> {
-    let above = above(app, actor, &[build.number]).await?.remove(&build.number);
+    let rows = app.store.upstreams_of(&[build.number]).await?;
     // A retry of one that follows a build follows it, too.
-    let unnamed = above.is_none()
-        && (build.event == EventKind::Subscription
-            || !app.store.upstreams_of(&[build.number]).await?.is_empty());
+    let follows = build.event == EventKind::Subscription || !rows.is_empty();
+    let above = named(app, actor, rows).await?.remove(&build.number);
+    let unnamed = follows && above.is_none();
     let mut below = app.store.downstream_of(build.number).await?;
     below.retain(|one| sees(actor, &one.repo));
     let mut subscriptions = subscriptions(app, actor).await?;
@@ -80,7 +80,15 @@ pub(crate) async fn above(
     actor: &Actor,
     builds: &[BuildNumber],
 ) -> Result<BTreeMap<BuildNumber, Above>, StoreError> {
-    let rows = app.store.upstreams_of(builds).await?;
+    named(app, actor, app.store.upstreams_of(builds).await?).await
+}
+
+/// Those of repositories that they see.
+async fn named(
+    app: &App,
+    actor: &Actor,
+    rows: BTreeMap<BuildNumber, Upstream>,
+) -> Result<BTreeMap<BuildNumber, Above>, StoreError> {
     if rows.is_empty() {
         return Ok(BTreeMap::new());
     }

@@ -50,7 +50,7 @@ pub(super) struct Form {
 /// Credentials of a kind of the original, without their values.
 #[utoipa::path(get, path = "/api/v1/creds/{kind}", tag = "secrets", params(PageQuery,
     ("kind" = String, Path, description = "vcs, repo, k8s, ssh, notify, env or generic")),
-    responses((status = 200, body = api::Page<api::Secret>)))]
+    responses((status = 200, body = api::Page<api::Secret>), (status = 422, description = "There is no such kind")))]
 pub(super) async fn list_original(
     State(app): State<App>,
     caller: Caller,
@@ -67,7 +67,7 @@ pub(super) async fn list_original(
 #[utoipa::path(post, path = "/api/v1/creds/{kind}", tag = "secrets", request_body = Form,
     params(("kind" = String, Path, description = "vcs, repo, k8s, ssh, notify, env or generic")),
     responses((status = 201, body = api::Secret), (status = 200, description = "There was one: it is changed", body = api::Secret),
-        (status = 422, description = "The body cannot be understood")))]
+        (status = 422, description = "There is no such kind, or the body cannot be understood")))]
 pub(super) async fn add_original(
     State(app): State<App>,
     caller: Caller,
@@ -93,7 +93,8 @@ pub(super) struct SubType {
 #[utoipa::path(delete, path = "/api/v1/creds/{kind}/{account}/{identifier}", tag = "secrets",
     params(("kind" = String, Path, description = "vcs, repo, k8s, ssh, notify, env or generic"),
         ("account" = String, Path, description = "The account"), ("identifier" = String, Path, description = "Its name"), SubType),
-    responses((status = 204), (status = 409, description = "There are several: say the `subType`, or use /api/v1/credentials/{id}")))]
+    responses((status = 204), (status = 422, description = "There is no such kind"),
+        (status = 409, description = "There are several: say the `subType`, or use /api/v1/credentials/{id}")))]
 pub(super) async fn remove_original(
     State(app): State<App>,
     caller: Caller,

@@ -18,7 +18,7 @@ use crate::{Build, Claimed, Lease, StoreError, secret};
 /// How long an offer stands before it counts as refused.
 pub(super) const OFFER_US: i64 = 30_000_000;
 /// Claims of one transaction at most: so many jobs wait for [`OFFER_US`] when the server dies before it has offered them.
-const MOST: usize = 16;
+pub(super) const MOST: usize = 16;
 
 /// A job that waits, with all that its claim must know.
 #[derive(sqlx::FromRow)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ocelot_model::{AttemptId, StageId, Status};
 
 use super::Tx;
-use super::claim::{Chosen, OFFER_US, Round, Taken};
+use super::claim::{Chosen, MOST, OFFER_US, Round, Taken};
 use crate::raw::{time, to_json};
 use crate::wanted::Wanted;
 use crate::{Build, Claimed, EventBody, StoreError, secret};
@@ -52,8 +52,8 @@ fn begin_build(tx: &mut Tx, build: &mut Build) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The rows of these claims: `$1` says attempt, job, build, worker and token of each. That they are at most 16 (`claim::MOST`) is told to
-/// the planner, which would otherwise rather read whole tables.
+/// The rows of these claims: `$1` says attempt, job, build, worker and token of each. That they are few is told to the
+/// planner, which would otherwise rather read whole tables.
 macro_rules! claims {
     () => {
         concat!(
@@ -66,6 +66,9 @@ macro_rules! claims {
         )
     };
 }
+
+// None is cut off.
+const _: () = assert!(MOST <= 16);
 
 /// Answers the name of the worker and the stages of each attempt; of those nothing whose workers take no more.
 ///

@@ -10,7 +10,7 @@ use ocelot_model::pipeline::{
     AllowFailure, Checkout, Condition, Job as JobSpec, Pull, Resources, Retry, Run, Stage,
 };
 use ocelot_model::turns::places;
-use ocelot_model::{Approvals, BuildNumber, EventKind, StageId, Status, TokenId, Trust, WorkerId};
+use ocelot_model::{Approvals, BuildNumber, EventKind, Origin, StageId, Status, TokenId, Trust, WorkerId};
 use ocelot_store::{
     BuildDetail, Claimed, Hello, Identity, LogStoreOptions, NewBuild, NewRepo, Options, Plan, Repo, Store,
     Waiting,
@@ -267,3 +267,15 @@ pub(crate) fn cancel() -> Happening {
 
 /// Long enough for whatever a busy machine does.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
+
+/// Builds of the branch `main`, and of what only has its name: a fork's pull request from its own, the repository's from its, and
+/// a tag.
+pub(crate) fn of_main_and_namesakes(repo: &Repo) -> [NewBuild; 4] {
+    let own = new_build(repo, "a");
+    let request = NewBuild { event: EventKind::PullRequest, pull_request: Some(7), ..own.clone() };
+    let trust = |origin| Trust::new(origin, Some("mallory (666)".into()), Approvals::None);
+    let fork = NewBuild { trust: trust(Origin::Fork), ..request.clone() };
+    let request = NewBuild { trust: trust(Origin::PullRequest), ..request };
+    let tag = NewBuild { event: EventKind::Tag, tag: Some("main".into()), ..own.clone() };
+    [own, fork, request, tag]
+}

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use ocelot_model::access::Role;
-use ocelot_model::{Approvals, BuildNumber, EventKind, Origin, RepoId, Status, Trust};
+use ocelot_model::{BuildNumber, EventKind, RepoId, Status};
 use ocelot_store::{BuildFilter, NewBuild, Store};
 
-use crate::bed::{Bed, new_build};
+use crate::bed::{Bed, new_build, of_main_and_namesakes};
 
 both!(
     filters,
@@ -24,15 +24,9 @@ async fn check(store: &Store, what: &str, filter: BuildFilter, want: &[i64]) {
     assert_eq!(numbers, want, "{what}");
 }
 
-/// A fork's pull request from its own `main`, the repository's from its, and a tag `main`.
 async fn what_only_has_the_name_of_a_branch_is_not_of_it(bed: Bed) {
     let repo = bed.repo("git/app").await;
-    let own = new_build(&repo, "a");
-    let request = NewBuild { event: EventKind::PullRequest, pull_request: Some(7), ..own.clone() };
-    let trust = |origin| Trust::new(origin, Some("mallory (666)".into()), Approvals::None);
-    let fork = NewBuild { trust: trust(Origin::Fork), ..request.clone() };
-    let request = NewBuild { trust: trust(Origin::PullRequest), ..request };
-    let tag = NewBuild { event: EventKind::Tag, tag: Some("main".into()), ..own.clone() };
+    let [own, fork, request, tag] = of_main_and_namesakes(&repo);
     // A pull request of the commit was opened: it is what the branch held all the same.
     let attached = NewBuild { pull_request: Some(8), ..own.clone() };
     let mut numbers = Vec::new();

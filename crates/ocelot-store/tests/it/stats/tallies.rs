@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use ocelot_model::tally::{ENDS, ERROR, Histogram, Tally};
-use ocelot_model::{Approvals, Bucket, EventKind, Origin, RepoId, Status, Trust};
-use ocelot_store::{Apart, Counted, NewBuild, Parts};
+use ocelot_model::{Bucket, RepoId, Status};
+use ocelot_store::{Apart, Counted, Parts};
 
 use super::{DAY, count_all};
-use crate::bed::{Bed, cancel, finished, new_build};
+use crate::bed::{Bed, cancel, finished, of_main_and_namesakes};
 
 both!(
     tallies_are_what_looking_at_every_build_gives,
@@ -417,15 +417,9 @@ async fn large_builds_are_counted_one_by_one(bed: Bed) {
     assert_eq!(all.values().map(Tally::total).sum::<u64>(), 3 * 7776);
 }
 
-/// A fork's pull request from its own `main`, the repository's from its, and a tag `main`.
 async fn what_only_has_the_name_of_a_branch_is_not_counted_as_of_it(bed: Bed) {
     let repo = bed.repo("git/app").await;
-    let own = new_build(&repo, "a");
-    let request = NewBuild { event: EventKind::PullRequest, pull_request: Some(7), ..own.clone() };
-    let trust = |origin| Trust::new(origin, Some("mallory (666)".into()), Approvals::None);
-    let fork = NewBuild { trust: trust(Origin::Fork), ..request.clone() };
-    let request = NewBuild { trust: trust(Origin::PullRequest), ..request };
-    let tag = NewBuild { event: EventKind::Tag, tag: Some("main".into()), ..own.clone() };
+    let [own, fork, request, tag] = of_main_and_namesakes(&repo);
     let mut numbers = Vec::new();
     for new in [&own, &fork, &request, &tag, &own] {
         let number = bed.store.create_build(new).await.unwrap().build.number;
